@@ -1,0 +1,81 @@
+"""What can go wrong, on one page: each message names the thing and the remedy."""
+
+from enum import StrEnum
+
+
+class FailureCode(StrEnum):
+    """Why an object could not be done; stored in the `failures` table."""
+
+    EMPTY = "EMPTY"
+    NOT_AN_IMAGE = "NOT_AN_IMAGE"
+    CORRUPT = "CORRUPT"
+    UNSUPPORTED = "UNSUPPORTED"
+    TOO_LARGE = "TOO_LARGE"
+    CRASHED = "CRASHED"
+    NOT_FOUND = "NOT_FOUND"
+    ACCESS_DENIED = "ACCESS_DENIED"
+    CHANGED = "CHANGED"
+    THROTTLED = "THROTTLED"
+    TIMEOUT = "TIMEOUT"
+    SERVER_ERROR = "SERVER_ERROR"
+
+    @property
+    def permanent(self) -> bool:
+        """Whether trying the same bytes again with the same decoder must fail again."""
+        return self in _PERMANENT
+
+
+_PERMANENT = frozenset(
+    {
+        FailureCode.EMPTY,
+        FailureCode.NOT_AN_IMAGE,
+        FailureCode.CORRUPT,
+        FailureCode.UNSUPPORTED,
+        FailureCode.TOO_LARGE,
+        FailureCode.CRASHED,
+    }
+)
+
+
+class LinnaeusError(Exception):
+    """Base of every error that a person should read; its text is one line."""
+
+
+class ConfigurationError(LinnaeusError):
+    """What was asked for cannot be done as asked: wrong usage, bad input, missing set-up."""
+
+
+class StorageError(LinnaeusError):
+    """An object store or file system refused; `code` says how."""
+
+    def __init__(self, message: str, code: FailureCode = FailureCode.SERVER_ERROR) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ImageError(LinnaeusError):
+    """An object's bytes are not a picture that can be decoded; `code` says why."""
+
+    def __init__(self, message: str, code: FailureCode) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class FingerprintMismatch(LinnaeusError):  # noqa: N818 - the agreed name
+    """A model meets embeddings that another backbone computed."""
+
+
+class ServingError(LinnaeusError):
+    """A model server cannot be reached, or refused a request."""
+
+    def __init__(self, message: str, code: FailureCode = FailureCode.SERVER_ERROR) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ReconciliationError(LinnaeusError):
+    """A run's counts do not add up; nothing of it is committed."""
+
+
+class GateFailed(LinnaeusError):  # noqa: N818 - the agreed name
+    """A quality gate refused what would have been published."""

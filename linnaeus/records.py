@@ -1,0 +1,151 @@
+"""The rows that jobs exchange: Arrow schemas of files and tables, and their Python forms.
+
+A `uri` is `s3://bucket/key`, `gs://…`, `az://…` or, for local files, an absolute path.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+MANIFEST = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("etag", pa.string(), nullable=False),
+        pa.field("size", pa.int64(), nullable=False),
+        pa.field("modified", TIMESTAMP),
+        pa.field("label", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("weight", pa.float32()),
+    ]
+)
+
+OBJECTS = pa.schema(
+    [
+        ("source", pa.string()),
+        ("uri", pa.string()),
+        ("etag", pa.string()),
+        ("size", pa.int64()),
+        ("sha256", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("format", pa.string()),
+        ("run_id", pa.string()),
+    ]
+)
+
+EMBEDDINGS = pa.schema(
+    [
+        ("sha256", pa.string()),
+        ("embedding", pa.list_(pa.float32())),
+        ("run_id", pa.string()),
+    ]
+)
+
+FAILURES = pa.schema(
+    [
+        ("source", pa.string()),
+        ("uri", pa.string()),
+        ("etag", pa.string()),
+        ("stage", pa.string()),
+        ("code", pa.string()),
+        ("message", pa.string()),
+        ("attempt", pa.int32()),
+        ("what", pa.string()),
+        ("decoder", pa.string()),
+        ("run_id", pa.string()),
+        ("failed_at", TIMESTAMP),
+    ]
+)
+
+PREDICTIONS = pa.schema(
+    [
+        ("source", pa.string()),
+        ("uri", pa.string()),
+        ("etag", pa.string()),
+        ("sha256", pa.string()),
+        ("label", pa.string()),
+        ("confidence", pa.float32()),
+        ("labels", pa.list_(pa.string())),
+        ("top_labels", pa.list_(pa.string())),
+        ("top_scores", pa.list_(pa.float32())),
+        ("model_version", pa.int64()),
+        ("run_id", pa.string()),
+        ("scored_at", TIMESTAMP),
+    ]
+)
+
+LABELS = pa.schema(
+    [
+        ("source", pa.string()),
+        ("uri", pa.string()),
+        ("etag", pa.string()),
+        ("sha256", pa.string()),
+        ("status", pa.string()),
+        ("label", pa.string()),
+        ("confidence", pa.float32()),
+        ("labels", pa.list_(pa.string())),
+        ("top_labels", pa.list_(pa.string())),
+        ("top_scores", pa.list_(pa.float32())),
+        ("code", pa.string()),
+        ("message", pa.string()),
+        ("model_version", pa.int64()),
+        ("run_id", pa.string()),
+        ("scored_at", TIMESTAMP),
+        ("manifest_id", pa.string()),
+    ]
+)
+
+LABELLED = "labelled"
+FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class ObjectReference:
+    """A stored image as a manifest saw it: where, which version, how long."""
+
+    uri: str
+    etag: str
+    size: int
+    attempt: int = 1
+    """The how-manieth try this is; 1 unless earlier runs failed on it."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one image; scores are best first."""
+
+    label: str
+    confidence: float
+    labels: list[str]
+    top_labels: list[str]
+    top_scores: list[float]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """A run's (or shard's) reconciled counts, in objects."""
+
+    planned: int = 0
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    known_failures: int = 0
+    bytes_read: int = 0
+    embedded: int = 0
+    codes: dict[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: "Counts") -> "Counts":
+        codes = {
+            code: self.codes.get(code, 0) + other.codes.get(code, 0)
+            for code in {*self.codes, *other.codes}
+        }
+        sums: dict[str, Any] = {
+            name: getattr(self, name) + getattr(other, name)
+            for name in self.__dataclass_fields__
+            if name != "codes"
+        }
+        return Counts(**sums, codes=dict(sorted(codes.items())))
