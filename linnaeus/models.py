@@ -1,0 +1,167 @@
+"""Trained models as the workspace holds them: which exist, and what their `linnaeus.json` says.
+
+A version lies in `models/<name>/<version>/` and exists from the moment its `linnaeus.json` does:
+whatever publishes a version makes that file visible last.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from linnaeus.errors import ConfigurationError, FailureCode, StorageError
+from linnaeus.storage import Folder
+
+MODELS = "models"
+DESCRIPTION = "linnaeus.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class ModelBackbone:
+    """The network whose embeddings a model reads; `fingerprint` says exactly which."""
+
+    name: str
+    fingerprint: str
+    height: int
+    width: int
+    embedding_size: int
+    precision: str = "float32"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One published version of a model, as its `linnaeus.json` describes it."""
+
+    name: str
+    version: int
+    labels: tuple[str, ...]
+    """In the order of the model's `scores`."""
+    backbone: ModelBackbone
+    task: str = "single"
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """Per split (`test`, `validation`)."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    created_at: str = ""
+    """ISO 8601, UTC."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the only embeddings that this model may score."""
+        return self.backbone.fingerprint
+
+    @property
+    def prefix(self) -> str:
+        """The version's folder, relative to the workspace."""
+        return version_prefix(self.name, self.version)
+
+    def to_json(self) -> str:
+        """The text of `linnaeus.json`."""
+        fields = asdict(self)
+        ordered = {"model": fields.pop("name"), **fields}
+        return json.dumps(ordered, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Model":
+        """Reads `linnaeus.json`; fields that a later release may have added are left aside."""
+        fields = json.loads(text)
+        known = {name: fields[name] for name in cls.__dataclass_fields__ if name in fields}
+        known["name"] = fields["model"]
+        known["labels"] = tuple(fields["labels"])
+        known["backbone"] = ModelBackbone(**fields["backbone"])
+        return cls(**known)
+
+
+def model_prefix(name: str) -> str:
+    """The folder of all versions of a model, relative to the workspace."""
+    return f"{MODELS}/{name}"
+
+
+def version_prefix(name: str, version: int) -> str:
+    """The folder of one version, relative to the workspace."""
+    return f"{MODELS}/{name}/{version}"
+
+
+def check_name(name: str) -> None:
+    """Refuses a name that a folder, a URL or a model server could not carry as it is.
+
+    Raises:
+        ConfigurationError: If the name is anything but letters, digits, `.`, `_` and `-`.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"{name!r} cannot name a model: use letters, digits, '.', '_' and '-', "
+            "and begin with a letter or digit"
+        )
+
+
+def parse_reference(text: str) -> tuple[str, int | None]:
+    """`NAME` or `NAME:VERSION`; without a version, None.
+
+    Raises:
+        ConfigurationError: If the version is no positive integer or the name is malformed.
+    """
+    name, colon, version = text.partition(":")
+    check_name(name)
+    if not colon:
+        return name, None
+    if not (version.isascii() and version.isdigit() and int(version) > 0):
+        raise ConfigurationError(f"{text!r}: a model's version is a number, as in {name}:1")
+    return name, int(version)
+
+
+def names(workspace: Folder) -> list[str]:
+    """Models of which at least one version exists, sorted."""
+    return sorted(name for name in workspace.folders(MODELS) if versions(workspace, name))
+
+
+def versions(workspace: Folder, name: str) -> list[int]:
+    """The versions of a model that exist, ascending; empty if there are none."""
+    return sorted(v for v in _numbered(workspace, name) if _exists(workspace, name, v))
+
+
+def load_model(workspace: Folder, name_and_version: str) -> Model:
+    """Loads what is known of `NAME` (its newest version) or `NAME:3`.
+
+    Raises:
+        ConfigurationError: If it does not exist; the message lists the models that do.
+    """
+    name, version = parse_reference(name_and_version)
+    found = version or next(
+        (
+            v
+            for v in sorted(_numbered(workspace, name), reverse=True)
+            if _exists(workspace, name, v)
+        ),
+        None,
+    )
+    if found is None:
+        raise _absent(workspace, name_and_version)
+    try:
+        return Model.from_json(workspace.read(f"{version_prefix(name, found)}/{DESCRIPTION}"))
+    except StorageError as e:
+        if e.code is not FailureCode.NOT_FOUND:
+            raise
+        raise _absent(workspace, name_and_version) from e
+
+
+def _numbered(workspace: Folder, name: str) -> list[int]:
+    folders = workspace.folders(model_prefix(name))
+    return [int(folder) for folder in folders if folder.isascii() and folder.isdigit()]
+
+
+def _exists(workspace: Folder, name: str, version: int) -> bool:
+    return workspace.head(f"{version_prefix(name, version)}/{DESCRIPTION}") is not None
+
+
+def _absent(workspace: Folder, asked: str) -> ConfigurationError:
+    name = asked.partition(":")[0]
+    known = [f"{n}:{v}" for n in names(workspace) for v in versions(workspace, n)]
+    there = f"it has {', '.join(known)}" if known else "it has no models yet"
+    return ConfigurationError(
+        f"no model {asked!r} in {workspace.uri}: {there}; "
+        f"train one with `linnaeus train IMAGES --model {name}`"
+    )
