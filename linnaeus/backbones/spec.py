@@ -1,0 +1,105 @@
+"""What is known of a prepared backbone: the content of its `spec.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from linnaeus.errors import ConfigurationError
+
+FORMAT = 1
+"""Version of the `spec.json` layout."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """One file of a backbone; `path` is relative to the backbone's folder."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Original:
+    """A TF1 module kept as it came, since OpenVINO converts it only unwrapped.
+
+    Its input is float32 `[N, H, W, 3]` holding `(pixels - mean) / scale`; its output is
+    float32 `[N, D]`, or has axes of length 1 between the two.
+    """
+
+    path: str
+    """Folder of the v1 SavedModel, relative to the backbone's folder."""
+    tags: tuple[str, ...]
+    signature: str
+    input: str
+    """Key of the input in the signature."""
+    input_tensor: str
+    """Name of the input tensor in the graph, such as `images:0`."""
+    output: str
+    output_tensor: str
+    mean: float = 0.0
+    scale: float = 255.0
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """A backbone of a workspace: uint8 `[N, height, width, 3]` to float32 `[N, embedding_size]`.
+
+    Equal fingerprints mean equal vectors, within the engines' tolerance, for equal bytes.
+    """
+
+    name: str
+    """The canonical name it was asked by, such as `efficientnet-lite0@300+mid`."""
+    fingerprint: str
+    height: int
+    width: int
+    embedding_size: int
+    precision: str
+    """`float32`, `bfloat16` or `int8`."""
+    licence: str
+    preprocessing: str
+    """`images.PREPROCESSING` when it was prepared."""
+    engines: Mapping[str, tuple[StoredFile, ...]] = field(default_factory=dict)
+    """The files each engine needs, by `openvino`, `litert` and `tensorflow`."""
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+    """Engines this network has no files for, with the reason in one line."""
+    agreement: Mapping[str, float] = field(default_factory=dict)
+    """How close a reduced precision comes to float32: `cosine_min`, `cosine_mean`, `images`."""
+    original: Original | None = None
+
+    def to_json(self) -> str:
+        """The text of `spec.json`; equal specs give equal text."""
+        values = {"format": FORMAT, **dataclasses.asdict(self)}
+        return json.dumps(values, indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> BackboneSpec:
+        """Read `spec.json`; raises ConfigurationError when it is not one, or a later layout."""
+        try:
+            values = json.loads(text)
+            written = values.pop("format")
+        except (ValueError, KeyError, AttributeError) as error:
+            raise ConfigurationError(
+                "A backbone's spec.json is damaged: delete its folder and prepare it again."
+            ) from error
+        if written != FORMAT:
+            raise ConfigurationError(
+                f"A backbone's spec.json has layout {written!r}, this release reads {FORMAT}: "
+                "use the release of linnaeus that prepared it, or prepare it in a new workspace."
+            )
+        return cls(**{**values, **_nested(values)})
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    engines = {
+        engine: tuple(StoredFile(**file) for file in files)
+        for engine, files in values["engines"].items()
+    }
+    original = values["original"]
+    if original is not None:
+        original = Original(**{**original, "tags": tuple(original["tags"])})
+    return {"engines": engines, "original": original}
