@@ -1,0 +1,191 @@
+"""NumPy arrays to TensorProto messages and back, without TensorFlow.
+
+Works on the real stubs' TensorProto and on `serving.wire`'s alike. Requests carry
+`tensor_content`, raw little-endian bytes; TensorFlow Serving answers in the typed `*_val` fields.
+Strings are object arrays of `bytes`.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One DataType: its number in `types.proto`, NumPy's type, the typed field of its values."""
+
+    number: int
+    dtype: np.dtype[Any]
+    field: str
+    stored: np.dtype[Any]
+    """What the field's elements are in memory: the bits of a half, the parts of a complex."""
+
+
+def _kind(number: int, dtype: str, field: str, stored: str | None = None) -> _Kind:
+    return _Kind(number, np.dtype(dtype), field, np.dtype(stored or dtype))
+
+
+_STRING = _kind(7, "object", "string_val")
+_KINDS = (
+    _kind(1, "float32", "float_val"),
+    _kind(2, "float64", "double_val"),
+    _kind(3, "int32", "int_val"),
+    _kind(4, "uint8", "int_val"),
+    _kind(5, "int16", "int_val"),
+    _kind(6, "int8", "int_val"),
+    _STRING,
+    _kind(8, "complex64", "scomplex_val", "float32"),
+    _kind(9, "int64", "int64_val"),
+    _kind(10, "bool", "bool_val"),
+    _kind(17, "uint16", "int_val"),
+    _kind(18, "complex128", "dcomplex_val", "float64"),
+    _kind(19, "float16", "half_val", "uint16"),
+    _kind(22, "uint32", "uint32_val"),
+    _kind(23, "uint64", "uint64_val"),
+)
+_BY_NUMBER = {kind.number: kind for kind in _KINDS}
+_BY_DTYPE = {kind.dtype: kind for kind in _KINDS}
+
+
+def dtype_of(number: int) -> np.dtype[Any]:
+    """NumPy's type for a DataType's number; `ValueError` for one that has none."""
+    return _kind_of_number(number).dtype
+
+
+def fill_content(tensor: Any, array: NDArray[Any]) -> None:
+    """Write an array into an empty TensorProto as a request does: raw bytes where it has any."""
+    kind = _describe(tensor, array)
+    if kind is _STRING:
+        tensor.string_val.extend(array.ravel().tolist())
+    else:
+        tensor.tensor_content = array.tobytes()
+
+
+def fill_values(tensor: Any, array: NDArray[Any]) -> None:
+    """Write an array into an empty TensorProto as TensorFlow Serving answers: typed fields."""
+    kind = _describe(tensor, array)
+    values = np.ascontiguousarray(array).reshape(-1).view(kind.stored)
+    if kind.stored.kind == "f":
+        number = tensor.DESCRIPTOR.fields_by_name[kind.field].number
+        tensor.MergeFromString(_packed(number, values.tobytes()))
+    else:
+        getattr(tensor, kind.field).extend(values.tolist())
+
+
+def to_array(tensor: Any) -> NDArray[Any]:
+    """Read a TensorProto, from `tensor_content` or else the typed field; may be read-only.
+
+    As in TensorFlow, a typed field that is too short repeats its last value (an empty one means
+    zeros), and one that is too long is cut.
+
+    Raises:
+        ValueError: an unknown type, an unknown shape, or content of the wrong length.
+    """
+    kind = _kind_of_number(tensor.dtype)
+    shape = _shape(tensor.tensor_shape)
+    count = math.prod(shape)
+    if kind is _STRING:
+        return _strings(tensor, count).reshape(shape)
+    if tensor.tensor_content:
+        return np.frombuffer(tensor.tensor_content, kind.dtype).reshape(shape)
+    return _typed_values(getattr(tensor, kind.field), kind, count).reshape(shape)
+
+
+def _describe(tensor: Any, array: NDArray[Any]) -> _Kind:
+    kind = _BY_DTYPE.get(array.dtype)
+    if kind is None:
+        raise ValueError(f"no tensor type for NumPy's {array.dtype}")
+    tensor.dtype = kind.number
+    # Touched even for a scalar: TensorFlow takes an absent shape and an empty one alike.
+    tensor.tensor_shape.SetInParent()
+    for size in array.shape:
+        tensor.tensor_shape.dim.add(size=size)
+    return kind
+
+
+def _kind_of_number(number: int) -> _Kind:
+    kind = _BY_NUMBER.get(number)
+    if kind is None:
+        raise ValueError(f"tensors of DataType {number} are not supported")
+    return kind
+
+
+def _shape(shape: Any) -> tuple[int, ...]:
+    sizes = tuple(dim.size for dim in shape.dim)
+    if shape.unknown_rank or any(size < 0 for size in sizes):
+        raise ValueError("a tensor of unknown shape has no values")
+    return sizes
+
+
+def _packed(field: int, data: bytes) -> bytes:
+    """One packed repeated field on the wire: its key, its length, the raw little-endian values.
+
+    Parsing this is a memory copy, where extending a repeated field from Python takes 0.1 µs a
+    value.
+    """
+    return bytes([field << 3 | 2]) + _varint(len(data)) + data
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _typed_values(field: Any, kind: _Kind, count: int) -> NDArray[Any]:
+    values = np.fromiter(field, kind.stored if kind.stored.kind != "u" else np.int64, len(field))
+    values = values.astype(kind.stored, copy=False).view(kind.dtype)
+    return _fitted(values, count, kind.dtype.type(0))
+
+
+def _fitted(values: NDArray[Any], count: int, zero: Any) -> NDArray[Any]:
+    if len(values) >= count:
+        return values[:count]
+    missing = np.full(count - len(values), values[-1] if len(values) else zero, values.dtype)
+    return np.concatenate([values, missing])
+
+
+def _strings(tensor: Any, count: int) -> NDArray[Any]:
+    values: Iterable[bytes] = (
+        _content_strings(tensor.tensor_content, count)
+        if tensor.tensor_content
+        else tensor.string_val
+    )
+    return _fitted(_object_array(list(values)), count, b"")
+
+
+def _object_array(values: list[bytes]) -> NDArray[Any]:
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+def _content_strings(content: bytes, count: int) -> list[bytes]:
+    """Strings in `tensor_content`: all lengths as varints, then all bytes."""
+    lengths, position = [], 0
+    for _ in range(count):
+        length, position = _read_varint(content, position)
+        lengths.append(length)
+    if position + sum(lengths) != len(content):
+        raise ValueError("string content of the wrong length")
+    ends = np.cumsum([position, *lengths]).tolist()
+    return [content[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+
+
+def _read_varint(data: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while position < len(data):
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+    raise ValueError("string content ends within a length")

@@ -1,0 +1,96 @@
+"""Property tests against TensorFlow's own conversions, and against the real stubs' bytes."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from serving import tensors, wire
+
+NUMERIC = [
+    "float32", "float64", "float16", "int8", "int16", "int32", "int64",
+    "uint8", "uint16", "uint32", "uint64", "bool", "complex64", "complex128",
+]  # fmt: skip
+
+numeric_arrays = hnp.arrays(st.sampled_from(NUMERIC), hnp.array_shapes(min_dims=0, min_side=0))
+string_arrays = st.lists(st.binary(max_size=200), max_size=9).map(
+    lambda values: np.array([*values, None], object)[:-1]
+)
+arrays = st.one_of(numeric_arrays, string_arrays)
+
+
+def equal(left: np.ndarray, right: np.ndarray) -> None:
+    assert left.dtype == right.dtype
+    np.testing.assert_array_equal(left, right)
+
+
+@given(arrays)
+def test_content_comes_back(array):
+    tensor = wire.TensorProto()
+    tensors.fill_content(tensor, array)
+    equal(tensors.to_array(tensor), array)
+
+
+@given(arrays)
+def test_typed_values_come_back(array):
+    tensor = wire.TensorProto()
+    tensors.fill_values(tensor, array)
+    assert not tensor.tensor_content
+    equal(tensors.to_array(tensor), array)
+
+
+def test_a_short_field_repeats_its_last_value_and_an_empty_one_means_zeros():
+    tensor = wire.TensorProto(dtype=1, float_val=[1, 2])
+    tensor.tensor_shape.dim.add(size=4)
+    equal(tensors.to_array(tensor), np.array([1, 2, 2, 2], "float32"))
+    del tensor.float_val[:]
+    equal(tensors.to_array(tensor), np.zeros(4, "float32"))
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        wire.TensorProto(dtype=0),
+        wire.TensorProto(dtype=1, tensor_content=b"12345"),
+        wire.TensorProto(dtype=1, tensor_shape={"dim": [{"size": -1}]}),
+        wire.TensorProto(dtype=1, tensor_shape={"unknown_rank": True}),
+        wire.TensorProto(dtype=7, tensor_content=b"\x05abc"),
+        wire.TensorProto(dtype=7, tensor_content=b"\x80"),
+    ],
+)
+def test_a_tensor_that_cannot_be_read_is_a_value_error(tensor):
+    with pytest.raises(ValueError, match=r"."):
+        tensors.to_array(tensor)
+
+
+def test_a_numpy_type_without_a_tensor_type_is_a_value_error():
+    with pytest.raises(ValueError, match="datetime64"):
+        tensors.fill_content(wire.TensorProto(), np.array(["2020-01-01"], "datetime64[D]"))
+
+
+@pytest.mark.slow
+@settings(deadline=None)
+@given(arrays)
+def test_tensorflow_reads_both_forms_alike(array):
+    import tensorflow as tf
+    from tensorflow.core.framework import tensor_pb2
+
+    for fill in (tensors.fill_content, tensors.fill_values):
+        tensor = tensor_pb2.TensorProto()
+        fill(tensor, array)
+        equal(tf.io.parse_tensor(tensor.SerializeToString(), tf.as_dtype(tensor.dtype)).numpy()
+              if array.dtype != object else tf.make_ndarray(tensor), array)  # fmt: skip
+
+
+@pytest.mark.slow
+@settings(deadline=None)
+@given(arrays)
+def test_what_tensorflow_writes_is_read(array):
+    import tensorflow as tf
+    from tensorflow.core.framework import tensor_pb2
+
+    written = tf.make_tensor_proto(array, tf.string if array.dtype == object else None)
+    equal(tensors.to_array(written), array)
+    content = tf.io.serialize_tensor(tf.constant(array, tf.as_dtype(written.dtype))).numpy()
+    equal(tensors.to_array(tensor_pb2.TensorProto.FromString(content)), array)
