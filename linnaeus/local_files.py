@@ -1,0 +1,196 @@
+"""Objects that are files of this machine, by the operating system's own calls."""
+# ruff: noqa: D102 - the methods are documented where they are public, at `storage.Folder`
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from linnaeus.errors import FailureCode, StorageError
+from linnaeus.locations import Entry, Page, join
+
+RECENT_MARK = "~"
+"""Separates a local etag from the listing time of a file that may still be changing."""
+
+_PARTIAL = ".partial"
+_READ_CODES = {
+    errno.EACCES: FailureCode.ACCESS_DENIED,
+    errno.EPERM: FailureCode.ACCESS_DENIED,
+    errno.ENOENT: FailureCode.NOT_FOUND,
+    errno.ENOTDIR: FailureCode.NOT_FOUND,
+    errno.EISDIR: FailureCode.NOT_FOUND,
+    errno.ELOOP: FailureCode.NOT_FOUND,
+    errno.ENAMETOOLONG: FailureCode.NOT_FOUND,
+    errno.ESTALE: FailureCode.CHANGED,
+    errno.ETIMEDOUT: FailureCode.TIMEOUT,
+}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def etag_of(status: os.stat_result) -> str:
+    """Name a version of a file: inode, modification time [ns] and size, in hexadecimal."""
+    return f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
+
+
+def read_file(path: str, etag: str | None = None) -> bytes:
+    """Read a whole file; with an etag, raise `StorageError(CHANGED)` unless it is that version."""
+    try:
+        # O_NONBLOCK: opening a named pipe must not wait for a writer that never comes.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise IsADirectoryError(errno.EISDIR, "not a file", path)
+            data = file.read()
+            found = etag_of(os.fstat(file.fileno()))
+    except (OSError, ValueError) as e:
+        raise read_error(path, e) from e
+    if etag is not None and found != etag.partition(RECENT_MARK)[0]:
+        raise StorageError(f"{path} changed since it was listed: run again", FailureCode.CHANGED)
+    return data
+
+
+def read_error(path: str, error: OSError | ValueError) -> StorageError:
+    """Say in one line why a path cannot be read."""
+    number = error.errno if isinstance(error, OSError) else errno.ENOENT
+    code = _READ_CODES.get(number or 0, FailureCode.SERVER_ERROR)
+    reason = os.strerror(number).lower() if number else str(error)
+    return StorageError(f"cannot read {path}: {reason}", code)
+
+
+def write_error(path: str, error: OSError) -> StorageError:
+    """Say in one line why a path cannot be written."""
+    reason = (error.strerror or str(error)).lower()
+    if error.errno in _FULL:
+        return StorageError(f"cannot write {path}: {reason}: make room", FailureCode.SERVER_ERROR)
+    remedy = "choose a folder that you may write to"
+    return StorageError(f"cannot write {path}: {reason}: {remedy}", FailureCode.ACCESS_DENIED)
+
+
+def entry_of(key: str, status: os.stat_result) -> Entry:
+    """Describe a file by its `stat`."""
+    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+    return Entry(key, status.st_size, etag_of(status), modified)
+
+
+class LocalFiles:
+    """The files below one local folder; keys are relative paths."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def _path(self, key: str) -> str:
+        return join(self._root, key)
+
+    def read(self, key: str, etag: str | None = None) -> bytes:
+        return read_file(self._path(key), etag)
+
+    def read_range(self, key: str, start: int, end: int) -> bytes:
+        with self.open(key) as file:
+            file.seek(start)
+            return file.read(end - start)
+
+    def open(self, key: str) -> IO[bytes]:
+        path = self._path(key)
+        try:
+            return Path(path).open("rb")
+        except (OSError, ValueError) as e:
+            raise read_error(path, e) from e
+
+    def write_new(self, key: str, data: bytes) -> bool:
+        path = Path(self._path(key))
+        try:
+            partial = _write_partial(path, data)
+            try:
+                # A hard link fails where the name exists: exactly one of many writers wins.
+                path.hardlink_to(partial)
+            except FileExistsError:
+                return False
+            finally:
+                partial.unlink()
+        except OSError as e:
+            raise write_error(str(path), e) from e
+        return True
+
+    def write(self, key: str, data: bytes) -> None:
+        path = Path(self._path(key))
+        try:
+            _write_partial(path, data).replace(path)
+        except OSError as e:
+            raise write_error(str(path), e) from e
+
+    def head(self, key: str) -> Entry | None:
+        path = self._path(key)
+        try:
+            status = os.stat(path)  # noqa: PTH116 - a third of Path.stat's time, called a million times
+        except (OSError, ValueError) as e:
+            error = read_error(path, e)
+            if error.code is FailureCode.NOT_FOUND:
+                return None
+            raise error from e
+        return entry_of(key, status) if stat.S_ISREG(status.st_mode) else None
+
+    def walk(self, prefix: str = "") -> Iterator[Entry]:
+        waiting = [prefix.strip("/")]
+        while waiting:
+            files, folders = self.page(waiting.pop())
+            yield from files
+            waiting.extend(folders)
+
+    def page(self, folder: str) -> Page:
+        """List one folder: the files directly in it, and the keys of its sub-folders."""
+        path = self._path(folder)
+        try:
+            with os.scandir(path) as found:
+                return _sort_out(folder, list(found))
+        except (FileNotFoundError, NotADirectoryError):
+            return [], []
+        except OSError as e:
+            raise read_error(path, e) from e
+
+    def folders(self, prefix: str = "") -> list[str]:
+        return sorted(key.rpartition("/")[2] for key in self.page(prefix.strip("/"))[1])
+
+    def delete(self, key: str) -> None:
+        path = Path(self._path(key))
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as e:
+            raise write_error(str(path), e) from e
+
+
+def _sort_out(folder: str, found: list[os.DirEntry[str]]) -> Page:
+    files, folders = [], []
+    start = f"{folder}/" if folder else ""
+    for item in found:
+        if item.is_dir():
+            folders.append(start + item.name)
+        elif not _is_partial(item.name) and (entry := _entry(start + item.name, item)):
+            files.append(entry)
+    return files, folders
+
+
+def _entry(key: str, item: os.DirEntry[str]) -> Entry | None:
+    try:
+        status = item.stat()
+    except OSError:  # a dangling link, or deleted meanwhile
+        return None
+    return entry_of(key, status) if stat.S_ISREG(status.st_mode) else None
+
+
+def _write_partial(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}{_PARTIAL}")
+    with partial.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return partial
+
+
+def _is_partial(name: str) -> bool:
+    return name.startswith(".") and name.endswith(_PARTIAL)

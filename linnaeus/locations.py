@@ -1,0 +1,78 @@
+"""Where objects lie: URIs and local paths as text, and what a listing says of an object.
+
+A location is `s3://bucket/key`, `gs://bucket/key`, `az://container/key` or an absolute local path.
+Keys are kept as written: nothing is percent-encoded or decoded here.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from dataclasses import dataclass
+from datetime import datetime
+
+from linnaeus.errors import ConfigurationError
+
+REMOTE_SCHEMES = ("s3", "gs", "az")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An object as a listing saw it; `key` is relative to the folder that was listed."""
+
+    key: str
+    size: int
+    etag: str
+    modified: datetime
+
+
+Page = tuple[list[Entry], list[str]]
+"""What lies directly in one folder: its objects, and the keys of its sub-folders."""
+
+
+def normalise(text: str) -> str:
+    """Turn what a person types into a location: absolute, without a trailing slash."""
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        if not text:
+            raise ConfigurationError("an empty name is no folder: name one, or '.' for this one")
+        return _absolute(text)
+    if scheme == "file":
+        return _absolute("/" + rest.lstrip("/"))
+    if scheme not in REMOTE_SCHEMES:
+        raise ConfigurationError(
+            f"{text}: cannot read {scheme}://; use a folder, s3://, gs:// or az://"
+        )
+    if not rest.strip("/"):
+        raise ConfigurationError(f"{text}: the bucket is missing, as in {scheme}://bucket/folder")
+    return f"{scheme}://{rest.strip('/')}"
+
+
+def _absolute(path: str) -> str:
+    absolute = posixpath.abspath(os.path.expanduser(path))  # noqa: PTH111 - text stays text
+    return "/" + absolute.lstrip("/")
+
+
+def join(root: str, *parts: str) -> str:
+    """Append key segments to a location; empty parts add nothing."""
+    return "/".join([root.rstrip("/"), *(part.strip("/") for part in parts if part)]) or "/"
+
+
+def is_local(uri: str) -> bool:
+    """Whether a normalised location is a path of this machine."""
+    return "://" not in uri
+
+
+def parent(uri: str) -> str:
+    """Return the folder a location lies in; a bucket (or `/`) is its own parent."""
+    if is_local(uri):
+        return posixpath.dirname(uri)
+    scheme, bucket, key = split_uri(uri)
+    return join(f"{scheme}://{bucket}", posixpath.dirname(key))
+
+
+def split_uri(uri: str) -> tuple[str, str, str]:
+    """Split a remote location into scheme, bucket and key (empty for the bucket itself)."""
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    return scheme, bucket, key

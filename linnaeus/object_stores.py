@@ -1,0 +1,253 @@
+"""Objects in S3, Google Cloud Storage and Azure, through obstore (Rust `object_store`).
+
+Settings come from the environment (`AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `GOOGLE_…`,
+`AZURE_…`); where it has no AWS keys, boto3's chain (profiles, roles) supplies them.
+"""
+# ruff: noqa: D102 - the methods are documented where they are public, at `storage.Folder`
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import lru_cache
+from typing import IO, Any
+
+from linnaeus.errors import ConfigurationError, FailureCode, StorageError
+from linnaeus.locations import Entry, Page, join, split_uri
+
+PAGE_KEYS = 1000
+"""Keys of one list request, which is S3's limit."""
+
+_SETTINGS = ("AWS_", "GOOGLE_", "AZURE_")
+_RETRIES: dict[str, Any] = {
+    "max_retries": 20,
+    "retry_timeout": timedelta(seconds=15),
+    "backoff": {
+        "init_backoff": timedelta(milliseconds=100),
+        "max_backoff": timedelta(seconds=4),
+        "base": 2,
+    },
+}
+
+
+def _environment() -> tuple[tuple[str, str], ...]:
+    return tuple((k, v) for k, v in os.environ.items() if k.startswith(_SETTINGS))
+
+
+def open_store(scheme: str, bucket: str) -> Any:
+    """Return the process's store of a bucket: one per bucket and settings."""
+    return _open_store(scheme, bucket, _environment())
+
+
+@lru_cache(maxsize=64)
+def _open_store(scheme: str, bucket: str, environment: tuple[tuple[str, str], ...]) -> Any:
+    from obstore.store import AzureStore, GCSStore, S3Store
+
+    client: dict[str, Any] = {
+        "connect_timeout": timedelta(seconds=5),
+        "timeout": timedelta(seconds=60),
+        "allow_http": _allows_http(dict(environment)),
+    }
+    options: dict[str, Any] = {"client_options": client, "retry_config": _RETRIES}
+    try:
+        if scheme == "gs":
+            return GCSStore(bucket, **options)
+        if scheme == "az":
+            return AzureStore(bucket, **options)
+        return S3Store(bucket, **options, **_s3_credentials(dict(environment)))
+    except ConfigurationError:
+        raise
+    except Exception as e:
+        raise ConfigurationError(f"cannot use {scheme}://{bucket}: {_first_line(e)}") from e
+
+
+def _allows_http(environment: dict[str, str]) -> bool:
+    endpoint = environment.get("AWS_ENDPOINT_URL", "")
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        raise ConfigurationError(
+            f"AWS_ENDPOINT_URL={endpoint}: must begin with http:// or https://"
+        )
+    return endpoint.startswith("http://") or environment.get("AWS_ALLOW_HTTP", "").lower() == "true"
+
+
+def _s3_credentials(environment: dict[str, str]) -> dict[str, Any]:
+    if "AWS_ACCESS_KEY_ID" in environment or "AWS_SKIP_SIGNATURE" in environment:
+        return {}
+    from obstore.auth.boto3 import Boto3CredentialProvider
+
+    try:
+        return {"credential_provider": Boto3CredentialProvider()}
+    except Exception as e:
+        raise ConfigurationError(
+            "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; "
+            "for a public bucket AWS_SKIP_SIGNATURE=true"
+        ) from e
+
+
+def delta_options(scheme: str) -> dict[str, str]:
+    """Return the settings that delta-rs needs beyond the environment it reads itself."""
+    environment = dict(_environment())
+    if scheme != "s3":
+        return {}
+    options = {"AWS_ALLOW_HTTP": "true"} if _allows_http(environment) else {}
+    provider = _s3_credentials(environment).get("credential_provider")
+    if provider is None:
+        return options
+    keys = {"access_key_id": "AWS_ACCESS_KEY_ID", "secret_access_key": "AWS_SECRET_ACCESS_KEY"}
+    credential = provider()
+    options |= {name: credential[key] for key, name in keys.items()}
+    if credential.get("token"):
+        options["AWS_SESSION_TOKEN"] = credential["token"]
+    if region := provider.config.get("region"):
+        options["AWS_REGION"] = region
+    return options
+
+
+@contextmanager
+def translated(doing: str, uri: str) -> Iterator[None]:
+    """Turn what obstore raises into a `StorageError` of one line with the remedy."""
+    try:
+        yield
+    except (ConfigurationError, StorageError):
+        raise
+    except Exception as e:
+        raise _storage_error(doing, uri, e) from e
+
+
+def _storage_error(doing: str, uri: str, error: Exception) -> StorageError:
+    code, problem = _diagnosis(uri, error)
+    return StorageError(f"cannot {doing} {uri}: {problem}", code)
+
+
+def _diagnosis(uri: str, error: Exception) -> tuple[FailureCode, str]:
+    from obstore.exceptions import PreconditionError
+
+    text = str(error)
+    status = _first(r"status code: (\d{3})", text)
+    reason = _first(r"<Code>(\w+)</Code>", text) or status
+    bucket = "/".join(uri.split("/")[:3])
+    if isinstance(error, PreconditionError):
+        return FailureCode.CHANGED, "it changed since it was listed: run again"
+    if reason == "NoSuchBucket":
+        return FailureCode.NOT_FOUND, f"no bucket {bucket}: check its name and AWS_ENDPOINT_URL"
+    if isinstance(error, FileNotFoundError) or status == "404":
+        return FailureCode.NOT_FOUND, "there is no such object"
+    if status in {"401", "403"}:
+        remedy = f"check the credentials and what they may do in {bucket}"
+        return FailureCode.ACCESS_DENIED, f"access denied ({reason}): {remedy}"
+    if status in {"429", "503"}:
+        return FailureCode.THROTTLED, f"the store is too busy ({reason}): run again"
+    if status == "301":
+        return FailureCode.SERVER_ERROR, "the bucket is in another region: set AWS_REGION"
+    if "kind: Connect" in text:
+        endpoint = _first(r"(https?://[^/ ]+)", text)
+        return FailureCode.TIMEOUT, f"no answer from {endpoint}: check the endpoint and the network"
+    if "kind: Timeout" in text:
+        return FailureCode.TIMEOUT, "no answer in time: run again"
+    return FailureCode.SERVER_ERROR, reason or _first_line(error)
+
+
+def _first(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    return found.group(1) if found else ""
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def entry_of(key: str, meta: Any) -> Entry:
+    """Describe an object by obstore's `ObjectMeta`; etags lose their quotes."""
+    return Entry(key, meta["size"], (meta["e_tag"] or "").strip('"'), meta["last_modified"])
+
+
+class Bucket:
+    """The objects below one prefix of a bucket; keys are relative to the prefix."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._scheme, self._bucket, self._prefix = split_uri(uri)
+
+    @property
+    def _store(self) -> Any:
+        return open_store(self._scheme, self._bucket)
+
+    def _path(self, key: str) -> str:
+        return join(self._prefix, key).strip("/")
+
+    def _translated(self, doing: str, key: str) -> Any:
+        return translated(doing, join(self._uri, key))
+
+    def read(self, key: str, etag: str | None = None) -> bytes:
+        options: Any = {"if_match": f'"{etag}"'} if etag else {}
+        with self._translated("read", key):
+            return bytes(self._store.get(self._path(key), options=options).bytes())
+
+    def read_range(self, key: str, start: int, end: int) -> bytes:
+        with self._translated("read", key):
+            return bytes(self._store.get_range(self._path(key), start=start, end=end))
+
+    def open(self, key: str) -> IO[bytes]:
+        import obstore
+
+        with self._translated("read", key):
+            return obstore.open_reader(self._store, self._path(key))  # type: ignore[return-value]
+
+    def write_new(self, key: str, data: bytes) -> bool:
+        from obstore.exceptions import AlreadyExistsError
+
+        with self._translated("write", key):
+            try:
+                self._store.put(self._path(key), data, mode="create")
+            except AlreadyExistsError:
+                return False
+        return True
+
+    def write(self, key: str, data: bytes) -> None:
+        with self._translated("write", key):
+            self._store.put(self._path(key), data)
+
+    def head(self, key: str) -> Entry | None:
+        with self._translated("read", key):
+            try:
+                return entry_of(key, self._store.head(self._path(key)))
+            except FileNotFoundError:
+                return None
+
+    def walk(self, prefix: str = "") -> Iterator[Entry]:
+        for page in self.pages(prefix):
+            yield from page
+
+    def pages(self, prefix: str = "", after: str | None = None) -> Iterator[list[Entry]]:
+        """List everything below a folder, page by page, from the key behind `after` on."""
+        offset = None if after is None else self._path(after)
+        with self._translated("list", prefix):
+            path = self._path(prefix) or None
+            for page in self._store.list(path, offset=offset, chunk_size=PAGE_KEYS):
+                yield [self._entry(meta) for meta in page]
+
+    def page(self, folder: str) -> Page:
+        """List one folder: the objects directly in it, and the keys of its sub-folders."""
+        with self._translated("list", folder):
+            found = self._store.list_with_delimiter(self._path(folder) or None)
+        objects = [self._entry(meta) for meta in found["objects"]]
+        return objects, [self._key(prefix) for prefix in found["common_prefixes"]]
+
+    def folders(self, prefix: str = "") -> list[str]:
+        return sorted(key.rpartition("/")[2] for key in self.page(prefix.strip("/"))[1])
+
+    def delete(self, key: str) -> None:
+        with self._translated("delete", key):
+            try:
+                self._store.delete(self._path(key))
+            except FileNotFoundError:
+                return
+
+    def _entry(self, meta: Any) -> Entry:
+        return entry_of(self._key(meta["path"]), meta)
+
+    def _key(self, path: str) -> str:
+        return path[len(self._prefix) :].strip("/")

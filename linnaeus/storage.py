@@ -1,0 +1,130 @@
+"""One interface to folders that lie on this machine, in S3, Google Cloud Storage or Azure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+from linnaeus import object_stores
+from linnaeus.errors import FailureCode, StorageError
+from linnaeus.local_files import LocalFiles, read_file
+from linnaeus.locations import Entry, Page, is_local, join, normalise, split_uri
+from linnaeus.object_stores import Bucket
+
+__all__ = ["Entry", "Folder", "is_local", "join", "normalise", "read_object"]
+
+Names = list[str]
+
+_TRANSFERS = 16
+
+
+class Folder:
+    """A root under which objects lie, known by keys relative to it.
+
+    Cheap to make, safe to share between threads and to pickle: it holds only its URI, and a
+    process opens one store a bucket when it first needs it. Every method raises `StorageError`
+    with a `FailureCode` and a one-line message; transient errors were retried with back-off,
+    for some 15 seconds, before.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = normalise(uri)
+        self._objects = LocalFiles(self.uri) if is_local(self.uri) else Bucket(self.uri)
+
+    def __repr__(self) -> str:
+        return f"Folder({self.uri!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Folder) and other.uri == self.uri
+
+    def __hash__(self) -> int:
+        return hash(self.uri)
+
+    def uri_of(self, key: str) -> str:
+        """Return the absolute location of a key."""
+        return join(self.uri, key)
+
+    def read(self, key: str, etag: str | None = None) -> bytes:
+        """Read an object; with an etag, raise `StorageError(CHANGED)` if it is another version."""
+        return self._objects.read(key, etag)
+
+    def read_range(self, key: str, start: int, end: int) -> bytes:
+        """Read the bytes from `start` up to, not including, `end`."""
+        return self._objects.read_range(key, start, end)
+
+    def open(self, key: str) -> IO[bytes]:
+        """Open an object for reading in pieces, as a seekable binary file."""
+        return self._objects.open(key)
+
+    def write_new(self, key: str, data: bytes) -> bool:
+        """Write an object that must not exist yet, whole or not at all; False where it exists."""
+        return self._objects.write_new(key, data)
+
+    def write(self, key: str, data: bytes) -> None:
+        """Write or replace an object, whole or not at all."""
+        self._objects.write(key, data)
+
+    def head(self, key: str) -> Entry | None:
+        """Describe an object, or return None where there is none."""
+        return self._objects.head(key)
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """List everything below the folder `prefix` (whole path segments), in any order."""
+        return self._objects.walk(prefix)
+
+    def page(self, folder: str) -> Page:
+        """List one folder: the objects directly in it, and the keys of its sub-folders."""
+        return self._objects.page(folder)
+
+    def folders(self, prefix: str = "") -> Names:
+        """List the names of the folders directly below `prefix`."""
+        return self._objects.folders(prefix)
+
+    def delete(self, key: str) -> None:
+        """Delete an object; deleting what is not there is no error."""
+        self._objects.delete(key)
+
+    def download(self, prefix: str, to: Path) -> None:
+        """Copy the whole tree below `prefix` into the local folder `to`, many files at a time."""
+        keys = [entry.key for entry in self.list(prefix)]
+        if not keys:
+            raise StorageError(f"there is nothing in {self.uri_of(prefix)}", FailureCode.NOT_FOUND)
+        target = Folder(str(to))
+        start = len(prefix.strip("/"))
+        _each(lambda key: target.write(key[start:].lstrip("/"), self.read(key)), keys)
+
+    def upload(self, source: Path, prefix: str, last: Sequence[str] = ()) -> None:
+        """Copy a local tree below `prefix`, many files at a time.
+
+        The files named in `last` are written after all others, one by one in that order, so
+        that a reader who sees the last one sees everything.
+        """
+        tree = Folder(str(source))
+        names = {entry.key for entry in tree.list()} - set(last)
+        _each(lambda name: self.write(join(prefix, name).lstrip("/"), tree.read(name)), names)
+        for name in last:
+            self.write(join(prefix, name).lstrip("/"), tree.read(name))
+
+    def delta(self) -> tuple[str, dict[str, str]]:
+        """Return this folder as deltalake's `DeltaTable` takes it: URI and storage options."""
+        if is_local(self.uri):
+            return self.uri, {}
+        scheme, bucket, key = split_uri(self.uri)
+        return f"{scheme}://{bucket}/{quote(key)}", object_stores.delta_options(scheme)
+
+
+def _each(do: Callable[[str], None], keys: Iterable[str]) -> None:
+    with ThreadPoolExecutor(_TRANSFERS) as pool:
+        for _ in pool.map(do, keys):
+            pass
+
+
+def read_object(uri: str, etag: str | None) -> bytes:
+    """Read one object by its absolute location, as `Folder.read` does."""
+    if is_local(uri):
+        return read_file(uri, etag)
+    scheme, bucket, key = split_uri(uri)
+    return Bucket(f"{scheme}://{bucket}").read(key, etag)
