@@ -1,0 +1,12 @@
+"""The command line: `linnaeus COMMAND ...`, a module for each family of commands.
+
+Exit status: 0 done; 1 the run failed; 2 wrong usage; 3 done, but with new failures above
+`--max-failures`; 130 interrupted.
+"""
+
+
+def main() -> None:
+    """Run the command that the process's arguments name."""
+    from linnaeus.cli.app import app
+
+    app()

@@ -1,0 +1,51 @@
+"""All commands, in the order in which a person meets them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from linnaeus.cli import demo, jobs, models, status
+from linnaeus.cli.session import register
+
+app = typer.Typer(
+    name="linnaeus",
+    help="Label every image in a bucket.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+register(app, demo.demo)
+register(app, jobs.manifest)
+register(app, jobs.plan)
+register(app, jobs.embed)
+register(app, models.train)
+register(app, models.evaluate)
+register(app, models.serve)
+register(app, jobs.score)
+register(app, models.label)
+register(app, jobs.commit)
+register(app, status.status)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"linnaeus {version('linnaeus')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Label every image in a bucket."""

@@ -1,0 +1,113 @@
+"""The jobs over a bucket: manifest, plan, embed, score, and commit for what was left behind."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from linnaeus.cli.options import (
+    DEFAULT_BACKBONE,
+    Backbone,
+    BeamOptions,
+    Images,
+    MaxFailures,
+    ModelVersion,
+    PrecisionOption,
+    beam_arguments,
+)
+from linnaeus.cli.session import TOO_MANY_FAILURES, Session
+from linnaeus.cli.wording import facts_text, run_text
+
+if TYPE_CHECKING:
+    from linnaeus.workspace import RunSummary
+
+
+def manifest(session: Session, images: Images) -> None:
+    """Freeze the list of objects."""
+    frozen = session.workspace.manifest(images)
+    session.show(frozen, f"{frozen.objects:,} objects of {frozen.source} in manifest {frozen.id}")
+
+
+def plan(
+    session: Session,
+    images: Images,
+    backbone: Backbone = DEFAULT_BACKBONE,
+    precision: PrecisionOption = "float32",
+) -> None:
+    """Say what a run would read, compute and reuse."""
+    summary = session.workspace.plan(images, backbone=backbone, precision=precision)
+    session.show(summary, facts_text(asdict(summary)))
+
+
+def embed(  # noqa: PLR0913, PLR0917 - a parameter an option
+    session: Session,
+    images: Images,
+    beam_options: BeamOptions = None,
+    backbone: Backbone = DEFAULT_BACKBONE,
+    precision: PrecisionOption = "float32",
+    max_failures: MaxFailures = 0,
+) -> None:
+    """Turn every new image into an embedding."""
+    beam = beam_arguments(beam_options)
+    run = session.workspace.embed(images, backbone=backbone, precision=precision, beam_options=beam)
+    _conclude(session, run, max_failures)
+
+
+def score(  # noqa: PLR0913, PLR0917 - a parameter an option
+    session: Session,
+    images: Images,
+    model: ModelVersion,
+    beam_options: BeamOptions = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="A TensorFlow Serving to ask; by default one is started for the run.",
+        ),
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="URI", help="Write the labels as plain files, too.")
+    ] = None,
+    output_format: Annotated[
+        Literal["parquet", "jsonl", "csv"], typer.Option("--format", help="Of the plain files.")
+    ] = "parquet",
+    payload: Annotated[
+        Literal["embedding", "image", "pixels"],
+        typer.Option(help="What is sent to the server; only embeddings are kept and reused."),
+    ] = "embedding",
+    max_failures: MaxFailures = 0,
+) -> None:
+    """Label every image that the model has not labelled yet."""
+    beam = beam_arguments(beam_options)
+    run = session.workspace.score(
+        images,
+        model,
+        server=server,
+        output=output,
+        format=output_format,
+        payload=payload,
+        beam_options=beam,
+    )
+    _conclude(session, run, max_failures)
+
+
+def commit(
+    session: Session,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")],
+    max_failures: MaxFailures = 0,
+) -> None:
+    """Make the results of a finished run visible, where its launcher did not."""
+    _conclude(session, session.workspace.commit(run), max_failures)
+
+
+def _conclude(session: Session, run: RunSummary, max_failures: int) -> None:
+    session.show(run, run_text(run))
+    if run.new_failures > max_failures:
+        session.fail(
+            f"{run.new_failures:,} new failures, more than --max-failures {max_failures:,}: "
+            "the table `failures` says why each",
+            TOO_MANY_FAILURES,
+            "TooManyFailures",
+        )

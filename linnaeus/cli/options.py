@@ -1,0 +1,62 @@
+"""Arguments and options that several commands have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import typer
+
+from linnaeus.errors import ConfigurationError
+
+DEFAULT_BACKBONE = "efficientnet-lite0"
+
+Precision = Literal["float32", "bfloat16", "int8"]
+
+Images = Annotated[
+    str,
+    typer.Argument(
+        metavar="IMAGES",
+        help="Folder or prefix (a label is the folder's name), or a CSV, JSONL or Parquet file "
+        "with the columns uri[,label,split,weight].",
+    ),
+]
+Model = Annotated[str, typer.Option(metavar="NAME", help="The model.")]
+ModelVersion = Annotated[
+    str, typer.Option(metavar="NAME[:VERSION]", help="The model; its newest version by default.")
+]
+Backbone = Annotated[
+    str,
+    typer.Option(
+        help="Network that turns pixels into embeddings: efficientnet-lite0|1|2, pixels, "
+        "keras:NAME, a TensorFlow Hub handle or a SavedModel folder; @SIZE and +mid refine it.",
+    ),
+]
+PrecisionOption = Annotated[
+    Precision, typer.Option(help="Arithmetic of the backbone; part of its fingerprint.")
+]
+MaxFailures = Annotated[
+    int, typer.Option(min=0, help="More new failures than this end with exit status 3.")
+]
+BeamOptions = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="-- BEAM OPTIONS",
+        show_default=False,
+        help="Options of the Beam runner, such as --runner=DataflowRunner.",
+    ),
+]
+
+
+def beam_arguments(options: Sequence[str] | None) -> list[str]:
+    """The Beam options as Beam takes them.
+
+    Raises:
+        ConfigurationError: If a second IMAGES was given where Beam options belong.
+    """
+    arguments = list(options or [])
+    if arguments and not arguments[0].startswith("-"):
+        raise ConfigurationError(
+            f"unexpected argument {arguments[0]!r}: name one IMAGES, and Beam's options after --"
+        )
+    return arguments
