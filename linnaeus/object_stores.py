@@ -12,11 +12,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import IO, Any
 
 from linnaeus.errors import ConfigurationError, FailureCode, StorageError
 from linnaeus.locations import Entry, Page, join, split_uri
+from linnaeus.ranged_file import open_ranges
 
 PAGE_KEYS = 1000
 """Keys of one list request, which is S3's limit."""
@@ -191,10 +192,11 @@ class Bucket:
             return bytes(self._store.get_range(self._path(key), start=start, end=end))
 
     def open(self, key: str) -> IO[bytes]:
-        import obstore
-
-        with self._translated("read", key):
-            return obstore.open_reader(self._store, self._path(key))  # type: ignore[return-value]
+        found = self.head(key)
+        if found is None:
+            uri = join(self._uri, key)
+            raise StorageError(f"cannot read {uri}: there is no such object", FailureCode.NOT_FOUND)
+        return open_ranges(partial(self.read_range, key), found.size)
 
     def write_new(self, key: str, data: bytes) -> bool:
         from obstore.exceptions import AlreadyExistsError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import IO
 from urllib.parse import quote
 
 from linnaeus import object_stores
-from linnaeus.errors import FailureCode, StorageError
+from linnaeus.errors import ConfigurationError, FailureCode, StorageError
 from linnaeus.local_files import LocalFiles, read_file
 from linnaeus.locations import Entry, Page, is_local, join, normalise, split_uri
 from linnaeus.object_stores import Bucket
@@ -19,6 +20,7 @@ __all__ = ["Entry", "Folder", "is_local", "join", "normalise", "read_object"]
 Names = list[str]
 
 _TRANSFERS = 16
+_ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
 
 
 class Folder:
@@ -110,6 +112,9 @@ class Folder:
 
     def delta(self) -> tuple[str, dict[str, str]]:
         """Return this folder as deltalake's `DeltaTable` takes it: URI and storage options."""
+        if _ESCAPE.search(self.uri):
+            # delta-rs decodes such a path twice and then misses its own files.
+            raise ConfigurationError(f"{self.uri}: tables cannot lie under a name with '%20' or so")
         if is_local(self.uri):
             return self.uri, {}
         scheme, bucket, key = split_uri(self.uri)
