@@ -1,0 +1,152 @@
+"""Networks of `keras.applications` without their top, average-pooled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from linnaeus.backbones import downloads, saved_model
+from linnaeus.backbones.digests import arrays_sha256, file_sha256
+from linnaeus.backbones.keras_catalogue import APPLICATIONS, Application
+from linnaeus.backbones.names import BackboneName
+from linnaeus.backbones.network import TENSORFLOW, Saved
+from linnaeus.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import keras
+
+GRAPH_VERSION = "1"
+"""Changes when equal weights would give other vectors."""
+MIDDLE_RESOLUTIONS = 2
+LICENCE = "as its authors released the weights: https://keras.io/api/applications"
+
+
+@dataclass(frozen=True)
+class KerasApplication:
+    """A published network; its `preprocess_input` becomes a part of the graph."""
+
+    name: BackboneName
+
+    @property
+    def application(self) -> Application:
+        """Where Keras has it."""
+        return APPLICATIONS[self.name.network]
+
+    def identity(self) -> str:
+        """The local file's hash, or that the weights are the published ones."""
+        path = self.name.weights
+        if path is None:
+            return f"imagenet-{GRAPH_VERSION}"
+        try:
+            return f"{file_sha256(path)}-{GRAPH_VERSION}"
+        except OSError as error:
+            raise ConfigurationError(
+                f"The weights {path} cannot be read: {error.strerror}."
+            ) from error
+
+    def save(self, to: Path) -> Saved:
+        """Write the SavedModel; weights that cannot be had raise ConfigurationError."""
+        import keras
+        import tensorflow as tf
+
+        size = self.name.size or self.application.size
+        features = _without_top(self.name, self.application, size)
+        network = _pooled(features, self.name)
+        module = getattr(keras.applications, self.application.module)
+
+        def embed(pixels: Any) -> Any:
+            return network(module.preprocess_input(tf.cast(pixels, tf.float32)), training=False)
+
+        values = saved_model.write(embed, network, (size, size), to / TENSORFLOW)
+        return Saved(
+            weights_sha256=arrays_sha256(features.get_weights()),
+            graph=f"keras-{self.name.network}-{GRAPH_VERSION}",
+            taps="mid" if self.name.middle else "",
+            height=size,
+            width=size,
+            embedding_size=values,
+            licence=LICENCE,
+        )
+
+
+def _without_top(name: BackboneName, application: Application, size: int) -> keras.Model:
+    import keras
+
+    function = getattr(keras.applications, application.function)
+    weights = "imagenet" if name.weights is None else None
+    try:
+        with downloads.bounded():
+            model = function(include_top=False, weights=weights, input_shape=(size, size, 3))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"Backbone {name} cannot be built at {size} pixels: {_first_line(error)}"
+        ) from error
+    except Exception as error:  # Keras raises a bare Exception when a download fails
+        raise ConfigurationError(
+            f"The ImageNet weights of {name.network} cannot be downloaded "
+            f"({_first_line(error)}): give a file, keras:{name.network}?weights=/path/notop.h5, "
+            "or take efficientnet-lite0, which needs no internet."
+        ) from error
+    if name.weights is not None:
+        _load_weights(model, name.weights)
+    return model
+
+
+def _load_weights(model: keras.Model, path: Path) -> None:
+    try:
+        model.load_weights(str(path))
+    except (ValueError, OSError, KeyError) as error:
+        raise ConfigurationError(
+            f"The weights {path} do not fit {model.name} without its top layers: "
+            f"{_first_line(error)}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _pooled(features: keras.Model, name: BackboneName) -> keras.Model:
+    """The network's average-pooled output, after those of its middle layers for `+mid`."""
+    import keras
+
+    maps = [*(_middle(features, name) if name.middle else ()), features.output]
+    pooled = [keras.layers.GlobalAveragePooling2D()(x) for x in maps]
+    joined = keras.layers.Concatenate()(pooled) if len(pooled) > 1 else pooled[0]
+    return keras.Model(features.input, joined)
+
+
+def _middle(features: keras.Model, name: BackboneName) -> list[Any]:
+    """The last map of each of the two resolutions before the final one.
+
+    Only maps that the whole network passes through count, so that none is a mere branch.
+    """
+    last_of = {x.shape[1:3]: x for x in _bottlenecks(features)}
+    last_of.pop(features.output.shape[1:3], None)
+    if not last_of:
+        raise ConfigurationError(
+            f"Backbone {name}: {name.network} has no middle layer that all of it passes "
+            "through, leave +mid out."
+        )
+    return list(last_of.values())[-MIDDLE_RESOLUTIONS:]
+
+
+def _bottlenecks(model: keras.Model) -> Iterator[Any]:
+    """Feature maps past which nothing earlier is used; padding and the input are left out."""
+    import keras
+
+    layers = model.layers
+    position = {id(layer.output): place for place, layer in enumerate(layers)}
+    used_at = [0] * len(layers)
+    for place, layer in enumerate(layers):
+        inputs = layer.input if isinstance(layer.input, list) else [layer.input]
+        for x in inputs:
+            used_at[position[id(x)]] = place
+    needed_until = 0
+    for place, layer in enumerate(layers):
+        plain = isinstance(layer, keras.layers.InputLayer | keras.layers.ZeroPadding2D)
+        if needed_until <= place and not plain and len(layer.output.shape) == 4:
+            yield layer.output
+        needed_until = max(needed_until, used_at[place])

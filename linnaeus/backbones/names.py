@@ -1,0 +1,140 @@
+"""The names backbones are asked by: NETWORK[@SIZE][+mid][?weights=FILE].
+
+NETWORK is `efficientnet-lite0|1|2`, `pixels`, a `keras.applications` name (`vgg16`, or
+`keras:vgg16`), a TensorFlow Hub handle, or the folder of a SavedModel.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from linnaeus.backbones.keras_catalogue import APPLICATIONS
+from linnaeus.errors import ConfigurationError
+
+LITE = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
+PIXELS = "pixels"
+KERAS = tuple(APPLICATIONS)
+KERAS_PREFIX = "keras:"
+MIDDLE = "mid"
+WEIGHTS = "weights"
+SMALLEST_SIZE = 1
+LARGEST_SIZE = 4096
+
+_NAME = re.compile(
+    r"(?P<network>[^@+?]+)(?:@(?P<size>[^@+?]*))?(?:\+(?P<taps>[^@+?]*))?(?:\?(?P<query>.*))?"
+)
+_PLACE = re.compile(r"(?P<network>.+?)(?:@(?P<size>\d+))?(?:\+(?P<taps>mid))?")
+
+
+class Kind(Enum):
+    """Where a network comes from."""
+
+    LITE = "efficientnet-lite"
+    PIXELS = "pixels"
+    KERAS = "keras"
+    HUB = "hub"
+
+
+@dataclass(frozen=True)
+class BackboneName:
+    """A name taken apart."""
+
+    kind: Kind
+    network: str
+    """The network alone: `vgg16`, a handle, or an absolute folder."""
+    size: int | None = None
+    """Height and width of the input in pixels; None for the network's own."""
+    middle: bool = False
+    """Whether pooled middle layers are added."""
+    weights: Path | None = None
+    """A local file of weights in place of the published ones (`keras.applications` only)."""
+
+    def __str__(self) -> str:
+        """The canonical name: equal names give equal networks."""
+        size = "" if self.size is None else f"@{self.size}"
+        taps = f"+{MIDDLE}" if self.middle else ""
+        weights = "" if self.weights is None else f"?{WEIGHTS}={self.weights}"
+        return f"{self.network}{size}{taps}{weights}"
+
+
+def parse(text: str) -> BackboneName:
+    """Take a name apart; a wrong one raises ConfigurationError naming the nearest valid word.
+
+    Folders become absolute. In handles and folders only a trailing `@DIGITS` and `+mid` are read
+    as size and taps, since `@`, `+` and `?` may be part of them.
+    """
+    if _is_place(text):
+        return _place(text)
+    match = _NAME.fullmatch(text)
+    if match is None:
+        raise _unknown(text, text)
+    network = match["network"].removeprefix(KERAS_PREFIX)
+    kind = _kind(text, network, match["network"] != network)
+    taps, query = match["taps"], match["query"]
+    if taps is not None and taps != MIDDLE:
+        raise ConfigurationError(f"Backbone {text!r}: +{taps} is unknown, did you mean +{MIDDLE}?")
+    size = None if match["size"] is None else _size(text, match["size"])
+    weights = None if query is None else _weights(text, kind, query)
+    return BackboneName(kind, network, size, taps is not None, weights)
+
+
+def _is_place(text: str) -> bool:
+    return "://" in text or text.startswith(("/", "./", "../", "~"))
+
+
+def _place(text: str) -> BackboneName:
+    match = _PLACE.fullmatch(text)
+    assert match is not None
+    network, size = match["network"], match["size"]
+    if "://" not in network:
+        network = str(Path(network).expanduser().absolute())
+    checked = None if size is None else _size(text, size)
+    return BackboneName(Kind.HUB, network, checked, match["taps"] is not None)
+
+
+def _kind(text: str, network: str, of_keras: bool) -> Kind:
+    if network in KERAS:
+        return Kind.KERAS
+    if not of_keras and network in LITE:
+        return Kind.LITE
+    if not of_keras and network == PIXELS:
+        return Kind.PIXELS
+    raise _unknown(text, network)
+
+
+def _unknown(text: str, network: str) -> ConfigurationError:
+    near = nearest(network, (*LITE, PIXELS, *KERAS))
+    return ConfigurationError(
+        f"There is no backbone {text!r}: did you mean {near}? Also possible are a TensorFlow Hub "
+        "handle (https://…) and a SavedModel's folder (written with a /)."
+    )
+
+
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """The valid word most like `word`."""
+    return max(valid, key=lambda known: difflib.SequenceMatcher(None, word, known).ratio())
+
+
+def _size(text: str, size: str) -> int:
+    if not size.isascii() or not size.isdigit() or not SMALLEST_SIZE <= int(size) <= LARGEST_SIZE:
+        raise ConfigurationError(
+            f"Backbone {text!r}: @{size} is no input size, give pixels from "
+            f"{SMALLEST_SIZE} to {LARGEST_SIZE}, such as @224."
+        )
+    return int(size)
+
+
+def _weights(text: str, kind: Kind, query: str) -> Path:
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    if kind is not Kind.KERAS or list(given) != [WEIGHTS] or not given[WEIGHTS]:
+        raise ConfigurationError(
+            f"Backbone {text!r}: ?{query} is unknown, only keras networks take "
+            f"?{WEIGHTS}=FILE, as in keras:vgg16?{WEIGHTS}=/path/notop.h5."
+        )
+    return Path(given[WEIGHTS]).expanduser().absolute()

@@ -1,0 +1,45 @@
+"""What a kind of network has to offer so that it can be prepared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from linnaeus.backbones.spec import Original
+
+TENSORFLOW = "tensorflow"
+"""Folder of the SavedModel, below the backbone's."""
+ORIGINAL = "original"
+"""Folder of a TF1 module as it came, below the backbone's."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A network as it was written: what its fingerprint and spec are made of."""
+
+    weights_sha256: str
+    """Hash of the weights' content, equal on every machine."""
+    graph: str
+    """Version of the definition that turned them into a network."""
+    taps: str
+    """Which outputs make the embedding."""
+    height: int
+    width: int
+    embedding_size: int
+    licence: str
+    original: Original | None = None
+
+
+class Network(Protocol):
+    """A named network that has not been prepared yet."""
+
+    def identity(self) -> str:
+        """What tells it from others of its name, without TensorFlow and without a download.
+
+        A content hash where the weights are at hand or pinned; else the handle, which by
+        convention never changes its content.
+        """
+
+    def save(self, to: Path) -> Saved:
+        """Write `to/tensorflow` (and `to/original` for a TF1 module)."""

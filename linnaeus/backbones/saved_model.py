@@ -1,0 +1,33 @@
+"""Write a network as the SavedModel that every engine starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+INPUT = "pixels"
+OUTPUT = "embedding"
+
+
+def write(
+    embed: Callable[[tf.Tensor], tf.Tensor], parts: Any, size: tuple[int, int], to: Path
+) -> int:
+    """Write `embed` with signature `serving_default`: `pixels` uint8 `[N, H, W, 3]` to `embedding`.
+
+    `embed` takes that uint8 tensor and gives float32 `[N, D]`; `parts` is a trackable that owns
+    its variables; `size` is (height, width). Returns D. What is loaded again has the method
+    `embed`, a signature of the same kind, and can be a part of another module that is saved.
+    """
+    import tensorflow as tf
+
+    pixels = tf.TensorSpec([None, *size, 3], tf.uint8, name=INPUT)
+    module: Any = tf.Module()
+    module.parts = parts
+    module.embed = tf.function(lambda pixels: {OUTPUT: embed(pixels)}, input_signature=[pixels])
+    shape = module.embed.get_concrete_function().structured_outputs[OUTPUT].shape
+    tf.saved_model.save(module, str(to), signatures={"serving_default": module.embed})
+    return int(shape[-1])

@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from linnaeus.backbones.names import KERAS, LITE, PIXELS, BackboneName, Kind, parse
+from linnaeus.errors import ConfigurationError
+
+HANDLE = "https://tfhub.dev/google/imagenet/mobilenet_v2_100_224/feature_vector/5"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("efficientnet-lite0", BackboneName(Kind.LITE, "efficientnet-lite0")),
+        ("efficientnet-lite1@300", BackboneName(Kind.LITE, "efficientnet-lite1", 300)),
+        ("efficientnet-lite0@300+mid", BackboneName(Kind.LITE, "efficientnet-lite0", 300, True)),
+        ("efficientnet-lite2+mid", BackboneName(Kind.LITE, "efficientnet-lite2", None, True)),
+        ("pixels@32", BackboneName(Kind.PIXELS, "pixels", 32)),
+        ("vgg16", BackboneName(Kind.KERAS, "vgg16")),
+        ("keras:vgg16", BackboneName(Kind.KERAS, "vgg16")),
+        (
+            "keras:vgg16@128+mid?weights=/w/top less.h5",
+            BackboneName(Kind.KERAS, "vgg16", 128, True, Path("/w/top less.h5")),
+        ),
+        (HANDLE, BackboneName(Kind.HUB, HANDLE)),
+        (f"{HANDLE}@160", BackboneName(Kind.HUB, HANDLE, 160)),
+        ("https://h.org/a@b+c?d=e", BackboneName(Kind.HUB, "https://h.org/a@b+c?d=e")),
+        ("/models/one", BackboneName(Kind.HUB, "/models/one")),
+        ("/models/one@96+mid", BackboneName(Kind.HUB, "/models/one", 96, True)),
+    ],
+)
+def test_a_name_is_taken_apart(text: str, name: BackboneName):
+    assert parse(text) == name
+
+
+def test_a_relative_folder_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert parse("./module@96").network == str(tmp_path / "module")
+
+
+@given(
+    st.builds(
+        BackboneName,
+        kind=st.just(Kind.KERAS),
+        network=st.sampled_from(KERAS),
+        size=st.none() | st.integers(1, 4096),
+        middle=st.booleans(),
+        weights=st.none() | st.just(Path("/some/w.h5")),
+    )
+)
+def test_the_canonical_name_says_everything(name: BackboneName):
+    assert parse(str(name)) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("efficientnet-lite", "efficientnet-lite"),
+        ("eficientnet-lite1", "efficientnet-lite1"),
+        ("EfficientNet_Lite2", "efficientnet-lite2"),
+        ("vgg-16", "vgg16"),
+        ("keras:mobilenetv2", "mobilenet_v2"),
+        ("pixel@28", "pixels"),
+        ("keras:pixels", "pixels"),
+        ("efficientnet-lite0+middle", r"\+mid\?"),
+        ("efficientnet-lite0+", r"\+mid\?"),
+        ("efficientnet-lite0@", "such as @224"),
+        ("efficientnet-lite0@0", "such as @224"),
+        ("efficientnet-lite0@300x300", "such as @224"),
+        ("efficientnet-lite0@\u0663", "such as @224"),
+        ("efficientnet-lite0@99999", "such as @224"),
+        ("/models/one@0", "such as @224"),
+        ("vgg16?weight=/w.h5", r"\?weights=FILE"),
+        ("vgg16?weights=", r"\?weights=FILE"),
+        ("efficientnet-lite0?weights=/w.h5", "only keras networks"),
+        ("efficientnet-lite0+mid@300", "did you mean efficientnet-lite0"),
+        ("", "did you mean"),
+    ],
+)
+def test_a_wrong_name_is_refused_with_the_nearest_right_word(text: str, word: str):
+    with pytest.raises(ConfigurationError, match=word):
+        parse(text)
+
+
+def test_every_network_is_its_own_canonical_name():
+    for network in (*LITE, PIXELS, *KERAS):
+        assert str(parse(network)) == network
