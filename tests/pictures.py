@@ -1,0 +1,200 @@
+"""Encoded test pictures of every kind, made in memory."""
+
+import struct
+import zlib
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+ORIENTATION = 0x0112
+
+
+def scene(width: int = 64, height: int = 48, seed: int = 0) -> Image.Image:
+    """A smooth RGB picture without symmetry, so that every turn of it looks different."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def fading(width: int = 64, height: int = 48) -> Image.Image:
+    """The scene as RGBA, from transparent at the left to opaque at the right."""
+    picture = scene(width, height).convert("RGBA")
+    ramp = np.linspace(0, 255, width).astype(np.uint8)
+    picture.putalpha(Image.fromarray(np.tile(ramp, (height, 1))))
+    return picture
+
+
+def encode(picture: Image.Image, file_format: str, **options: object) -> bytes:
+    stream = BytesIO()
+    picture.save(stream, file_format, **options)
+    return stream.getvalue()
+
+
+def jpeg(width: int = 64, height: int = 48, seed: int = 0, **options: object) -> bytes:
+    return encode(scene(width, height, seed), "JPEG", **({"quality": 92} | options))
+
+
+def png(width: int = 64, height: int = 48, seed: int = 0) -> bytes:
+    return encode(scene(width, height, seed), "PNG")
+
+
+def exif(orientation: int, order: str = "<") -> bytes:
+    """An EXIF block with a directory of three entries; order '<' is little-endian, '>' big."""
+    header = {"<": b"II", ">": b"MM"}[order] + struct.pack(order + "HI", 42, 8)
+    entries = [(0x010F, 2, 4, b"Cam\0"), (ORIENTATION, 3, 1, None), (0x0213, 3, 1, None)]
+    short = struct.pack(order + "HH", orientation, 0)
+    packed = [struct.pack(order + "HHI", *entry[:3]) + (entry[3] or short) for entry in entries]
+    directory = struct.pack(order + "H", len(packed)) + b"".join(packed)
+    return b"Exif\0\0" + header + directory + bytes(4)
+
+
+def turned_jpeg(orientation: int, order: str = "<", **options: object) -> bytes:
+    return jpeg(exif=exif(orientation, order), **options)
+
+
+def turned(orientation: int, file_format: str, order: str = "<") -> bytes:
+    if file_format == "TIFF":
+        return encode(scene(), "TIFF", tiffinfo={ORIENTATION: orientation})
+    lossless = {"lossless": True} if file_format == "WEBP" else {}
+    return encode(scene(), file_format, exif=exif(orientation, order), **lossless)
+
+
+def cmyk_jpeg() -> bytes:
+    """With Adobe's marker, so inverted."""
+    return encode(scene().convert("CMYK"), "JPEG", quality=95)
+
+
+def palette_png() -> bytes:
+    return encode(scene().quantize(32), "PNG")
+
+
+def transparent_palette_png() -> bytes:
+    """Colour 3 of the palette is half transparent, colour 5 wholly."""
+    return encode(scene().quantize(16), "PNG", transparency=b"\xff\xff\xff\x80\xff\x00")
+
+
+def ramp16(width: int = 64, height: int = 48) -> NDArray[np.uint16]:
+    """Every value far from its neighbours in the lower byte, so that scaling shows."""
+    return (np.arange(width * height, dtype=np.uint32) * 977 % 65536).reshape(
+        height, width
+    ).astype(np.uint16)
+
+
+def grey16(file_format: str = "PNG") -> bytes:
+    return encode(Image.fromarray(ramp16()), file_format)
+
+
+def rgb16_png() -> bytes:
+    """Pillow writes no 16-bit RGB: chunk by chunk (PNG specification, colour type 2)."""
+    return _png(np.stack([ramp16(), ramp16()[::-1], ramp16()[:, ::-1]], axis=2), colour_type=2)
+
+
+def rgba16_png() -> bytes:
+    channels = [ramp16(), ramp16()[::-1], ramp16()[:, ::-1], np.sort(ramp16(), axis=1)]
+    return _png(np.stack(channels, axis=2), colour_type=6)
+
+
+def rgb16_tiff() -> bytes:
+    """One uncompressed strip of 16-bit RGB (TIFF 6.0, baseline tags)."""
+    values = np.stack([ramp16(), ramp16()[::-1], ramp16()[:, ::-1]], axis=2).astype("<u2")
+    height, width, _ = values.shape
+    pixels = values.tobytes()
+    strip, bits = 8 + 2 + 10 * 12 + 4 + 6, 8 + 2 + 10 * 12 + 4
+    tags = [
+        (256, 3, 1, width),
+        (257, 3, 1, height),
+        (258, 3, 3, bits),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 4, 1, strip),
+        (277, 3, 1, 3),
+        (278, 3, 1, height),
+        (279, 4, 1, len(pixels)),
+        (284, 3, 1, 1),
+    ]
+    directory = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    header = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
+    return header + directory + bytes(4) + struct.pack("<HHH", 16, 16, 16) + pixels
+
+
+def animation(file_format: str, **options: object) -> bytes:
+    """Two frames: the scene, then another."""
+    return encode(
+        scene(), file_format, save_all=True, append_images=[scene(seed=9)], duration=50, **options
+    )
+
+
+def transparent_gif() -> bytes:
+    return encode(scene().quantize(16), "GIF", transparency=3)
+
+
+def bomb(width: int = 60_000, height: int = 60_000) -> bytes:
+    """A PNG of some bytes that claims to be huge."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return _MAGIC + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(b"\0")) + _END
+
+
+def heic() -> bytes:
+    return struct.pack(">I4s4sI4s4s", 24, b"ftyp", b"heic", 0, b"mif1", b"heic") + bytes(64)
+
+
+SVG = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
+TEXT = b"BMX bikes, Wednesday: not a picture at all, but the first two letters say bitmap.\n"
+ZIP = b"PK\x05\x06" + bytes(18)
+
+
+def every_format() -> dict[str, bytes]:
+    """A picture of each format that is decoded, and of each kind of pixel in it."""
+    return {
+        "jpeg": jpeg(),
+        "jpeg-progressive": jpeg(progressive=True),
+        "jpeg-grey": encode(scene().convert("L"), "JPEG", quality=92),
+        "jpeg-cmyk": cmyk_jpeg(),
+        "jpeg-turned": turned_jpeg(6),
+        "png": png(),
+        "png-grey": encode(scene().convert("L"), "PNG"),
+        "png-grey-alpha": encode(fading().convert("LA"), "PNG"),
+        "png-bits": encode(scene().convert("1"), "PNG"),
+        "png-alpha": encode(fading(), "PNG"),
+        "png-palette": palette_png(),
+        "png-palette-alpha": transparent_palette_png(),
+        "png-grey16": grey16(),
+        "png-rgb16": rgb16_png(),
+        "png-rgba16": rgba16_png(),
+        "gif": encode(scene(), "GIF"),
+        "gif-animated": animation("GIF"),
+        "webp": encode(scene(), "WEBP", quality=90),
+        "webp-lossless": encode(scene(), "WEBP", lossless=True),
+        "webp-alpha": encode(fading(), "WEBP", lossless=True, exact=True),
+        "webp-animated": animation("WEBP", lossless=True),
+        "bmp": encode(scene(), "BMP"),
+        "bmp-grey": encode(scene().convert("L"), "BMP"),
+        "bmp-palette": encode(scene().quantize(32), "BMP"),
+        "bmp-32": encode(scene().convert("RGBA"), "BMP"),
+        "tiff": encode(scene(), "TIFF"),
+        "tiff-lzw": encode(scene(), "TIFF", compression="tiff_lzw"),
+        "tiff-alpha": encode(fading(), "TIFF"),
+        "tiff-grey16": grey16("TIFF"),
+        "tiff-rgb16": rgb16_tiff(),
+        "tiff-cmyk": encode(scene().convert("CMYK"), "TIFF"),
+    }
+
+
+_MAGIC = b"\x89PNG\r\n\x1a\n"
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+_END = _chunk(b"IEND", b"")
+
+
+def _png(values: NDArray[np.uint16], colour_type: int) -> bytes:
+    height, width, _ = values.shape
+    rows = values.astype(">u2").reshape(height, -1).view(np.uint8)
+    filtered = np.hstack([np.zeros((height, 1), np.uint8), rows])
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    pixels = zlib.compress(filtered.tobytes())
+    return _MAGIC + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _END
