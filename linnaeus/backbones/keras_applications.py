@@ -121,9 +121,11 @@ def _pooled(features: keras.Model, name: BackboneName) -> keras.Model:
 def _middle(features: keras.Model, name: BackboneName) -> list[Any]:
     """The last map of each of the two resolutions before the final one.
 
-    Only maps that the whole network passes through count, so that none is a mere branch.
+    Only maps that the whole network passes through count, so that none is a mere branch, and
+    only those below a quarter of the input's resolution, which hold more than edges.
     """
-    last_of = {x.shape[1:3]: x for x in _bottlenecks(features)}
+    side = features.input.shape[1]
+    last_of = {x.shape[1:3]: x for x in _bottlenecks(features) if 4 * x.shape[1] < side}
     last_of.pop(features.output.shape[1:3], None)
     if not last_of:
         raise ConfigurationError(
@@ -134,19 +136,18 @@ def _middle(features: keras.Model, name: BackboneName) -> list[Any]:
 
 
 def _bottlenecks(model: keras.Model) -> Iterator[Any]:
-    """Feature maps past which nothing earlier is used; padding and the input are left out."""
+    """Feature maps past which nothing earlier is used; padded ones are left out."""
     import keras
 
-    layers = model.layers
-    position = {id(layer.output): place for place, layer in enumerate(layers)}
-    used_at = [0] * len(layers)
-    for place, layer in enumerate(layers):
-        inputs = layer.input if isinstance(layer.input, list) else [layer.input]
-        for x in inputs:
-            used_at[position[id(x)]] = place
+    nodes = [operation._inbound_nodes[-1] for operation in model.operations]
+    made_at = {id(x): place for place, node in enumerate(nodes) for x in node.output_tensors}
+    used_until = {
+        made_at[id(x)]: place for place, node in enumerate(nodes) for x in node.input_tensors
+    }
     needed_until = 0
-    for place, layer in enumerate(layers):
-        plain = isinstance(layer, keras.layers.InputLayer | keras.layers.ZeroPadding2D)
-        if needed_until <= place and not plain and len(layer.output.shape) == 4:
-            yield layer.output
-        needed_until = max(needed_until, used_at[place])
+    for place, node in enumerate(nodes):
+        x = node.output_tensors[0]
+        padded = isinstance(node.operation, keras.layers.ZeroPadding2D)
+        if needed_until <= place and len(x.shape) == 4 and not padded:
+            yield x
+        needed_until = max(needed_until, used_until.get(place, 0))
