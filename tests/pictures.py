@@ -76,9 +76,11 @@ def transparent_palette_png() -> bytes:
 
 def ramp16(width: int = 64, height: int = 48) -> NDArray[np.uint16]:
     """Every value far from its neighbours in the lower byte, so that scaling shows."""
-    return (np.arange(width * height, dtype=np.uint32) * 977 % 65536).reshape(
-        height, width
-    ).astype(np.uint16)
+    return (
+        (np.arange(width * height, dtype=np.uint32) * 977 % 65536)
+        .reshape(height, width)
+        .astype(np.uint16)
+    )
 
 
 def grey16(file_format: str = "PNG") -> bytes:
