@@ -4,9 +4,14 @@ Exit status: 0 done; 1 the run failed; 2 wrong usage; 3 done, but with new failu
 `--max-failures`; 130 interrupted.
 """
 
+import sys
+
 
 def main() -> None:
     """Run the command that the process's arguments name."""
     from linnaeus.cli.app import app
+    from linnaeus.cli.quiet import silence_libraries
 
+    if "--debug" not in sys.argv:
+        silence_libraries()
     app()

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from linnaeus.cli.quiet import silence_libraries
 from linnaeus.errors import ConfigurationError, LinnaeusError
 from linnaeus.progress import Progress, for_stream
 
@@ -91,8 +90,6 @@ def register(app: typer.Typer, command: Command) -> None:
     @functools.wraps(command)
     def run(workspace: str, as_json: bool, debug: bool, **arguments: Any) -> None:
         session = Session(workspace, as_json, debug)
-        if not debug:
-            silence_libraries()
         with session.reporting():
             command(session, **arguments)
 

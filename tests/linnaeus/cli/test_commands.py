@@ -1,0 +1,293 @@
+"""What the commands hand to the workspace, and what they make of its answers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from linnaeus.cli.app import app
+from linnaeus.models import Model, ModelBackbone
+from linnaeus.records import Counts
+from training.config import LayersConfig, LinearConfig, SplitConfig, TrainConfig
+
+TEST_METRICS = {
+    "images": 656,
+    "accuracy": 0.853,
+    "accuracy_interval": [0.824, 0.878],
+    "classes": {
+        "defective": {"precision": 0.8, "recall": 0.7, "f1": 0.747, "support": 205},
+        "functional": {"precision": 0.9, "recall": 0.9, "f1": 0.9, "support": 451},
+    },
+}
+MODEL = Model(
+    "cells",
+    3,
+    ("defective", "functional"),
+    ModelBackbone("pixels", "f00d", 28, 28, 2352),
+    metrics={"test": TEST_METRICS},
+)
+
+
+COUNTS = Counts(planned=10, done=9, failed=1, skipped=2, codes={"CORRUPT": 1})
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    run_id: str | None = "01J"
+    job: str = "embed"
+    source: str = "/pics"
+    counts: Counts = COUNTS
+    new_failures: int = 0
+    seconds: float = 31.0
+    output: str | None = None
+
+
+@dataclass(frozen=True)
+class Frozen:
+    id: str = "abc-00000001"
+    source: str = "/pics"
+    number: int = 1
+    objects: int = 2624
+
+
+@dataclass(frozen=True)
+class PhotoLabels:
+    path: str
+    labels: Sequence[tuple[str, float]]
+
+
+class RecordingWorkspace:
+    """Keeps how it was called; answers what `answers` says."""
+
+    calls: list[tuple[str, tuple, dict[str, Any]]]
+    answers: dict[str, Any]
+
+    def __init__(self, uri: str, progress: object) -> None:
+        self.calls.append(("open", (uri,), {}))
+
+    def __getattr__(self, name: str) -> Any:
+        def method(*arguments: Any, **options: Any) -> Any:
+            self.calls.append((name, arguments, options))
+            return self.answers[name]
+
+        return method
+
+
+@pytest.fixture
+def workspace(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[RecordingWorkspace]]:
+    RecordingWorkspace.calls, RecordingWorkspace.answers = [], {}
+    module = ModuleType("linnaeus.workspace")
+    module.Workspace = RecordingWorkspace  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "linnaeus.workspace", module)
+    monkeypatch.delenv("LINNAEUS_WORKSPACE", raising=False)
+    yield RecordingWorkspace
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+def test_manifest_says_what_was_frozen(workspace: type[RecordingWorkspace]):
+    workspace.answers = {"manifest": Frozen()}
+    result = run("manifest", "pics", "--workspace", "here")
+    assert workspace.calls == [("open", ("here",), {}), ("manifest", ("pics",), {})]
+    assert result.stdout == "2,624 objects of /pics in manifest abc-00000001\n"
+
+
+def test_plan_shows_every_fact(workspace: type[RecordingWorkspace]):
+    workspace.answers = {"plan": Frozen()}
+    result = run("plan", "pics", "--backbone", "pixels@8")
+    assert workspace.calls[-1] == (
+        "plan",
+        ("pics",),
+        {"backbone": "pixels@8", "precision": "float32"},
+    )
+    assert "objects: 2,624\n" in result.stdout
+
+
+def test_embed_passes_beam_options_through(workspace: type[RecordingWorkspace]):
+    workspace.answers = {"embed": RunSummary()}
+    result = run(
+        "embed", "pics", "--precision", "int8", "--", "--runner=Flink", "--parallelism", "4"
+    )
+    assert workspace.calls[-1] == (
+        "embed",
+        ("pics",),
+        {
+            "backbone": "efficientnet-lite0",
+            "precision": "int8",
+            "beam_options": ["--runner=Flink", "--parallelism", "4"],
+        },
+    )
+    assert result.stdout == ("9 done, 1 failed (CORRUPT 1), 2 up to date; run 01J took 31 s\n")
+
+
+def test_a_second_images_is_not_taken_for_a_beam_option(workspace: type[RecordingWorkspace]):
+    result = run("embed", "pics", "more-pics")
+    assert result.exit_code == 2
+    assert "'more-pics'" in result.stderr
+    assert workspace.calls == []
+
+
+def test_score_passes_every_option(workspace: type[RecordingWorkspace]):
+    workspace.answers = {"score": RunSummary(output="out")}
+    options = "--model cells:3 --server host:9000 --output out --format jsonl --payload image"
+    result = run("score", "pics", *options.split(), "--", "--runner=Flink")
+    assert workspace.calls[-1] == (
+        "score",
+        ("pics", "cells:3"),
+        {
+            "server": "host:9000",
+            "output": "out",
+            "format": "jsonl",
+            "payload": "image",
+            "beam_options": ["--runner=Flink"],
+        },
+    )
+    assert result.stdout.endswith("; written to out\n")
+
+
+@pytest.mark.parametrize("command", [["embed", "pics"], ["score", "pics", "--model", "m"]])
+@pytest.mark.parametrize(("allowed", "status"), [("0", 3), ("1", 3), ("2", 0)])
+def test_new_failures_above_the_limit_are_status_3(
+    workspace: type[RecordingWorkspace], command: list[str], allowed: str, status: int
+):
+    workspace.answers = {command[0]: RunSummary(new_failures=2)}
+    result = run(*command, "--max-failures", allowed)
+    assert result.exit_code == status
+    assert result.stdout.startswith("9 done")
+
+
+def test_known_failures_alone_are_status_0(workspace: type[RecordingWorkspace]):
+    counts = Counts(skipped=10, known_failures=3)
+    workspace.answers = {"embed": RunSummary(run_id=None, counts=counts)}
+    result = run("embed", "pics")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "Nothing to do: 10 up to date, 3 known failures\n",
+    )
+
+
+def test_a_run_as_json_has_all_its_counts(workspace: type[RecordingWorkspace]):
+    workspace.answers = {"commit": RunSummary()}
+    record = json.loads(run("commit", "01J", "--json").stdout)
+    assert workspace.calls[-1] == ("commit", ("01J",), {})
+    assert record["counts"]["codes"] == {"CORRUPT": 1}
+    assert record["new_failures"] == 0
+
+
+def test_train_without_options_is_the_default_configuration(
+    workspace: type[RecordingWorkspace],
+):
+    workspace.answers = {"train": MODEL}
+    result = run("train", "pics", "--model", "cells")
+    name, arguments, _ = workspace.calls[-1]
+    assert (name, arguments) == ("train", ("pics", "cells", TrainConfig()))
+    assert result.stdout == (
+        "Model cells:3 (defective, functional): "
+        "test accuracy 0.853 (95 % interval 0.824 to 0.878) on 656 images\n"
+    )
+
+
+def test_train_takes_every_hyperparameter_of_a_head_of_layers(
+    workspace: type[RecordingWorkspace],
+):
+    workspace.answers = {"train": MODEL}
+    options = (
+        "--backbone pixels --precision bfloat16 --head layers --hidden 512 --hidden 128 "
+        "--dropout 0.5 --epochs 7 --batch-size 16 --optimizer sgd --learning-rate 0.01 "
+        "--label-smoothing 0 --patience 2 --l2 0.002 --seed 4 --validation-percentage 15 "
+        "--testing-percentage 20 --split-rule retrain"
+    )
+    run("train", "pics", "--model", "cells", *options.split())
+    assert workspace.calls[-1][1][2] == TrainConfig(
+        backbone="pixels",
+        precision="bfloat16",
+        head="layers",
+        split=SplitConfig(15, 20, "full-path"),
+        layers=LayersConfig(
+            hidden=(512, 128),
+            dropout=0.5,
+            l2=0.002,
+            label_smoothing=0.0,
+            batch_size=16,
+            optimizer="sgd",
+            learning_rate=0.01,
+            epochs=7,
+            patience=2,
+        ),
+        seed=4,
+    )
+
+
+def test_several_l2_are_candidates_of_a_linear_head(workspace: type[RecordingWorkspace]):
+    workspace.answers = {"train": MODEL}
+    run("train", "pics", "--model", "cells", "--l2", "0.1", "--l2", "0.01")
+    assert workspace.calls[-1][1][2] == TrainConfig(linear=LinearConfig((0.1, 0.01)))
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ("--dropout 0.5", "--dropout"),
+        ("--batch-size 8", "--batch-size"),
+        ("--head layers --l2 1 --l2 2", "--l2"),
+        ("--head layers --dropout 1.5", "dropout"),
+    ],
+)
+def test_options_that_the_head_cannot_use_are_wrong_usage(
+    workspace: type[RecordingWorkspace], options: str, named: str
+):
+    result = run("train", "pics", "--model", "cells", *options.split())
+    assert result.exit_code == 2
+    assert named in result.stderr
+    assert workspace.calls == []
+
+
+def test_evaluate_shows_each_class(workspace: type[RecordingWorkspace]):
+    workspace.answers = {"evaluate": TEST_METRICS}
+    lines = run("evaluate", "pics", "--model", "cells").stdout.splitlines()
+    assert workspace.calls[-1] == ("evaluate", ("pics", "cells"), {})
+    assert lines[0] == "Accuracy 0.853 (95 % interval 0.824 to 0.878) on 656 images"
+    assert " ".join(lines[1].split()) == (
+        "defective precision 0.800 recall 0.700 F1 0.747 205 images"
+    )
+
+
+def test_label_prints_the_best_first_with_five_digits(workspace: type[RecordingWorkspace]):
+    workspace.answers = {
+        "label": [PhotoLabels("a.jpg", [("daisy", 0.9912345), ("rose", 0.0087655)])]
+    }
+    result = run("label", "a.jpg", "--model", "flowers")
+    assert workspace.calls[-1] == ("label", (["a.jpg"], "flowers"), {})
+    assert result.stdout == "daisy (score=0.99123)\nrose (score=0.00877)\n"
+
+
+def test_several_photos_have_headings(workspace: type[RecordingWorkspace]):
+    photos = [PhotoLabels("a.jpg", [("daisy", 0.9)]), PhotoLabels("b.jpg", [("rose", 0.8)])]
+    workspace.answers = {"label": photos}
+    result = run("label", "a.jpg", "b.jpg", "--model", "flowers")
+    assert result.stdout == ("a.jpg:\ndaisy (score=0.90000)\n\nb.jpg:\nrose (score=0.80000)\n")
+
+
+def test_status_shows_nested_facts(workspace: type[RecordingWorkspace]):
+    workspace.answers = {
+        "status": {"tables": {"objects": {"rows": 2624}}, "models": [], "runs": [{"id": "01J"}]}
+    }
+    assert run("status").stdout == (
+        "tables:\n  objects:\n    rows: 2,624\nmodels: none\nruns:\n  - id 01J\n"
+    )
+
+
+def test_help_names_the_commands_in_the_order_of_use():
+    text = run("--help").stdout
+    names = "demo manifest plan embed train evaluate serve score label commit status"
+    places = [text.index(f"\u2502 {name} ") for name in names.split(" ")]
+    assert places == sorted(places)

@@ -1,0 +1,54 @@
+"""The installed program, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+PROGRAM = [sys.executable, "-c", "from linnaeus.cli import main; main()"]
+HEAVY = {"numpy", "pyarrow", "deltalake", "duckdb", "tensorflow", "apache_beam", "grpc", "openvino"}
+
+
+def seconds_of_help() -> float:
+    start = time.perf_counter()
+    subprocess.run([*PROGRAM, "--help"], check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+def test_help_takes_less_than_half_a_second():
+    assert min(seconds_of_help() for _ in range(5)) < 0.5
+
+
+def test_commands_are_known_without_a_heavy_import():
+    code = "import sys, json, linnaeus.cli.app; print(json.dumps(list(sys.modules)))"
+    answer = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert not HEAVY & set(json.loads(answer.stdout))
+
+
+def test_wrong_usage_ends_with_status_2():
+    answer = subprocess.run([*PROGRAM, "embed"], check=False, capture_output=True, text=True)
+    assert answer.returncode == 2
+    assert "IMAGES" in answer.stderr
+
+
+def test_native_messages_are_dropped_and_our_own_lines_stay():
+    code = (
+        "import os, sys; from linnaeus.cli.quiet import silence_libraries; silence_libraries();"
+        "os.write(2, b'native chatter'); print('our line', file=sys.stderr)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert answer.stderr == b"our line\n"
+
+
+@pytest.mark.slow
+def test_tensorflow_and_beam_say_nothing():
+    code = (
+        "from linnaeus.cli.quiet import silence_libraries; silence_libraries();"
+        "import apache_beam, tensorflow, tensorflow_hub"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert (answer.stdout, answer.stderr) == (b"", b"")
