@@ -1,0 +1,59 @@
+# make demo            label real pictures from end to end  (DATASET=solar-cells|digits|mnist|flowers)
+# make test            everything that must hold: lint, types, import rules, all tests
+# make test-fast       the tests that need neither TensorFlow nor a server
+# make lint | format   check the source, or rewrite it in the agreed form
+# make bench           measure speed, print a table and save it as JSON
+# make install         only the environment, .venv
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := demo
+.PHONY: install demo test test-fast lint format bench
+
+DATASET ?= solar-cells
+BIN := .venv/bin
+PYTHON := $(BIN)/python
+INSTALLED := .venv/.installed
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+install: $(INSTALLED)
+
+$(PYTHON):
+	@if command -v uv > /dev/null; then exec uv venv --quiet --python '>=3.11,<3.14' .venv; fi; \
+	for python in python3.11 python3.12 python3.13 python3; do \
+	    if $$python -c '$(SUPPORTED)' 2> /dev/null; then exec $$python -m venv .venv; fi; \
+	done; \
+	echo 'Python 3.11, 3.12 or 3.13 is needed, and none of them is on the PATH' >&2; \
+	exit 1
+
+$(INSTALLED): $(PYTHON) requirements.txt pyproject.toml
+	@echo 'Installing the pinned packages into .venv (minutes the first time) ...'
+	@if command -v uv > /dev/null; then \
+	    install='uv pip install --quiet --python $(PYTHON)'; \
+	else \
+	    install='$(PYTHON) -m pip install --quiet --disable-pip-version-check'; \
+	    $(PYTHON) -m pip --version > /dev/null 2>&1 || $(PYTHON) -m ensurepip > /dev/null; \
+	fi; \
+	$$install -r requirements.txt && $$install --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: install
+	@$(BIN)/linnaeus demo --dataset $(DATASET)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: lint
+	$(PYTHON) -m pytest -n 2
+
+test-fast: install
+	$(PYTHON) -m pytest -n 2 -m 'not slow'
+
+bench: install
+	$(PYTHON) -m benchmarks
