@@ -132,8 +132,12 @@ class Counts:
     planned: int = 0
     done: int = 0
     failed: int = 0
+    new_failures: int = 0
+    """Failed for the first time."""
     skipped: int = 0
+    """Up to date before the run."""
     known_failures: int = 0
+    """Not tried: they failed before and would again."""
     bytes_read: int = 0
     embedded: int = 0
     codes: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,72 @@
+"""The embedding job: bring the table of a backbone's embeddings up to date with IMAGES.
+
+python -m beam_pipelines.embed --workspace W --images IMAGES [--backbone B] [BEAM OPTIONS]
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from beam_pipelines.shards import WorkerOptions, define_pipeline, execute
+from linnaeus import backbones, manifests
+from linnaeus.jobs import RunSummary, run_job
+from linnaeus.plans import RunSpec
+from linnaeus.progress import SILENT, Progress, for_stream
+from linnaeus.runs import Job
+from linnaeus.sampling import sampler
+from linnaeus.storage import Folder
+
+__all__ = ["EmbedRequest", "define_pipeline", "embed", "main"]
+
+
+@dataclass(frozen=True)
+class EmbedRequest:
+    """What to embed, with which backbone, by which engine."""
+
+    images: str
+    backbone: str = "efficientnet-lite0"
+    precision: str = "float32"
+    engine: str = "auto"
+    beam_options: Sequence[str] = ()
+
+
+def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT) -> RunSummary:
+    """Embed the objects of a manifest that have no vector yet, and commit.
+
+    Raises:
+        LinnaeusError: bad input, storage that refuses, or counts that do not add up.
+    """
+    with progress.step("List images", None) as step:
+        manifest = manifests.freeze(workspace, request.images)
+        step.note(f"{manifest.objects:,} images in {manifest.source}")
+    with progress.step("Prepare backbone", None) as step:
+        sample = sampler(workspace, manifest)
+        spec = backbones.prepare(workspace, request.backbone, request.precision, sample)
+        step.note(f"{spec.name}, {spec.embedding_size:,} values an image, {spec.fingerprint}")
+
+    def on_beam(run: RunSpec) -> None:
+        options = WorkerOptions(workspace.uri, run.run_id, request.engine)
+        execute(options, len(run.shard_sizes), list(request.beam_options))
+
+    return run_job(workspace, Job("embed", spec.fingerprint), manifest, on_beam, progress)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line of the job; options it does not know go to Beam."""
+    parser = argparse.ArgumentParser(prog="python -m beam_pipelines.embed", description=__doc__)
+    parser.add_argument("--workspace", required=True)
+    parser.add_argument("--images", required=True)
+    parser.add_argument("--backbone", default="efficientnet-lite0")
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--engine", default="auto")
+    known, beam_options = parser.parse_known_args(argv)
+    request = EmbedRequest(
+        known.images, known.backbone, known.precision, known.engine, beam_options
+    )
+    summary = embed(Folder(known.workspace), request, for_stream(sys.stderr))
+    print(summary)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""The Beam step of both jobs: one element is the number of a shard of a frozen plan."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.utils.shared import Shared
+
+from linnaeus import plans
+from linnaeus.shards import Receipt, do_shard
+from linnaeus.storage import Folder
+from linnaeus.worker import Scorer, Worker
+
+NAMESPACE = "linnaeus"
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """What a worker needs to know besides the plan."""
+
+    workspace: str
+    run_id: str
+    engine: str = "auto"
+    server: str = ""
+    """`host:port` of the model server; empty for a run that asks none."""
+
+
+def open_worker(options: WorkerOptions) -> Worker:
+    """The run's worker, in this process."""
+    workspace = Folder(options.workspace)
+    run = plans.read_spec(workspace, options.run_id)
+    return Worker(workspace, run, options.engine, lambda: _open_scorer(options.server))
+
+
+def _open_scorer(server: str) -> Scorer:
+    from serving.client import ScoringClient
+
+    return ScoringClient(server)
+
+
+class DoShard(beam.DoFn):
+    """Does one shard; the backbone is loaded once a process, by the first shard that needs it."""
+
+    def __init__(self, options: WorkerOptions) -> None:
+        self._options = options
+        self._shared = Shared()
+
+    def setup(self) -> None:
+        """Take this process's worker."""
+        self._worker = self._shared.acquire(lambda: open_worker(self._options))
+
+    def process(self, number: int) -> Iterator[str]:
+        """From a shard's number to its receipt as JSON."""
+        receipt = do_shard(self._worker, number)
+        _measure(receipt)
+        yield receipt.to_json()
+
+
+def _measure(receipt: Receipt) -> None:
+    """Beam counts attempts, so these show speed and trouble; tables and summaries count objects."""
+    counts, timings = receipt.counts, receipt.timings
+    Metrics.counter(NAMESPACE, "objects").inc(counts.planned)
+    Metrics.counter(NAMESPACE, "bytes").inc(counts.bytes_read)
+    for code, number in counts.codes.items():
+        Metrics.counter(NAMESPACE, f"failed_{code}").inc(number)
+    for name in ("read_msec", "decode_msec", "inference_msec"):
+        Metrics.distribution(NAMESPACE, name).update(round(getattr(timings, name)))
+
+
+def define_pipeline(root: beam.Pipeline, options: WorkerOptions, shards: int) -> beam.PCollection:
+    """From the numbers of a plan's shards to their receipts (JSON); parses and picks nothing."""
+    return (
+        root
+        | "List shards" >> beam.Create(range(shards), reshuffle=False)
+        | "Spread shards" >> beam.Reshuffle()
+        | "Do shards" >> beam.ParDo(DoShard(options))
+    )
+
+
+def execute(options: WorkerOptions, shards: int, beam_options: list[str]) -> None:
+    """Run the pipeline and wait for its end; locally unless `beam_options` name a runner."""
+    if not shards:
+        return
+    arguments = ["--runner=FnApiRunner", *beam_options]
+    pipeline = beam.Pipeline(argv=arguments)
+    define_pipeline(pipeline, options, shards)
+    pipeline.run().wait_until_finish()

@@ -1,0 +1,128 @@
+"""Carrying a job out: join what is unfinished, plan what is new, have it executed, commit.
+
+Who executes is a parameter: a Beam pipeline, or `in_this_process`, its plain twin.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from linnaeus import runs
+from linnaeus.labels import LabelsTable
+from linnaeus.manifests import Manifest
+from linnaeus.plans import RunSpec
+from linnaeus.progress import Progress, Step
+from linnaeus.records import Counts
+from linnaeus.runs import Job
+from linnaeus.shards import do_shard
+from linnaeus.storage import Folder, is_local
+from linnaeus.worker import Worker
+
+Execute = Callable[[RunSpec], None]
+"""Does the shards of a run that are not done; returns when all are."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """How a job ended; `run_id` is None where there was nothing to do."""
+
+    run_id: str | None
+    job: str
+    source: str
+    manifest_id: str
+    objects: int
+    counts: Counts
+    seconds: float
+    output: str | None = None
+
+
+def in_this_process(open_worker: Callable[[RunSpec], Worker]) -> Execute:
+    """Executes shard after shard, without Beam."""
+
+    def execute(run: RunSpec) -> None:
+        worker = open_worker(run)
+        for number in range(len(run.shard_sizes)):
+            do_shard(worker, number)
+        worker.close()
+
+    return execute
+
+
+def run_job(
+    workspace: Folder, job: Job, manifest: Manifest, execute: Execute, progress: Progress
+) -> RunSummary:
+    """Bring the tables up to date with a manifest, however often this was begun before.
+
+    Raises:
+        ReconciliationError: the run's counts do not add up; it is not committed.
+    """
+    started = time.perf_counter()
+    counts, run = Counts(), None
+    while run is None or run.manifest_id != manifest.id:
+        run = runs.open_run(workspace, job, manifest.source)
+        if run is None:
+            plan = runs.make_plan(workspace, job, manifest)
+            if not plan.spec.planned and _is_current(workspace, job, manifest):
+                counts = Counts(skipped=plan.spec.skipped, known_failures=plan.spec.known_failures)
+                break
+            run = runs.create_run(workspace, job, plan)
+        counts = _carry_out(workspace, run, execute, progress)
+    return RunSummary(
+        run_id=run.run_id if run else None,
+        job=job.name,
+        source=manifest.source,
+        manifest_id=manifest.id,
+        objects=manifest.objects,
+        counts=counts,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _is_current(workspace: Folder, job: Job, manifest: Manifest) -> bool:
+    """Whether nothing but the planned objects is to do: a score also keeps labels current."""
+    if job.name != "score":
+        return True
+    return LabelsTable(workspace, job.model).are_current(manifest, job.model_version)
+
+
+def _carry_out(workspace: Folder, run: RunSpec, execute: Execute, progress: Progress) -> Counts:
+    started = time.perf_counter()
+    verb = {"embed": "Embed", "score": "Score"}[run.job]
+    with progress.step(verb, run.planned) as step:
+        with _watched(workspace, run, step):
+            execute(run)
+        counts = runs.commit(workspace, run.run_id)
+        step.update(run.planned, counts.failed)
+        step.note(_done_line(run, counts, time.perf_counter() - started))
+    return counts
+
+
+def _done_line(run: RunSpec, counts: Counts, seconds: float) -> str:
+    verb = {"embed": "embedded", "score": "labelled"}[run.job]
+    rate = counts.planned / seconds if seconds else 0.0
+    return (
+        f"{counts.done:,} {verb}, {counts.failed:,} failed, {counts.skipped:,} up to date, "
+        f"{counts.known_failures:,} known failures; {seconds:.1f} s, {rate:,.0f} images/s"
+    )
+
+
+@contextmanager
+def _watched(workspace: Folder, run: RunSpec, step: Step) -> Iterator[None]:
+    """Show the run's progress by the receipts that have appeared, on whichever runner."""
+    stop = threading.Event()
+    every_seconds = 0.3 if is_local(workspace.uri) else 3.0
+
+    def watch() -> None:
+        while not stop.wait(every_seconds):
+            done = runs.shards_done(workspace, run)
+            step.update(sum(run.shard_sizes[number] for number in done))
+
+    thread = threading.Thread(target=watch, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=10)

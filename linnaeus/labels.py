@@ -1,0 +1,120 @@
+"""What a model says now: one row an object of each source's newest manifest.
+
+A source's rows are replaced together, in one commit. The table's log notes, per source, the number
+of the manifest and the model's version, so an older manifest never replaces a newer one's labels,
+whatever any clock says.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from linnaeus import layout
+from linnaeus.errors import ReconciliationError
+from linnaeus.manifests import Manifest
+from linnaeus.plans import RunSpec
+from linnaeus.records import FAILURES, LABELS, PREDICTIONS
+from linnaeus.state import query
+from linnaeus.storage import Folder
+from linnaeus.tables import Table
+
+_CURRENT = """
+WITH listed AS (SELECT *, row_number() OVER () AS position FROM manifest),
+said AS (
+    SELECT uri, etag, max_by(p, scored_at) AS p
+    FROM predictions AS p SEMI JOIN listed USING (uri, etag)
+    WHERE model_version = $model_version GROUP BY uri, etag
+),
+failed AS (
+    SELECT uri, etag, max_by(f, failed_at) AS f
+    FROM failures AS f SEMI JOIN listed USING (uri, etag)
+    GROUP BY uri, etag
+)
+SELECT listed.source, listed.uri, listed.etag, p.sha256,
+    CASE WHEN p IS NOT NULL THEN 'labelled' WHEN f IS NOT NULL THEN 'failed' END AS status,
+    p.label, p.confidence, p.labels, p.top_labels, p.top_scores,
+    CASE WHEN p IS NULL THEN f.code END AS code,
+    CASE WHEN p IS NULL THEN f.message END AS message,
+    $model_version::BIGINT AS model_version,
+    CASE WHEN p IS NOT NULL THEN p.run_id ELSE f.run_id END AS run_id,
+    CASE WHEN p IS NOT NULL THEN p.scored_at ELSE f.failed_at END AS scored_at,
+    $manifest_id AS manifest_id
+FROM listed LEFT JOIN said USING (uri, etag) LEFT JOIN failed USING (uri, etag)
+ORDER BY position
+"""
+
+
+@dataclass(frozen=True)
+class LabelsTable:
+    """The current labels of one model."""
+
+    workspace: Folder
+    model: str
+
+    @property
+    def table(self) -> Table:
+        """The Delta table."""
+        return Table(self.workspace, layout.labels(self.model), LABELS)
+
+    def are_current(self, manifest: Manifest, model_version: int) -> bool:
+        """Whether they are this version's, of this manifest or a newer one of its source."""
+        snapshot = self.table.load()
+        if snapshot is None:
+            return False
+        number, version = _noted(snapshot, manifest.source)
+        return number > manifest.number or (number, version) == (manifest.number, model_version)
+
+    def replace(self, manifest: Manifest, listed: pa.Table, run: RunSpec) -> None:
+        """Put the labels of a manifest's objects in the place of its source's.
+
+        Does nothing where a newer manifest's are there, or this run put them there already.
+
+        Raises:
+            ReconciliationError: an object is neither labelled nor failed.
+        """
+        rows = self._current(listed, run)
+        number_key, version_key = _keys(manifest.source)
+
+        def done(snapshot: DeltaTable) -> bool:
+            number, _ = _noted(snapshot, manifest.source)
+            return number > manifest.number or snapshot.transaction_version(run.run_id) is not None
+
+        source = manifest.source.replace("'", "''")
+        self.table.replace(
+            rows.to_reader,
+            predicate=f"source = '{source}'",
+            versions={
+                number_key: manifest.number,
+                version_key: run.model_version,
+                run.run_id: 1,
+            },
+            done=done,
+        )
+
+    def _current(self, listed: pa.Table, run: RunSpec) -> pa.Table:
+        sources = {
+            "manifest": listed,
+            "predictions": Table(self.workspace, layout.predictions(run.model), PREDICTIONS).scan(),
+            "failures": Table(self.workspace, layout.FAILURES, FAILURES).scan(),
+        }
+        parameters = {"model_version": run.model_version, "manifest_id": run.manifest_id}
+        rows = query(_CURRENT, sources, parameters).cast(LABELS)
+        missing = rows.filter(rows["status"].is_null())["uri"]
+        if len(missing):
+            raise ReconciliationError(
+                f"Run {run.run_id}: {len(missing)} objects are neither labelled nor failed, such "
+                f"as {missing[0]}; the labels stay as they were. Run the same command again"
+            )
+        return rows
+
+
+def _keys(source: str) -> tuple[str, str]:
+    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+    return f"manifest-of-{digest}", f"model-of-{digest}"
+
+
+def _noted(snapshot: DeltaTable, source: str) -> tuple[int, int]:
+    number, version = (snapshot.transaction_version(key) for key in _keys(source))
+    return number or 0, version or 0

@@ -1,0 +1,52 @@
+"""Where everything lies below a workspace's root; keys are relative to it."""
+
+MANIFESTS = "manifests"
+MODELS = "models"
+OBJECTS = "objects"
+FAILURES = "failures"
+RUNS = "runs"
+
+
+def embeddings(fingerprint: str) -> str:
+    """Table of one backbone's embeddings."""
+    return f"embeddings/{fingerprint}"
+
+
+def predictions(model: str) -> str:
+    """Table of everything a model ever said."""
+    return f"predictions/{model}"
+
+
+def labels(model: str) -> str:
+    """Table of what a model says now: one row an object."""
+    return f"labels/{model}"
+
+
+def plan(run_id: str) -> str:
+    """The frozen list of a run's work, one row group a shard."""
+    return f"{RUNS}/{run_id}/plan.parquet"
+
+
+def summary(run_id: str) -> str:
+    """Exists when the run is committed."""
+    return f"{RUNS}/{run_id}/summary.json"
+
+
+def attempt(run_id: str, shard: int, number: int) -> str:
+    """Marker that a worker began a shard."""
+    return f"{RUNS}/{run_id}/attempts/{shard:05d}-{number}"
+
+
+def run_index(key: str) -> str:
+    """Folder of the numbered runs of one job, source, backbone or model and options."""
+    return f"{RUNS}/.index/{key}"
+
+
+def shard_part(table: str, run_id: str, shard: int) -> str:
+    """A shard's last part, its receipt: whoever creates it has done the shard."""
+    return f"{table}/{run_id}/{shard:05d}.parquet"
+
+
+def attempt_part(table: str, run_id: str, shard: int, number: int) -> str:
+    """Another part of one attempt at a shard; it counts if the receipt names it."""
+    return f"{table}/{run_id}/{shard:05d}-{number}.parquet"

@@ -1,0 +1,71 @@
+"""What a workspace holds: tables, models, runs."""
+
+import json
+from typing import Any
+
+from linnaeus import layout, models, plans
+from linnaeus.records import EMBEDDINGS, FAILURES, LABELS, OBJECTS, PREDICTIONS
+from linnaeus.storage import Folder
+from linnaeus.tables import Table
+
+NEWEST_RUNS = 10
+
+
+def overview(workspace: Folder) -> dict[str, Any]:
+    """Rows of each table, versions of each model, and the newest runs."""
+    return {
+        "workspace": workspace.uri,
+        "tables": _tables(workspace),
+        "models": _models(workspace),
+        "runs": _runs(workspace),
+    }
+
+
+def _tables(workspace: Folder) -> dict[str, int]:
+    """Rows by table, from the log alone; equal content that was embedded twice counts twice."""
+    tables = [
+        Table(workspace, layout.OBJECTS, OBJECTS),
+        Table(workspace, layout.FAILURES, FAILURES),
+    ]
+    for folder, schema in (
+        ("embeddings", EMBEDDINGS),
+        ("predictions", PREDICTIONS),
+        ("labels", LABELS),
+    ):
+        names = sorted(workspace.folders(folder))
+        tables += [Table(workspace, f"{folder}/{name}", schema) for name in names]
+    loaded = ((table.key, table.load()) for table in tables)
+    return {key: snapshot.count() for key, snapshot in loaded if snapshot is not None}
+
+
+def _models(workspace: Folder) -> list[dict[str, Any]]:
+    described = []
+    for name in models.names(workspace):
+        for version in models.versions(workspace, name):
+            model = models.load_model(workspace, f"{name}:{version}")
+            test = model.metrics.get("test") or {}
+            described.append(
+                {
+                    "model": f"{name}:{version}",
+                    "labels": len(model.labels),
+                    "backbone": model.backbone.name,
+                    "test accuracy": test.get("accuracy"),
+                }
+            )
+    return described
+
+
+def _runs(workspace: Folder) -> list[dict[str, Any]]:
+    ids = sorted((name for name in workspace.folders(layout.RUNS) if name[0] != "."), reverse=True)
+    return [_run(workspace, run_id) for run_id in ids[:NEWEST_RUNS]]
+
+
+def _run(workspace: Folder, run_id: str) -> dict[str, Any]:
+    if workspace.head(layout.summary(run_id)):
+        summary = json.loads(workspace.read(layout.summary(run_id)))
+        counts = summary["counts"]
+        done = {"done": counts["done"], "failed": counts["failed"]}
+        return {"run": run_id, "job": summary["job"], "state": "committed", **done}
+    if workspace.head(layout.plan(run_id)) is None:
+        return {"run": run_id, "job": None, "state": "no plan"}
+    return {"run": run_id, "job": plans.read_spec(workspace, run_id).job, "state": "unfinished"}

@@ -1,0 +1,196 @@
+"""A plan: a manifest held against the tables, and what is to do frozen in shards.
+
+The file `plan.parquet` has one row group a shard and the run's description in its metadata, so a
+worker needs only (run, shard) to find its work.
+"""
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from linnaeus import layout
+from linnaeus.records import ObjectReference
+from linnaeus.storage import Folder
+
+PLAN = pa.schema(
+    [
+        ("uri", pa.string()),
+        ("etag", pa.string()),
+        ("size", pa.int64()),
+        ("attempt", pa.int32()),
+        ("sha256", pa.string()),
+        ("part", pa.string()),
+        ("row", pa.int64()),
+        ("embedded", pa.bool_()),
+    ]
+)
+LARGE_RUN_OBJECTS = 1_000_000
+STORED_SHARD_OBJECTS = 2_048
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What a run is: everything that its workers and its commit need to know."""
+
+    run_id: str
+    job: str
+    source: str
+    manifest_id: str
+    fingerprint: str
+    model: str = ""
+    model_version: int = 0
+    payload: str = ""
+    planned: int = 0
+    skipped: int = 0
+    known_failures: int = 0
+    shard_sizes: tuple[int, ...] = ()
+    """Objects in each shard."""
+
+    @property
+    def what(self) -> str:
+        """Backbone or model version that failures of this run are counted for."""
+        return f"{self.model}:{self.model_version}" if self.model else self.fingerprint
+
+    def to_json(self) -> str:
+        """For the plan's metadata."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "RunSpec":
+        """The inverse of `to_json`."""
+        fields: dict[str, Any] = json.loads(text)
+        return cls(**{**fields, "shard_sizes": tuple(fields["shard_sizes"])})
+
+
+@dataclass(frozen=True)
+class PlannedObject:
+    """One row of a plan.
+
+    Of an embedded object, `part` and `row` say where its vector lies. Of any other, `sha256` is
+    what its content probably is: some stored embedding's whose object has equal etag and size.
+    """
+
+    reference: ObjectReference
+    sha256: str | None
+    part: str | None
+    row: int | None
+    embedded: bool
+
+
+@dataclass(frozen=True)
+class ShardLimits:
+    """At most this much in a shard."""
+
+    shard_objects: int
+    shard_bytes: int = 64 << 20
+
+    @classmethod
+    def for_run(cls, objects: int) -> "ShardLimits":
+        """Small shards show progress and lose little; large ones keep 10^7 objects in few files."""
+        return cls(2_000) if objects >= LARGE_RUN_OBJECTS else cls(256, shard_bytes=1 << 30)
+
+
+def shard_starts(
+    sizes: NDArray[np.int64], groups: NDArray[np.int64], limits: ShardLimits
+) -> list[int]:
+    """First rows of the shards over consecutive rows.
+
+    Args:
+        sizes: bytes of each row's object, int64 [n].
+        groups: non-decreasing numbers, int64 [n]; rows of one group have equal etag and size and
+            stay together, unless the group alone fills a shard.
+        limits: a shard ends before it exceeds them, but has one row at least.
+    """
+    ends = np.cumsum(sizes)
+    starts: list[int] = []
+    start = 0
+    while start < len(sizes):
+        starts.append(start)
+        before = ends[start] - sizes[start]
+        by_bytes = int(np.searchsorted(ends, before + limits.shard_bytes, side="right"))
+        end = min(start + limits.shard_objects, max(by_bytes, start + 1), len(sizes))
+        if end < len(sizes):
+            group_start = int(np.searchsorted(groups, groups[end]))
+            end = group_start if group_start > start else end
+        start = end
+    return starts
+
+
+def split(state: pa.Table) -> list[pa.Table]:
+    """The rows to do (schema `PLAN`), shard by shard.
+
+    Objects of equal etag and size lie together, so that equal content is computed once; objects
+    with a stored vector are ordered by the part that holds it, so that a shard reads few parts.
+    """
+    state = state.select(PLAN.names).cast(PLAN)
+    stored = state.filter(state["embedded"]).sort_by([("part", "ascending"), ("row", "ascending")])
+    new = state.filter(pc.invert(state["embedded"])).sort_by(
+        [("etag", "ascending"), ("size", "ascending"), ("uri", "ascending")]
+    )
+    return [
+        *_slices(stored, ShardLimits(STORED_SHARD_OBJECTS, shard_bytes=1 << 62)),
+        *_slices(new, ShardLimits.for_run(new.num_rows)),
+    ]
+
+
+def _slices(rows: pa.Table, limits: ShardLimits) -> Iterator[pa.Table]:
+    sizes = np.asarray(rows["size"]).astype(np.int64)
+    starts = shard_starts(sizes, _groups(rows), limits)
+    for start, end in zip(starts, [*starts[1:], rows.num_rows], strict=True) if starts else ():
+        yield rows.slice(start, end - start)
+
+
+def _groups(rows: pa.Table) -> NDArray[np.int64]:
+    if rows.num_rows == 0:
+        return np.empty(0, np.int64)
+    codes = np.asarray(rows["etag"].combine_chunks().dictionary_encode().indices)
+    sizes = np.asarray(rows["size"])
+    changes = (np.diff(codes) != 0) | (np.diff(sizes) != 0)
+    return np.concatenate([[0], np.cumsum(changes)]).astype(np.int64)
+
+
+def encode(spec: RunSpec, shards: list[pa.Table]) -> bytes:
+    """The plan's file."""
+    sink = io.BytesIO()
+    schema = PLAN.with_metadata({"run": spec.to_json()})
+    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+        for shard in shards:
+            writer.write_table(shard.cast(schema), row_group_size=max(shard.num_rows, 1))
+    return sink.getvalue()
+
+
+@lru_cache(maxsize=4)
+def _metadata(workspace_uri: str, run_id: str) -> pq.FileMetaData:
+    with Folder(workspace_uri).open(layout.plan(run_id)) as file:
+        return pq.read_metadata(file)
+
+
+def read_spec(workspace: Folder, run_id: str) -> RunSpec:
+    """The run's description."""
+    return RunSpec.from_json(_metadata(workspace.uri, run_id).metadata[b"run"].decode())
+
+
+def read_shard(workspace: Folder, run_id: str, shard: int) -> list[PlannedObject]:
+    """A shard's objects."""
+    metadata = _metadata(workspace.uri, run_id)
+    with workspace.open(layout.plan(run_id)) as file:
+        rows = pq.ParquetFile(file, metadata=metadata).read_row_group(shard).to_pylist()
+    return [
+        PlannedObject(
+            ObjectReference(row["uri"], row["etag"], row["size"], row["attempt"]),
+            row["sha256"],
+            row["part"],
+            row["row"],
+            row["embedded"],
+        )
+        for row in rows
+    ]

@@ -1,0 +1,230 @@
+"""A run: its frozen plan, joined by whoever issues the same command, and its commit.
+
+Runs of the same job, source, backbone or model and options are numbered by create-only entries in
+an index, so two commands started at once share one run, and the next one begins only when the last
+is committed.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from ulid import ULID
+
+from linnaeus import layout, manifests, plans, shards
+from linnaeus.errors import ConfigurationError, ReconciliationError
+from linnaeus.labels import LabelsTable
+from linnaeus.manifests import Manifest
+from linnaeus.parts import Part
+from linnaeus.plans import RunSpec
+from linnaeus.records import EMBEDDINGS, FAILURES, OBJECTS, PREDICTIONS, Counts
+from linnaeus.shards import Receipt
+from linnaeus.state import Question, known_state
+from linnaeus.storage import Folder
+from linnaeus.tables import Table
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a command asks for, without the objects: which job, by what."""
+
+    name: str
+    fingerprint: str
+    model: str = ""
+    model_version: int = 0
+    payload: str = ""
+
+    def spec(self, manifest: Manifest) -> RunSpec:
+        """A run of it that has no plan yet."""
+        return RunSpec(
+            run_id=str(ULID()),
+            job=self.name,
+            source=manifest.source,
+            manifest_id=manifest.id,
+            fingerprint=self.fingerprint,
+            model=self.model,
+            model_version=self.model_version,
+            payload=self.payload,
+        )
+
+    def index(self, source: str) -> str:
+        """Folder of the index where the job's runs over a source are numbered."""
+        identity = json.dumps([*asdict(self).values(), source])
+        return layout.run_index(hashlib.sha256(identity.encode()).hexdigest()[:32])
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run of a job would do, and the rows it would do it to."""
+
+    spec: RunSpec
+    shards: list[pa.Table]
+    new_bytes: int
+    """Bytes of the objects to read."""
+    new_objects: int
+    """Objects to read; the other planned ones have a stored vector."""
+
+
+def open_run(workspace: Folder, job: Job, source: str) -> RunSpec | None:
+    """The job's run over a source that is not committed, whether its owner is alive or not."""
+    run_id = _newest(workspace, job.index(source))[1]
+    if run_id is None or workspace.head(layout.summary(run_id)):
+        return None
+    return plans.read_spec(workspace, run_id)
+
+
+def _newest(workspace: Folder, index: str) -> tuple[int, str | None]:
+    numbers = [int(entry.key.rsplit("/", 1)[-1]) for entry in workspace.list(index)]
+    if not numbers:
+        return 0, None
+    number = max(numbers)
+    return number, workspace.read(f"{index}/{number:08d}").decode()
+
+
+def make_plan(workspace: Folder, job: Job, manifest: Manifest) -> RunPlan:
+    """Hold a manifest against the tables. Nothing is written."""
+    spec = job.spec(manifest)
+    listed = manifests.load(workspace, manifest.id)
+    reuses = job.payload in ("", "embedding")
+    question = Question(
+        what=spec.what,
+        decoder=shards.decoder_of(spec),
+        fingerprint=job.fingerprint if reuses else None,
+        model=job.model or None,
+        model_version=job.model_version,
+    )
+    state = known_state(workspace, listed, question)
+    up_to_date = state["scored"] if job.name == "score" else state["embedded"]
+    given_up = pc.and_(state["given_up"], pc.invert(pc.or_(up_to_date, state["embedded"])))
+    todo = state.filter(pc.invert(pc.or_(up_to_date, given_up)))
+    pieces = plans.split(todo)
+    new = todo.filter(pc.invert(todo["embedded"]))
+    spec = replace(
+        spec,
+        planned=todo.num_rows,
+        skipped=_true(up_to_date),
+        known_failures=_true(given_up),
+        shard_sizes=tuple(piece.num_rows for piece in pieces),
+    )
+    return RunPlan(spec, pieces, pc.sum(new["size"]).as_py() or 0, new.num_rows)
+
+
+def _true(mask: pa.ChunkedArray) -> int:
+    return int(pc.sum(mask).as_py() or 0)
+
+
+def create_run(workspace: Folder, job: Job, plan: RunPlan) -> RunSpec:
+    """Freeze the plan and claim the job's next number; whoever lost the race joins the winner."""
+    spec = plan.spec
+    workspace.write_new(layout.plan(spec.run_id), plans.encode(spec, plan.shards))
+    index = job.index(spec.source)
+    number, newest = _newest(workspace, index)
+    if newest and not workspace.head(layout.summary(newest)):
+        return _join(workspace, spec, newest)
+    claim = f"{index}/{number + 1:08d}"
+    if workspace.write_new(claim, spec.run_id.encode()):
+        return spec
+    return _join(workspace, spec, workspace.read(claim).decode())
+
+
+def _join(workspace: Folder, spec: RunSpec, winner: str) -> RunSpec:
+    workspace.delete(layout.plan(spec.run_id))
+    return plans.read_spec(workspace, winner)
+
+
+def shards_done(workspace: Folder, run: RunSpec) -> dict[int, int]:
+    """Finished shards and the bytes of their receipts' parts."""
+    folder = f"{shards.receipt_table(run)}/{run.run_id}"
+    done = {}
+    for entry in workspace.list(folder):
+        name = entry.key.rsplit("/", 1)[-1].removesuffix(".parquet")
+        if name.isdigit():
+            done[int(name)] = entry.size
+    return done
+
+
+def commit(workspace: Folder, run_id: str) -> Counts:
+    """Make a finished run's rows visible, all of a table's at once; again does nothing.
+
+    Returns:
+        The reconciled counts of the run.
+
+    Raises:
+        ConfigurationError: there is no such run.
+        ReconciliationError: shards are missing or counts do not add up; nothing is committed.
+    """
+    if workspace.head(layout.plan(run_id)) is None:
+        raise ConfigurationError(
+            f"There is no run {run_id} in {workspace.uri}; see linnaeus status"
+        )
+    run = plans.read_spec(workspace, run_id)
+    summary = layout.summary(run_id)
+    if workspace.head(summary):
+        return Counts(**json.loads(workspace.read(summary))["counts"])
+    receipts = list(_receipts(workspace, run))
+    counts = _reconcile(run, [receipt for receipt, _ in receipts])
+    for table in _tables(workspace, run):
+        table.append(list(_parts_of(table, run, receipts)), run_id)
+    if run.job == "score":
+        manifest = manifests.describe(workspace, run.manifest_id)
+        listed = manifests.load(workspace, run.manifest_id)
+        LabelsTable(workspace, run.model).replace(manifest, listed, run)
+    workspace.write_new(summary, json.dumps(_summary(run, counts), indent=1).encode())
+    return counts
+
+
+def _receipts(workspace: Folder, run: RunSpec) -> Iterator[tuple[Receipt, Part]]:
+    done = shards_done(workspace, run)
+    missing = [n for n in range(len(run.shard_sizes)) if n not in done]
+    if missing:
+        raise ReconciliationError(
+            f"Run {run.run_id}: {len(missing)} of {len(run.shard_sizes)} shards are not done, such "
+            f"as {missing[0]}; nothing is committed. Run the same command again to do them"
+        )
+    with ThreadPoolExecutor(16) as pool:
+        receipts = pool.map(lambda n: shards.read_receipt(workspace, run, n), sorted(done))
+        for receipt in receipts:
+            key = layout.shard_part(shards.receipt_table(run), run.run_id, receipt.shard)
+            rows = receipt.counts.done
+            yield receipt, Part(key, done[receipt.shard], rows)
+
+
+def _reconcile(run: RunSpec, receipts: list[Receipt]) -> Counts:
+    counts = sum((receipt.counts for receipt in receipts), Counts())
+    wrong = [
+        receipt.shard
+        for receipt in receipts
+        if receipt.counts.planned != run.shard_sizes[receipt.shard]
+        or receipt.counts.planned != receipt.counts.done + receipt.counts.failed
+    ]
+    if wrong or counts.planned != run.planned:
+        raise ReconciliationError(
+            f"Run {run.run_id}: {run.planned} objects were planned, {counts.done} are done and "
+            f"{counts.failed} failed; shards that do not add up: {wrong}; nothing is committed"
+        )
+    return replace(counts, skipped=run.skipped, known_failures=run.known_failures)
+
+
+def _tables(workspace: Folder, run: RunSpec) -> Iterator[Table]:
+    """The run's tables in the order of their commits: what is referred to comes first."""
+    yield Table(workspace, layout.embeddings(run.fingerprint), EMBEDDINGS)
+    yield Table(workspace, layout.FAILURES, FAILURES)
+    yield Table(workspace, layout.OBJECTS, OBJECTS)
+    if run.job == "score":
+        yield Table(workspace, layout.predictions(run.model), PREDICTIONS)
+
+
+def _parts_of(table: Table, run: RunSpec, receipts: list[tuple[Receipt, Part]]) -> Iterator[Part]:
+    for receipt, last in receipts:
+        part = last if table.key == shards.receipt_table(run) else receipt.parts.get(table.key)
+        if part and part.rows:
+            yield part
+
+
+def _summary(run: RunSpec, counts: Counts) -> dict[str, object]:
+    description = {k: v for k, v in asdict(run).items() if k != "shard_sizes"}
+    return {**description, "shards": len(run.shard_sizes), "counts": asdict(counts)}

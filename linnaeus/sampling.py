@@ -1,0 +1,37 @@
+"""Some of the user's own pictures: what a reduced precision is calibrated and judged on."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linnaeus import images, manifests
+from linnaeus.errors import ConfigurationError, ImageError, StorageError
+from linnaeus.manifests import Manifest
+from linnaeus.storage import Folder, read_object
+
+SAMPLE_IMAGES = 200
+
+
+def sampler(workspace: Folder, manifest: Manifest) -> Callable[[int, int], NDArray[np.uint8]]:
+    """A function of height and width that gives pictures evenly spread over the manifest."""
+
+    def sample(height: int, width: int) -> NDArray[np.uint8]:
+        listed = manifests.load(workspace, manifest.id)
+        step = max(1, listed.num_rows // SAMPLE_IMAGES)
+        uris = listed["uri"].to_pylist()[::step][:SAMPLE_IMAGES]
+        return _decoded(uris, height, width)
+
+    return sample
+
+
+def _decoded(uris: list[str], height: int, width: int) -> NDArray[np.uint8]:
+    pictures = []
+    for uri in uris:
+        try:
+            pictures.append(images.decode(read_object(uri, None), height, width).pixels)
+        except (ImageError, StorageError):
+            continue  # the run records what is wrong with it
+    if not pictures:
+        raise ConfigurationError(f"None of {len(uris)} sampled images can be decoded; see IMAGES")
+    return np.stack(pictures)

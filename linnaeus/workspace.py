@@ -1,0 +1,192 @@
+"""The front door in Python: everything that the command line does, as calls of the same names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from linnaeus import backbones, manifests, models, runs
+from linnaeus.estimate import estimate_seconds
+from linnaeus.jobs import RunSummary
+from linnaeus.labels import LabelsTable
+from linnaeus.manifests import Manifest
+from linnaeus.models import Model
+from linnaeus.overview import overview
+from linnaeus.plans import read_spec
+from linnaeus.progress import SILENT, Progress
+from linnaeus.runs import Job
+from linnaeus.sampling import sampler
+from linnaeus.storage import Folder
+
+if TYPE_CHECKING:
+    from training.config import TrainConfig
+
+__all__ = ["Labels", "Model", "PhotoLabels", "PlanSummary", "RunSummary", "Workspace"]
+
+DEFAULT_BACKBONE = "efficientnet-lite0"
+
+
+@dataclass(frozen=True)
+class PlanSummary:
+    """What embedding a manifest would do."""
+
+    source: str
+    manifest_id: str
+    objects: int
+    to_embed: int
+    to_read_bytes: int
+    up_to_date: int
+    known_failures: int
+    shards: int
+    joins_run: str | None
+    """The unfinished run that the same command would first complete."""
+    estimated_seconds: dict[str, float]
+    """By precision, from a sample of the images, on this machine; empty if nothing is to do."""
+
+
+@dataclass(frozen=True)
+class PhotoLabels:
+    """What a model says of one photo, best first."""
+
+    path: str
+    labels: list[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The current labels of one model over all sources."""
+
+    folder: Folder
+    model: str
+
+    @property
+    def uri(self) -> str:
+        """Root of the Delta table."""
+        return LabelsTable(self.folder, self.model).table.uri
+
+    def to_arrow(self) -> pa.Table:
+        """One row an object, schema `records.LABELS`; empty before the first scoring run."""
+        return LabelsTable(self.folder, self.model).table.scan().read_all()
+
+    def to_pandas(self) -> Any:
+        """The same as a data frame."""
+        return self.to_arrow().to_pandas()
+
+
+class Workspace:
+    """A root under which manifests, embeddings, models and labels lie.
+
+    Args:
+        uri: local folder, `s3://…`, `gs://…` or `az://…`.
+        progress: where steps are shown; nowhere by default.
+    """
+
+    def __init__(self, uri: str = "workspace", progress: Progress = SILENT) -> None:
+        self.folder = Folder(uri)
+        self._progress = progress
+
+    def manifest(self, images: str) -> Manifest:
+        """Freeze the list of a source's objects."""
+        return manifests.freeze(self.folder, images)
+
+    def plan(
+        self, images: str, backbone: str = DEFAULT_BACKBONE, precision: str = "float32"
+    ) -> PlanSummary:
+        """What `embed` would read, compute and reuse."""
+        manifest = self.manifest(images)
+        sample = sampler(self.folder, manifest)
+        spec = backbones.prepare(self.folder, backbone, precision, sample)
+        job = Job("embed", spec.fingerprint)
+        plan = runs.make_plan(self.folder, job, manifest)
+        joined = runs.open_run(self.folder, job, manifest.source)
+        return PlanSummary(
+            source=manifest.source,
+            manifest_id=manifest.id,
+            objects=manifest.objects,
+            to_embed=plan.spec.planned,
+            to_read_bytes=plan.new_bytes,
+            up_to_date=plan.spec.skipped,
+            known_failures=plan.spec.known_failures,
+            shards=len(plan.shards),
+            joins_run=joined.run_id if joined else None,
+            estimated_seconds=estimate_seconds(self.folder, spec, plan),
+        )
+
+    def embed(
+        self,
+        images: str,
+        backbone: str = DEFAULT_BACKBONE,
+        precision: str = "float32",
+        beam_options: Sequence[str] = (),
+    ) -> RunSummary:
+        """Turn every new image into an embedding, by a Beam pipeline."""
+        from beam_pipelines.embed import EmbedRequest, embed
+
+        request = EmbedRequest(images, backbone, precision, beam_options=beam_options)
+        return embed(self.folder, request, self._progress)
+
+    def train(
+        self,
+        images: str,
+        model: str,
+        config: "TrainConfig | None" = None,
+        backbone: str = DEFAULT_BACKBONE,
+        precision: str = "float32",
+    ) -> Model:
+        """Train a head on stored embeddings, test it and publish the model's next version."""
+        from training.train import train
+
+        from training.config import TrainConfig
+
+        config = config or TrainConfig(backbone=backbone, precision=precision)
+        return train(self.folder, self.manifest(images), model, config, self._progress)
+
+    def evaluate(self, images: str, model: str) -> dict[str, Any]:
+        """Metrics of a published model on labelled images with stored embeddings."""
+        from training.evaluate import evaluate
+
+        return evaluate(self.folder, self.manifest(images), model)
+
+    def score(  # noqa: PLR0913 - an argument an option of the command
+        self,
+        images: str,
+        model: str,
+        *,
+        server: str | None = None,
+        output: str | None = None,
+        format: str = "parquet",
+        payload: str = "embedding",
+        beam_options: Sequence[str] = (),
+    ) -> RunSummary:
+        """Label every image that the model has not labelled, by a Beam pipeline."""
+        from beam_pipelines.score import ScoreRequest, score
+
+        request = ScoreRequest(
+            images, model, server, payload, output, format, beam_options=beam_options
+        )
+        return score(self.folder, request, self._progress)
+
+    def label(self, photos: Sequence[str], model: str) -> list[PhotoLabels]:
+        """What a model says of single photos; nothing is stored."""
+        from training.labelling import label_photos
+
+        found = label_photos(self.folder, photos, model)
+        return [PhotoLabels(path, labels) for path, labels in found]
+
+    def labels(self, model: str) -> Labels:
+        """The current labels of a model."""
+        models.check_name(model)
+        return Labels(self.folder, model)
+
+    def commit(self, run_id: str) -> RunSummary:
+        """Make a finished run's rows visible, where its launcher did not."""
+        counts = runs.commit(self.folder, run_id)
+        run = read_spec(self.folder, run_id)
+        return RunSummary(
+            run_id, run.job, run.source, run.manifest_id, run.planned + run.skipped, counts, 0.0
+        )
+
+    def status(self) -> dict[str, Any]:
+        """Tables, models and runs."""
+        return overview(self.folder)
