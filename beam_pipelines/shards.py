@@ -30,10 +30,11 @@ def open_worker(options: WorkerOptions) -> Worker:
     """The run's worker, in this process."""
     workspace = Folder(options.workspace)
     run = plans.read_spec(workspace, options.run_id)
-    return Worker(workspace, run, options.engine, lambda: _open_scorer(options.server))
+    return Worker(workspace, run, options.engine, lambda: open_scorer(options.server))
 
 
-def _open_scorer(server: str) -> Scorer:
+def open_scorer(server: str) -> Scorer:
+    """A client of the model server at `host:port`; gRPC is imported only here."""
     from serving.client import ScoringClient
 
     return ScoringClient(server)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from linnaeus import images, layout, parts, plans
 from linnaeus.embedding import Concurrency, Decode, Failure, Outcome, Source, decoded, embed_objects
 from linnaeus.embeddings import EmbeddingTable
-from linnaeus.errors import ImageError, ServingError
+from linnaeus.errors import FailureCode
 from linnaeus.isolation import IsolatedDecoder
 from linnaeus.parts import Part
 from linnaeus.plans import PlannedObject, RunSpec
@@ -258,11 +258,7 @@ class _Rows:
     def _failure(self, outcome: Outcome) -> Failure | None:
         if outcome.failure or self._run.job == "embed":
             return outcome.failure
-        answer = self._results.answers[outcome.sha256 or ""]
-        if isinstance(answer, Prediction):
-            return None
-        assert isinstance(answer, ImageError | ServingError)
-        return Failure("score", answer.code, str(answer))
+        return score_failure(self._results.answers[outcome.sha256 or ""])
 
     def counts(self) -> Counts:
         outcomes = self._results.outcomes
@@ -346,6 +342,14 @@ class _Rows:
             "etag": reference.etag,
             "run_id": run.run_id,
         }
+
+
+def score_failure(answer: Answer) -> Failure | None:
+    """Why a model server gave no labels; None if it gave some."""
+    if isinstance(answer, Prediction):
+        return None
+    code = getattr(answer, "code", FailureCode.SERVER_ERROR)
+    return Failure("score", code, str(answer))
 
 
 def decoder_of(run: RunSpec) -> str:

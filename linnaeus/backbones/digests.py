@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from linnaeus.backbones.spec import StoredFile
 
-FINGERPRINT_DIGITS = 20
-
 
 def file_sha256(path: Path) -> str:
     """Hash of a file's bytes."""

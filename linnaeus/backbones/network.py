@@ -6,12 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from linnaeus.backbones.spec import Original
-
 TENSORFLOW = "tensorflow"
 """Folder of the SavedModel, below the backbone's."""
-ORIGINAL = "original"
-"""Folder of a TF1 module as it came, below the backbone's."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +24,6 @@ class Saved:
     width: int
     embedding_size: int
     licence: str
-    original: Original | None = None
 
 
 class Network(Protocol):
@@ -42,4 +37,4 @@ class Network(Protocol):
         """
 
     def save(self, to: Path) -> Saved:
-        """Write `to/tensorflow` (and `to/original` for a TF1 module)."""
+        """Write the SavedModel into `to/tensorflow`."""

@@ -6,7 +6,6 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from linnaeus.errors import ConfigurationError
 
@@ -16,33 +15,11 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class StoredFile:
-    """One file of a backbone; `path` is relative to the backbone's folder."""
+    """One file of a backbone; `path` is relative to the folder of its files."""
 
     path: str
     size_bytes: int
     sha256: str
-
-
-@dataclass(frozen=True)
-class Original:
-    """A TF1 module kept as it came, since OpenVINO converts it only unwrapped.
-
-    Its input is float32 `[N, H, W, 3]` holding `(pixels - mean) / scale`; its output is
-    float32 `[N, D]`, or has axes of length 1 between the two.
-    """
-
-    path: str
-    """Folder of the v1 SavedModel, relative to the backbone's folder."""
-    tags: tuple[str, ...]
-    signature: str
-    input: str
-    """Key of the input in the signature."""
-    input_tensor: str
-    """Name of the input tensor in the graph, such as `images:0`."""
-    output: str
-    output_tensor: str
-    mean: float = 0.0
-    scale: float = 255.0
 
 
 @dataclass(frozen=True)
@@ -63,13 +40,14 @@ class BackboneSpec:
     licence: str
     preprocessing: str
     """`images.PREPROCESSING` when it was prepared."""
+    folder: str = ""
+    """Where its files are, below `backbones/<fingerprint>/`."""
     engines: Mapping[str, tuple[StoredFile, ...]] = field(default_factory=dict)
     """The files each engine needs, by `openvino`, `litert` and `tensorflow`."""
     unavailable: Mapping[str, str] = field(default_factory=dict)
     """Engines this network has no files for, with the reason in one line."""
     agreement: Mapping[str, float] = field(default_factory=dict)
     """How close a reduced precision comes to float32: `cosine_min`, `cosine_mean`, `images`."""
-    original: Original | None = None
 
     def to_json(self) -> str:
         """The text of `spec.json`; equal specs give equal text."""
@@ -91,15 +69,8 @@ class BackboneSpec:
                 f"A backbone's spec.json has layout {written!r}, this release reads {FORMAT}: "
                 "use the release of linnaeus that prepared it, or prepare it in a new workspace."
             )
-        return cls(**{**values, **_nested(values)})
-
-
-def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    engines = {
-        engine: tuple(StoredFile(**file) for file in files)
-        for engine, files in values["engines"].items()
-    }
-    original = values["original"]
-    if original is not None:
-        original = Original(**{**original, "tags": tuple(original["tags"])})
-    return {"engines": engines, "original": original}
+        engines = {
+            engine: tuple(StoredFile(**file) for file in files)
+            for engine, files in values.pop("engines").items()
+        }
+        return cls(engines=engines, **values)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -90,9 +91,20 @@ def _trained_on(workspace: Workspace, manifest: Manifest, dataset: Dataset) -> M
     if not versions(workspace.folder, dataset.name):
         return None
     model = load_model(workspace.folder, dataset.name)
-    backbone = prepare(workspace.folder, dataset.backbone)
-    same = model.data["manifest_id"] == manifest.id and model.fingerprint == backbone.fingerprint
+    same = (
+        model.data["manifest_id"] == manifest.id
+        and model.fingerprint == prepare(workspace.folder, dataset.backbone).fingerprint
+        and _by_default(model)
+    )
     return model if same else None
+
+
+def _by_default(model: Model) -> bool:
+    from training.config import TrainConfig
+
+    default = json.loads(json.dumps(asdict(TrainConfig())))
+    asked = ("head", "seed", "split", default["head"])
+    return all(model.hyperparameters.get(name) == default[name] for name in asked)
 
 
 def _labels_of(workspace: Workspace, manifest: Manifest, model: str) -> pa.Table:

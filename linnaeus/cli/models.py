@@ -114,7 +114,7 @@ def train(  # noqa: PLR0913, PLR0917 - a parameter an option
     }
     given = {name: value for name, value in layers.items() if value is not None}
     config = _with_head(config, l2 or [], given)
-    trained = session.workspace.train(images, model, config, backbone=backbone, precision=precision)
+    trained = session.workspace.train(images, model, config)
     test = trained.metrics["test"]
     session.show(
         trained,
@@ -166,7 +166,10 @@ def serve(
 
     uris = {name: folder.uri_of(model_prefix(name)) for name in model}
     stop = _stop_signal()
-    with EmbeddedServer(uris, port=port, rest_api_port=rest_api_port, host=host) as server:
+    server = EmbeddedServer(uris, port=port, rest_api_port=rest_api_port, host=host)
+    with session.progress.step("Load", len(model), "models"):
+        server.start()
+    with server:
         where = {"host": host, "port": server.port, "rest_api_port": server.rest_api_port}
         session.show(
             {"models": model, **where},
