@@ -8,6 +8,7 @@ Strings are object arrays of `bytes`.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -176,7 +177,7 @@ def _content_strings(content: bytes, count: int) -> list[bytes]:
     if position + sum(lengths) != len(content):
         raise ValueError("string content of the wrong length")
     ends = np.cumsum([position, *lengths]).tolist()
-    return [content[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    return [content[start:end] for start, end in pairwise(ends)]
 
 
 def _read_varint(data: bytes, position: int) -> tuple[int, int]:

@@ -19,7 +19,8 @@ STATE_AVAILABLE: Final = 30
 
 _PACKAGE = "linnaeus.wire"
 
-# Message -> field -> (number, type). An open enum travels as an int32 and is declared as one.
+# Message -> field -> (number, type). `choice` fields form a message's one oneof. An open enum
+# travels as an int32 and is declared as one.
 _SCHEMA: dict[str, dict[str, tuple[int, str]]] = {
     "Dim": {"size": (1, "int64"), "name": (2, "string")},
     "TensorShapeProto": {"dim": (2, "repeated Dim"), "unknown_rank": (3, "bool")},
@@ -43,9 +44,9 @@ _SCHEMA: dict[str, dict[str, tuple[int, str]]] = {
     "Int64Value": {"value": (1, "int64")},
     "ModelSpec": {
         "name": (1, "string"),
-        "version": (2, "Int64Value"),
+        "version": (2, "choice Int64Value"),
         "signature_name": (3, "string"),
-        "version_label": (4, "string"),
+        "version_label": (4, "choice string"),
     },
     "PredictRequest": {
         "model_spec": (1, "ModelSpec"),
@@ -69,9 +70,12 @@ _Field = descriptor_pb2.FieldDescriptorProto
 def _add_field(message: Any, name: str, number: int, kind: str) -> None:
     modifier, _, type_name = kind.rpartition(" ")
     field = message.field.add(name=name, number=number)
-    field.label = _Field.LABEL_REPEATED if modifier else _Field.LABEL_OPTIONAL
+    repeated = modifier in {"repeated", "map"}
+    field.label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
     if modifier == "map":
         type_name = _add_map_entry(message, name, type_name)
+    if modifier == "choice":
+        field.oneof_index = 0
     if "." in type_name or type_name in _SCHEMA:
         field.type = _Field.TYPE_MESSAGE
         field.type_name = f".{_PACKAGE}.{type_name}"
@@ -93,6 +97,8 @@ def _build_messages() -> dict[str, Any]:
     )
     for name, fields in _SCHEMA.items():
         message = file.message_type.add(name=name)
+        if any(kind.startswith("choice") for _, kind in fields.values()):
+            message.oneof_decl.add(name="choice")
         for field, (number, kind) in fields.items():
             _add_field(message, field, number, kind)
     pool = descriptor_pool.DescriptorPool()

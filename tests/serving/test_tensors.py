@@ -1,5 +1,7 @@
 """Property tests against TensorFlow's own conversions, and against the real stubs' bytes."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,14 +28,14 @@ def equal(left: np.ndarray, right: np.ndarray) -> None:
 
 
 @given(arrays)
-def test_content_comes_back(array):
+def test_content_comes_back(array: np.ndarray):
     tensor = wire.TensorProto()
     tensors.fill_content(tensor, array)
     equal(tensors.to_array(tensor), array)
 
 
 @given(arrays)
-def test_typed_values_come_back(array):
+def test_typed_values_come_back(array: np.ndarray):
     tensor = wire.TensorProto()
     tensors.fill_values(tensor, array)
     assert not tensor.tensor_content
@@ -59,7 +61,7 @@ def test_a_short_field_repeats_its_last_value_and_an_empty_one_means_zeros():
         wire.TensorProto(dtype=7, tensor_content=b"\x80"),
     ],
 )
-def test_a_tensor_that_cannot_be_read_is_a_value_error(tensor):
+def test_a_tensor_that_cannot_be_read_is_a_value_error(tensor: Any):
     with pytest.raises(ValueError, match=r"."):
         tensors.to_array(tensor)
 
@@ -72,7 +74,7 @@ def test_a_numpy_type_without_a_tensor_type_is_a_value_error():
 @pytest.mark.slow
 @settings(deadline=None)
 @given(arrays)
-def test_tensorflow_reads_both_forms_alike(array):
+def test_tensorflow_reads_both_forms_alike(array: np.ndarray):
     import tensorflow as tf
     from tensorflow.core.framework import tensor_pb2
 
@@ -86,7 +88,7 @@ def test_tensorflow_reads_both_forms_alike(array):
 @pytest.mark.slow
 @settings(deadline=None)
 @given(arrays)
-def test_what_tensorflow_writes_is_read(array):
+def test_what_tensorflow_writes_is_read(array: np.ndarray):
     import tensorflow as tf
     from tensorflow.core.framework import tensor_pb2
 

@@ -70,7 +70,7 @@ def both_ways(real: type[message.Message], own: type[message.Message], values: d
 @pytest.mark.slow
 @settings(deadline=None)
 @given(requests, responses)
-def test_predict_messages_are_the_protocols(request, response):
+def test_predict_messages_are_the_protocols(request: dict, response: dict):
     from tensorflow_serving.apis import predict_pb2
 
     both_ways(predict_pb2.PredictRequest, wire.PredictRequest, request)
@@ -80,7 +80,7 @@ def test_predict_messages_are_the_protocols(request, response):
 @pytest.mark.slow
 @settings(deadline=None)
 @given(status_requests, status_responses)
-def test_model_status_messages_are_the_protocols(request, response):
+def test_model_status_messages_are_the_protocols(request: dict, response: dict):
     from tensorflow_serving.apis import get_model_status_pb2 as status_pb2
 
     both_ways(status_pb2.GetModelStatusRequest, wire.GetModelStatusRequest, request)
@@ -105,7 +105,9 @@ def test_method_paths_and_states_are_the_protocols():
 @pytest.mark.slow
 def test_a_client_imports_neither_tensorflow_nor_its_stubs():
     loaded = "{m.split('.')[0] for m in sys.modules}"
-    program = f"import sys, serving.client; print({loaded} & {{'tensorflow', 'tensorflow_serving'}})"
+    program = (
+        f"import sys, serving.client; print({loaded} & {{'tensorflow', 'tensorflow_serving'}})"
+    )
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )

@@ -1,0 +1,350 @@
+"""Labels from a model server by TensorFlow Serving's protocol, for millions of rows.
+
+Imports neither TensorFlow nor its stubs. Make a client after a fork: gRPC's channels do not
+survive one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from linnaeus.errors import FailureCode, ImageError, LinnaeusError, ServingError
+from linnaeus.records import Prediction
+from serving import tensors, wire
+from serving.batches import Value, batches
+from serving.retries import is_too_large, retry
+
+K = TypeVar("K")
+Outcome = Prediction | LinnaeusError
+
+CONNECT_SECONDS = 15.0
+"""How long a server may be away before it has ever answered this client."""
+
+_INPUTS = {"embedding": "embedding", "pixels": "pixels", "serving_default": "image_bytes"}
+_OUTPUTS = ("label", "confidence", "top_labels", "top_scores")
+
+# TensorFlow Serving's words for requests that its model could not answer with any rows.
+_UNFIT = ("output tensor alias", "input size does not match", "Signature input alias")
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What every request of a stream asks."""
+
+    model: str
+    version: int
+    signature: str
+
+    def __str__(self) -> str:
+        return f"version {self.version} of model {self.model}"
+
+    def request(self, values: Sequence[Value]) -> Any:
+        request = wire.PredictRequest(output_filter=_OUTPUTS)
+        request.model_spec.name = self.model
+        request.model_spec.version.value = self.version
+        request.model_spec.signature_name = self.signature
+        tensors.fill_content(request.inputs[_INPUTS[self.signature]], _stacked(values))
+        return request
+
+
+class _Refused(Exception):  # noqa: N818 - not an error: the rows are then tried in halves
+    """The server refuses a request for what is in it, or for its size."""
+
+    def __init__(self, message: str, code: FailureCode) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ScoringClient:
+    """Scores rows on a TensorFlow Serving, or whatever speaks as one, at `address`.
+
+    Args:
+        address: `HOST:PORT`, or any gRPC target such as `dns:///HOST:PORT`.
+        channels: connections; one alone would stick to one server behind a load balancer.
+        in_flight: requests under way at a time; keep it below the server's thread cap.
+        deadline_seconds: for each request, and for the patience with a server that has answered
+            before and is now away or overloaded.
+        batch_rows: most rows in a request.
+        batch_bytes: most bytes of values in a request, unless one row is larger.
+    """
+
+    def __init__(  # noqa: PLR0913 - each has a default that serves
+        self,
+        address: str,
+        *,
+        channels: int = 4,
+        in_flight: int = 8,
+        deadline_seconds: float = 60.0,
+        batch_rows: int = 256,
+        batch_bytes: int = 4 << 20,
+    ) -> None:
+        self.address = address
+        self._deadline_seconds = deadline_seconds
+        self._batch_rows = batch_rows
+        self._batch_bytes = batch_bytes
+        self._in_flight = in_flight
+        self._answered = False
+        self._closed = threading.Event()
+        self._channels = [_channel(address, number) for number in range(channels)]
+        self._predict = itertools.cycle([_predict_method(channel) for channel in self._channels])
+        self._status = _status_method(self._channels[0])
+        self._pool = ThreadPoolExecutor(in_flight, thread_name_prefix="score")
+
+    def __enter__(self) -> ScoringClient:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up what is under way and close the connections."""
+        self._closed.set()
+        for channel in self._channels:
+            channel.close()
+        self._pool.shutdown(cancel_futures=True)
+
+    def resolve_version(self, model: str, version: int | None = None) -> int:
+        """The version to ask for: the highest that the server has available, or `version`.
+
+        Waits for a version that is just being loaded.
+
+        Raises:
+            ServingError: no server answers within some 15 seconds, or it does not serve that.
+        """
+        give_up_at = time.monotonic() + CONNECT_SECONDS
+        while True:
+            states = self._version_states(model, version)
+            if available := [v for v, state in states.items() if state == wire.STATE_AVAILABLE]:
+                return max(available)
+            loading = wire.STATE_LOADING & set(states.values())
+            if not loading or time.monotonic() > give_up_at:
+                raise self._not_served(model, version, "it is not available there")
+            self._closed.wait(0.2)
+
+    def score(
+        self, model: str, version: int, signature: str, rows: Iterable[tuple[K, Value]]
+    ) -> Iterator[tuple[K, Outcome]]:
+        """Score a stream of rows, in its order; reads ahead no more than is in flight.
+
+        Args:
+            model: its name at the server.
+            version: from `resolve_version`; asked for in every request, checked in every answer.
+            signature: `embedding` (float32 [D]), `pixels` (uint8 [H, W, 3]) or
+                `serving_default` (an image file's bytes).
+            rows: (key, value); the values of one stream have one shape, but for bytes.
+
+        Yields:
+            Each row's key and what the model says of it; for bytes that the model refuses, an
+            `ImageError` with the server's words instead.
+
+        Raises:
+            ServingError: the server is not there, or refuses for another reason than one row.
+        """
+        target = _Target(model, version, signature)
+        pending: deque[Future[list[tuple[K, Outcome]]]] = deque()
+        try:
+            for batch in batches(rows, self._batch_rows, self._batch_bytes):
+                pending.append(self._pool.submit(self._score_batch, target, batch))
+                while pending and (len(pending) >= self._in_flight or pending[0].done()):
+                    yield from pending.popleft().result()
+            while pending:
+                yield from pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+    def _score_batch(
+        self, target: _Target, batch: list[tuple[K, Value]]
+    ) -> list[tuple[K, Outcome]]:
+        outcomes = self._outcomes(target, [value for _, value in batch])
+        return [(key, outcome) for (key, _), outcome in zip(batch, outcomes, strict=True)]
+
+    def _outcomes(self, target: _Target, values: Sequence[Value]) -> Sequence[Outcome]:
+        """One bad row fails its whole request: halve it until that row stands alone."""
+        try:
+            return self._predictions(target, values)
+        except _Refused as refusal:
+            if len(values) == 1:
+                return [self._refused_row(target, values[0], refusal)]
+            middle = len(values) // 2
+            return [
+                *self._outcomes(target, values[:middle]),
+                *self._outcomes(target, values[middle:]),
+            ]
+
+    def _refused_row(self, target: _Target, value: Value, refusal: _Refused) -> ImageError:
+        if isinstance(value, bytes):
+            return ImageError(f"{target} refuses it: {refusal}", refusal.code)
+        # Arrays of one stream are alike: what is wrong with this one is wrong with all.
+        raise ServingError(
+            f"{self.address}: {target} refuses {target.signature} rows of {value.dtype}"
+            f" {list(value.shape)}: {refusal}; check that they are of the model's own backbone"
+        ) from refusal
+
+    def _predictions(self, target: _Target, values: Sequence[Value]) -> list[Prediction]:
+        request = target.request(values)
+        try:
+            response = self._call(next(self._predict), request)
+        except grpc.RpcError as error:
+            raise self._explained(error, target) from error
+        self._check_version(response.model_spec, target)
+        return _read_predictions(response.outputs, len(values))
+
+    def _call(self, method: Any, request: Any) -> Any:
+        response = retry(
+            lambda: method(request, timeout=self._deadline_seconds),
+            self._patience_seconds,
+            self._closed.wait,
+        )
+        self._answered = True
+        return response
+
+    def _patience_seconds(self, error: grpc.RpcError) -> float:
+        if self._closed.is_set():
+            return 0.0
+        if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED or self._answered:
+            return self._deadline_seconds
+        return min(CONNECT_SECONDS, self._deadline_seconds)
+
+    def _version_states(self, model: str, version: int | None) -> dict[int, int]:
+        request = wire.GetModelStatusRequest()
+        request.model_spec.name = model
+        if version is not None:
+            request.model_spec.version.value = version
+        try:
+            response = self._call(self._status, request)
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.NOT_FOUND:
+                raise self._not_served(model, version, _one_line(error)) from error
+            raise self._failed(error, model) from error
+        return {status.version: status.state for status in response.model_version_status}
+
+    def _explained(self, error: grpc.RpcError, target: _Target) -> Exception:
+        match error.code():
+            case grpc.StatusCode.INVALID_ARGUMENT if not _one_line(error).startswith(_UNFIT):
+                return _Refused(_one_line(error), FailureCode.CORRUPT)
+            case grpc.StatusCode.RESOURCE_EXHAUSTED if is_too_large(error):
+                return _Refused(_one_line(error), FailureCode.TOO_LARGE)
+            case grpc.StatusCode.NOT_FOUND:
+                return self._not_served(target.model, target.version, _one_line(error))
+            case grpc.StatusCode.FAILED_PRECONDITION | grpc.StatusCode.INVALID_ARGUMENT:
+                return ServingError(
+                    f"{self.address}: {target} cannot answer {target.signature}:"
+                    f" {_one_line(error)}; serve a model that `linnaeus train` exported"
+                )
+        return self._failed(error, target.model)
+
+    def _not_served(self, model: str, version: int | None, reason: str) -> ServingError:
+        what = f"version {version} of model {model}" if version is not None else f"model {model}"
+        return ServingError(
+            f"{self.address} does not serve {what} ({reason});"
+            f" start a server with it: `linnaeus serve --model {model}`",
+            FailureCode.NOT_FOUND,
+        )
+
+    def _failed(self, error: grpc.RpcError, model: str) -> ServingError:
+        match error.code():
+            case grpc.StatusCode.UNAVAILABLE:
+                return ServingError(
+                    f"no model server answers at {self.address} ({_one_line(error)});"
+                    f" start one with `linnaeus serve --model {model}`, or correct the address"
+                )
+            case grpc.StatusCode.DEADLINE_EXCEEDED:
+                return ServingError(
+                    f"{self.address} did not answer within {self._deadline_seconds:g} s;"
+                    " send fewer rows a request, or give the server more cores",
+                    FailureCode.TIMEOUT,
+                )
+            case grpc.StatusCode.RESOURCE_EXHAUSTED:
+                return ServingError(
+                    f"{self.address} is overloaded ({_one_line(error)});"
+                    " keep fewer requests in flight, or add servers",
+                    FailureCode.THROTTLED,
+                )
+            case grpc.StatusCode.UNIMPLEMENTED:
+                return ServingError(
+                    f"what listens at {self.address} is not TensorFlow Serving"
+                    f" ({_one_line(error)}); correct the address"
+                )
+        return ServingError(f"{self.address} failed: {error.code().name}: {_one_line(error)}")
+
+    def _check_version(self, spec: Any, target: _Target) -> None:
+        if spec.version.value != target.version:
+            raise ServingError(
+                f"{self.address} was asked for {target} and answered with version"
+                f" {spec.version.value}; let all servers behind that address serve it"
+            )
+
+
+def _channel(address: str, number: int) -> grpc.Channel:
+    options: list[tuple[str, Any]] = [
+        # Channels of equal options share one connection.
+        ("linnaeus.channel", number),
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.lb_policy_name", "round_robin"),
+        # gRPC's own retries silently stop above 256 KiB, and its reconnecting slows to minutes.
+        ("grpc.enable_retries", 0),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1000),
+    ]
+    if address.rpartition(":")[0] in {"127.0.0.1", "localhost", "[::1]"}:
+        options.append(("grpc.enable_http_proxy", 0))
+    return grpc.insecure_channel(address, options)
+
+
+def _predict_method(channel: grpc.Channel) -> Any:
+    return channel.unary_unary(
+        wire.PREDICT,
+        request_serializer=wire.PredictRequest.SerializeToString,
+        response_deserializer=wire.PredictResponse.FromString,
+    )
+
+
+def _status_method(channel: grpc.Channel) -> Any:
+    return channel.unary_unary(
+        wire.GET_MODEL_STATUS,
+        request_serializer=wire.GetModelStatusRequest.SerializeToString,
+        response_deserializer=wire.GetModelStatusResponse.FromString,
+    )
+
+
+def _stacked(values: Sequence[Value]) -> NDArray[Any]:
+    if isinstance(values[0], bytes):
+        return np.array(values, object)
+    return np.stack(values)  # type: ignore[arg-type]
+
+
+def _read_predictions(outputs: Any, count: int) -> list[Prediction]:
+    labels, confidences, top_labels, top_scores = (
+        tensors.to_array(outputs[name]).tolist() for name in _OUTPUTS
+    )
+    if not len(labels) == len(confidences) == len(top_labels) == len(top_scores) == count:
+        raise ServingError(
+            f"{count} rows were sent, and {len(labels)} labels came back; serve another model"
+        )
+    return [
+        Prediction(label.decode(), confidence, [label.decode()], _decoded(names), scores)
+        for label, confidence, names, scores in zip(
+            labels, confidences, top_labels, top_scores, strict=True
+        )
+    ]
+
+
+def _decoded(names: list[bytes]) -> list[str]:
+    return [name.decode() for name in names]
+
+
+def _one_line(error: grpc.RpcError) -> str:
+    return " ".join((error.details() or error.code().name).split())

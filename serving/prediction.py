@@ -1,0 +1,119 @@
+"""What Predict does between a request and its answer, in TensorFlow Serving's order and words.
+
+Follows `servables/tensorflow/predict_util.cc` and TensorFlow's `cc/saved_model/util.cc`.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import grpc
+from numpy.typing import NDArray
+from tensorflow_serving.apis import predict_pb2
+
+from serving import tensors
+from serving.saved_models import SavedModel
+from serving.status import StatusError, invalid_argument
+
+DEFAULT_SIGNATURE = "serving_default"
+
+
+def answer(model: SavedModel, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
+    """Run one request; the answer's ModelSpec lacks the version, which a model does not know.
+
+    Raises:
+        StatusError: the request does not fit the model, or the model refuses it.
+    """
+    name = signature_name(request.model_spec)
+    signature = _signature(model, name)
+    _check_input_count(signature, request)
+    feeds = _feeds(signature, request)
+    aliases = _output_aliases(signature, request.output_filter)
+    arrays = model.run(feeds, [signature.outputs[alias].name for alias in aliases])
+    response = predict_pb2.PredictResponse()
+    response.model_spec.name = request.model_spec.name
+    response.model_spec.signature_name = name
+    for alias, array in zip(aliases, arrays, strict=True):
+        tensors.fill_values(response.outputs[alias], array)
+    return response
+
+
+def signature_name(model_spec: Any) -> str:
+    """The signature that a ModelSpec asks for."""
+    return model_spec.signature_name or DEFAULT_SIGNATURE
+
+
+def _signature(model: SavedModel, name: str) -> Any:
+    # `in` first: looking up an absent key of a message map inserts it.
+    if name not in model.signatures:
+        raise StatusError(
+            grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.'
+        )
+    return model.signatures[name]
+
+
+def _check_input_count(signature: Any, request: predict_pb2.PredictRequest) -> None:
+    sent, required = set(request.inputs), set(signature.inputs)
+    if len(sent) == len(required) or (len(sent) < len(required) and signature.defaults):
+        return
+    raise invalid_argument(
+        f"input size does not match signature: {len(sent)}!={len(required)}"
+        f" len({_braced(sent)}) != len({_braced(required)})."
+        f" Sent extra: {_braced(sent - required)}."
+        f" Missing but required: {_braced(required - sent)}."
+    )
+
+
+def _feeds(signature: Any, request: predict_pb2.PredictRequest) -> dict[str, NDArray[Any]]:
+    feeds = {
+        info.name: _parsed(alias, _input(signature, request, alias))
+        for alias, info in sorted(signature.inputs.items())
+    }
+    if extra := set(request.inputs) - set(signature.inputs):
+        raise invalid_argument(
+            "Inputs contains invalid name. Used request inputs: "
+            f"{_joined(set(request.inputs) - extra)}, request input: {_joined(request.inputs)}"
+        )
+    return feeds
+
+
+def _input(signature: Any, request: predict_pb2.PredictRequest, alias: str) -> Any:
+    if alias in request.inputs:
+        return request.inputs[alias]
+    if alias in signature.defaults:
+        return signature.defaults[alias]
+    raise invalid_argument(
+        f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in"
+        " request and no default value provided. Inputs expected to be in the request"
+        f" {_braced(request.inputs)}, or default input alias set: {_joined(signature.defaults)}"
+    )
+
+
+def _parsed(alias: str, tensor: Any) -> NDArray[Any]:
+    try:
+        return tensors.to_array(tensor)
+    except (ValueError, MemoryError) as error:
+        raise invalid_argument(f"tensor parsing error: {alias}") from error
+
+
+def _output_aliases(signature: Any, output_filter: Sequence[str]) -> Sequence[str]:
+    if not output_filter:
+        return sorted(signature.outputs)
+    seen: set[str] = set()
+    for alias in output_filter:
+        if alias not in signature.outputs:
+            raise invalid_argument(
+                f"output tensor alias not found in signature: {alias}"
+                f" Outputs expected to be in the set {_braced(signature.outputs)}."
+            )
+        if alias in seen:
+            raise invalid_argument(f"duplicate output tensor alias: {alias}")
+        seen.add(alias)
+    return output_filter
+
+
+def _joined(names: Iterable[str]) -> str:
+    return ",".join(sorted(names))
+
+
+def _braced(names: Iterable[str]) -> str:
+    return "{" + _joined(names) + "}"

@@ -1,0 +1,67 @@
+"""One version of a model in memory, run as TensorFlow Serving runs it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from numpy.typing import NDArray
+from tensorflow.core.protobuf import config_pb2
+
+from serving.status import tensorflow_errors
+
+SERVING_TAG = "serve"
+
+Step = Callable[..., list[NDArray[Any]]]
+
+
+class SavedModel:
+    """A SavedModel's serving graph in a session, fed and fetched by tensor names.
+
+    A session of the version 1 API is what TensorFlow Serving itself runs: it knows SignatureDefs
+    only, takes any shape that the graph's operations take, and is strict on types. Its memory is
+    given back when the last reference goes, so a request that holds one finishes on it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        with tensorflow_errors():
+            session = tf.compat.v1.Session(graph=tf.Graph(), config=_session_config())
+            meta_graph = _load_graph(session, folder)
+        self.signatures: Mapping[str, Any] = meta_graph.signature_def
+        # A closure over the session alone: one over self would be a cycle, freed who knows when.
+        self._step = lru_cache(maxsize=64)(lambda feeds, fetches: _step(session, feeds, fetches))
+
+    def run(self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str]) -> list[NDArray[Any]]:
+        """Run the graph once; thread-safe.
+
+        Args:
+            feeds: tensor name -> array.
+            fetches: tensor names.
+
+        Returns:
+            The fetched arrays, in order; strings as objects of type `bytes`.
+
+        Raises:
+            StatusError: with TensorFlow's code and text.
+        """
+        with tensorflow_errors():
+            return list(self._step(tuple(feeds), tuple(fetches))(*feeds.values()))
+
+
+def _session_config() -> config_pb2.ConfigProto:
+    config = config_pb2.ConfigProto()
+    config.gpu_options.allow_growth = True
+    return config
+
+
+def _load_graph(session: tf.compat.v1.Session, folder: Path) -> Any:
+    with session.graph.as_default():
+        return tf.compat.v1.saved_model.load(session, [SERVING_TAG], str(folder))
+
+
+def _step(session: tf.compat.v1.Session, feeds: Iterable[str], fetches: Iterable[str]) -> Step:
+    options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
+    # The public Session.run refuses shapes that TensorFlow Serving lets pass.
+    step: Step = session._make_callable_from_options(options)
+    return step

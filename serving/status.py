@@ -1,0 +1,57 @@
+"""Refusals as TensorFlow Serving words them: a canonical code and a text of bounded length."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+import tensorflow as tf
+
+TEXT_BYTES = 1024
+
+_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class StatusError(Exception):
+    """A request, or a load, that is refused."""
+
+    def __init__(self, code: grpc.StatusCode, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+def invalid_argument(text: str) -> StatusError:
+    """The request itself is wrong."""
+    return StatusError(grpc.StatusCode.INVALID_ARGUMENT, text)
+
+
+def not_found(text: str) -> StatusError:
+    """No such model or version is served."""
+    return StatusError(grpc.StatusCode.NOT_FOUND, text)
+
+
+def truncated(text: str) -> str:
+    """The text as it travels: `model_servers/grpc_status_util.cc` cuts it at 1024 bytes."""
+    encoded = text.encode()
+    if len(encoded) <= TEXT_BYTES:
+        return text
+    return encoded[:TEXT_BYTES].decode(errors="ignore") + "...TRUNCATED"
+
+
+@contextmanager
+def tensorflow_errors() -> Iterator[None]:
+    """Turn TensorFlow's errors into refusals of the same code and text."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        code = _BY_NUMBER.get(error.error_code, grpc.StatusCode.UNKNOWN)
+        raise StatusError(code, error.message) from error
+
+
+@contextmanager
+def answering(context: grpc.ServicerContext) -> Iterator[None]:
+    """Send a refusal to gRPC's client."""
+    try:
+        yield
+    except StatusError as error:
+        context.abort(error.code, truncated(error.text))
