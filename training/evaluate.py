@@ -1,0 +1,99 @@
+"""Tests a published model on labelled images whose embeddings are stored."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from linnaeus.manifests import Manifest
+
+from linnaeus.errors import ConfigurationError, FingerprintMismatch
+from linnaeus.matrix import read_matrix
+from linnaeus.models import Model, load_model
+from linnaeus.storage import Folder
+from training import dataset
+from training.config import SplitConfig
+from training.evaluation import evaluate_scores
+from training.published import opened
+
+
+def evaluate(workspace: Folder, manifest: Manifest, model: str) -> dict[str, Any]:
+    """Metrics of `NAME` or `NAME:VERSION` on a manifest's labelled images, each counting once.
+
+    Where the images come from the source that the model was trained on, only its test split is
+    judged, since the model has seen the others.
+
+    Returns:
+        The metrics of `training.evaluation.Evaluation.to_dict`, and `model`, `split`, `manifest_id`
+        and `left_out`.
+
+    Raises:
+        ConfigurationError: If the model does not exist, an image has a label that the model does
+            not know, or nothing is there to judge.
+        FingerprintMismatch: If the images are embedded by another backbone only.
+    """
+    described = load_model(workspace, model)
+    judged = dataset.judge(workspace, manifest, described.fingerprint)
+    used = dataset.usable(judged)
+    if not len(used):
+        raise _nothing_to_judge(workspace, manifest, described)
+    _refuse_unknown_labels(used, described)
+    split, used = _unseen(used, manifest, described)
+    label_ids = pc.index_in(used["label"], pa.array(described.labels)).to_numpy()
+    with TemporaryDirectory(prefix="linnaeus-evaluate-") as scratch:
+        file = Path(scratch) / "matrix.f32"
+        digests = used["sha256"].to_pylist()
+        matrix = read_matrix(workspace, described.fingerprint, digests, file)
+        with opened(workspace, described) as published:
+            scores = published.scores(matrix)
+    with np.errstate(divide="ignore"):
+        evaluation = evaluate_scores(np.log(scores), label_ids, described.labels)
+    return {
+        "model": f"{described.name}:{described.version}",
+        "manifest_id": manifest.id,
+        "split": split,
+        **evaluation.to_dict(),
+        "left_out": dataset.left_out(judged),
+    }
+
+
+def _unseen(used: pa.Table, manifest: Manifest, model: Model) -> tuple[str, pa.Table]:
+    """The rows that the model was not trained on, and what to call them."""
+    if manifest.source != model.data["source"]:
+        return "all", used
+    assigned = dataset.assign(used, SplitConfig(**model.hyperparameters["split"]))
+    return "test", used.filter(pc.equal(assigned, "test"))
+
+
+def _refuse_unknown_labels(used: pa.Table, model: Model) -> None:
+    unknown = used.filter(pc.invert(pc.is_in(used["label"], pa.array(model.labels))))
+    if len(unknown):
+        first = unknown.slice(0, 1).to_pylist()[0]
+        raise ConfigurationError(
+            f"{first['uri']} has the label {first['label']!r}, which model {model.name}:"
+            f"{model.version} does not know ({', '.join(model.labels)}): train it anew or "
+            "evaluate without that label"
+        )
+
+
+def _nothing_to_judge(
+    workspace: Folder, manifest: Manifest, model: Model
+) -> ConfigurationError | FingerprintMismatch:
+    """Tells images that nobody embedded from those that another backbone did."""
+    backbone = model.backbone
+    remedy = (
+        f"run `linnaeus embed {manifest.source} --backbone {backbone.name} "
+        f"--precision {backbone.precision}` first"
+    )
+    for fingerprint in workspace.folders("embeddings"):
+        if len(dataset.usable(dataset.judge(workspace, manifest, fingerprint))):
+            return FingerprintMismatch(
+                f"model {model.name}:{model.version} needs embeddings of {backbone.name} "
+                f"({backbone.fingerprint}), but those of {manifest.source} are of "
+                f"{fingerprint}: {remedy}"
+            )
+    return ConfigurationError(
+        f"no labelled image of {manifest.source} has an embedding by {backbone.name}: {remedy}"
+    )

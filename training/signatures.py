@@ -1,0 +1,108 @@
+"""The exported model's computation: backbone, head and labels under the agreed signatures."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from linnaeus.models import ModelBackbone
+from training.heads import Head
+from training.image_ops import decode_images
+
+TOP_K = 5
+CLASSIFY = "classify"
+
+Tensors = dict[str, tf.Tensor]
+
+
+class Classifier(tf.Module):
+    """What is saved; every input has a first axis of any length N.
+
+    Outputs where nothing else is said: `label` string [N], `confidence` float32 [N],
+    `scores` float32 [N, C] in the order of the labels, `top_labels` string and `top_scores`
+    float32 [N, min(5, C)], best first.
+    """
+
+    def __init__(
+        self, saved_backbone: Path, backbone: ModelBackbone, head: Head, labels: tuple[str, ...]
+    ) -> None:
+        super().__init__()
+        # Held as an attribute, so that its variables are saved too.
+        self.backbone = tf.saved_model.load(str(saved_backbone))
+        self._backbone_of = self.backbone.signatures["serving_default"]
+        self._size = (backbone.height, backbone.width)
+        self._embedding_size = backbone.embedding_size
+        self._layers = [(_constant(layer.kernel), _constant(layer.bias)) for layer in head.layers]
+        self._labels = labels
+
+    def signatures(self) -> dict[str, Callable[..., Tensors]]:
+        """The functions to save, by signature name."""
+        image_bytes = tf.TensorSpec([None], tf.string, name="image_bytes")
+        key = tf.TensorSpec([None], tf.string, name="key")
+        pixels = tf.TensorSpec([None, *self._size, 3], tf.uint8, name="pixels")
+        embedding = tf.TensorSpec([None, self._embedding_size], tf.float32, name="embedding")
+        inputs = tf.TensorSpec([None], tf.string, name="inputs")
+        arguments = {
+            "serving_default": (self.serving_default, [image_bytes]),
+            "keyed": (self.keyed, [image_bytes, key]),
+            "pixels": (self.pixels, [pixels]),
+            "embedding": (self.embedding, [embedding]),
+            "embed": (self.embed, [image_bytes]),
+            CLASSIFY: (self.classify, [inputs]),
+        }
+        return {
+            name: tf.function(function, input_signature=specs)
+            for name, (function, specs) in arguments.items()
+        }
+
+    def serving_default(self, image_bytes: tf.Tensor) -> Tensors:
+        """Labels encoded images, string [N]."""
+        return self.pixels(decode_images(image_bytes, *self._size))
+
+    def keyed(self, image_bytes: tf.Tensor, key: tf.Tensor) -> Tensors:
+        """The same, and gives `key` string [N] back."""
+        return {"key": tf.identity(key), **self.serving_default(image_bytes)}
+
+    def pixels(self, pixels: tf.Tensor) -> Tensors:
+        """Labels decoded images, uint8 [N, H, W, 3] of the backbone's size."""
+        return self.embedding(self._backbone_of(pixels=pixels)["embedding"])
+
+    def embedding(self, embedding: tf.Tensor) -> Tensors:
+        """Labels embeddings, float32 [N, D]."""
+        scores = tf.nn.softmax(self._logits(embedding))
+        top = tf.math.top_k(scores, k=min(TOP_K, len(self._labels)))
+        top_labels = tf.gather(tf.constant(self._labels), top.indices)
+        return {
+            "label": top_labels[:, 0],
+            "confidence": top.values[:, 0],
+            "scores": scores,
+            "top_labels": top_labels,
+            "top_scores": top.values,
+        }
+
+    def embed(self, image_bytes: tf.Tensor) -> Tensors:
+        """Gives the `embedding` float32 [N, D] of encoded images, string [N]."""
+        pixels = decode_images(image_bytes, *self._size)
+        return {"embedding": self._backbone_of(pixels=pixels)["embedding"]}
+
+    def classify(self, inputs: tf.Tensor) -> Tensors:
+        """Labels serialised `tf.Example`s: `classes` and `scores` [N, min(5, C)], best first."""
+        features = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
+        examples: Any = tf.io.parse_example(inputs, features)
+        outputs = self.serving_default(examples["image/encoded"])
+        return {"classes": outputs["top_labels"], "scores": outputs["top_scores"]}
+
+    def _logits(self, embedding: tf.Tensor) -> tf.Tensor:
+        *hidden, (kernel, bias) = self._layers
+        activations = embedding
+        for hidden_kernel, hidden_bias in hidden:
+            activations = tf.nn.relu(tf.matmul(activations, hidden_kernel) + hidden_bias)
+        return tf.matmul(activations, kernel) + bias
+
+
+def _constant(values: NDArray[np.floating]) -> tf.Variable:
+    """Weights that are saved beside the graph, not in it."""
+    return tf.Variable(tf.constant(values, tf.float32), trainable=False)

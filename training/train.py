@@ -1,0 +1,128 @@
+"""From labelled images with stored embeddings to a published, tested model."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from linnaeus.manifests import Manifest
+
+from linnaeus import backbones, models
+from linnaeus.embeddings import EmbeddingTable
+from linnaeus.models import Model
+from linnaeus.progress import SILENT, Progress
+from linnaeus.storage import Folder
+from training import dataset, layers, softmax
+from training.calibration import fit_temperature
+from training.config import TrainConfig
+from training.evaluation import Evaluation, evaluate_logits
+from training.examples import LabelledEmbeddings
+from training.export import TrainedModel, describe, export
+from training.heads import Fit, Head, with_temperature
+from training.publication import publishing
+
+LIBRARIES = ("linnaeus", "numpy", "scipy", "tensorflow", "keras", "openvino", "pillow")
+
+
+def train(
+    workspace: Folder,
+    manifest: Manifest,
+    model: str,
+    config: TrainConfig,
+    progress: Progress = SILENT,
+) -> Model:
+    """Fits a head, tests it on the held-out split and publishes the model's next version.
+
+    Raises:
+        ConfigurationError: If the images, their labels or their embeddings do not suffice.
+        StorageError: If the workspace cannot be read or written.
+    """
+    models.check_name(model)
+    spec = backbones.prepare(workspace, config.backbone, config.precision)
+    with TemporaryDirectory(prefix="linnaeus-train-") as scratch:
+        with progress.step("Read embeddings", None) as step:
+            data = dataset.load(
+                workspace, manifest, describe(spec), config.split, Path(scratch) / "matrix.f32"
+            )
+            step.note(_read_note(data))
+        fit = fit_head(data, config, progress)
+        calibrated, temperature = calibrate(fit, data)
+        metrics = {
+            "test": _judge(calibrated.head, data, "test").to_dict(),
+            "validation": _judge(calibrated.validated, data, "validation").to_dict(),
+        }
+    with progress.step("Export", None) as step, publishing(workspace, model) as draft:
+        files = backbones.local_files(workspace, spec.fingerprint)
+        export(TrainedModel(model, data.labels, calibrated.head, spec, files), draft.folder)
+        description = Model(
+            name=model,
+            version=draft.version,
+            labels=data.labels,
+            backbone=describe(spec),
+            hyperparameters=_hyperparameters(config, fit, temperature),
+            metrics=metrics,
+            data={
+                "manifest_id": manifest.id,
+                "source": manifest.source,
+                "embeddings_version": EmbeddingTable(workspace, spec.fingerprint).version,
+                "images": data.counts,
+                "left_out": dict(data.left_out),
+            },
+            libraries={name: version(name) for name in LIBRARIES},
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        (draft.folder / models.DESCRIPTION).write_text(description.to_json(), "utf-8")
+        step.note(f"{model}:{draft.version} in {workspace.uri_of(description.prefix)}")
+    return description
+
+
+def fit_head(data: LabelledEmbeddings, config: TrainConfig, progress: Progress = SILENT) -> Fit:
+    """Trains the kind of head that the configuration names."""
+    if config.head == "layers":
+        with progress.step("Train", config.layers.epochs, "epochs") as step:
+            fit = layers.fit(data, config.layers, config.seed, step.update)
+            step.note(f"best of {fit.chosen['epochs']} epochs is {fit.chosen['best_epoch']}")
+    else:
+        with progress.step("Train", len(config.linear.l2), "strengths") as step:
+            fit = softmax.fit(data, config.linear, step.update)
+            step.note(f"regularisation {fit.chosen['l2']:g} is best on validation")
+    return fit
+
+
+def calibrate(fit: Fit, data: LabelledEmbeddings) -> tuple[Fit, float]:
+    """Fits one temperature on validation and folds it into both heads."""
+    validation = data.examples("validation")
+    logits = fit.validated.logits_by_block(validation.embeddings)
+    temperature = fit_temperature(logits, validation.label_ids, validation.weights)
+    calibrated = Fit(
+        with_temperature(fit.head, temperature),
+        with_temperature(fit.validated, temperature),
+        fit.chosen,
+    )
+    return calibrated, temperature
+
+
+def _judge(head: Head, data: LabelledEmbeddings, split: str) -> Evaluation:
+    examples = data.examples(split)
+    logits = head.logits_by_block(examples.embeddings)
+    return evaluate_logits(logits, examples.label_ids, data.labels)
+
+
+def _hyperparameters(config: TrainConfig, fit: Fit, temperature: float) -> dict[str, Any]:
+    """What was asked for, less the other head's settings, and what was found."""
+    asked = asdict(config)
+    return {
+        "head": config.head,
+        "seed": config.seed,
+        "split": asked["split"],
+        config.head: asked[config.head],
+        "chosen": {**fit.chosen, "temperature": temperature},
+    }
+
+
+def _read_note(data: LabelledEmbeddings) -> str:
+    counts = ", ".join(f"{count:,} {name}" for name, count in data.counts.items())
+    left_out = ", ".join(f"{count:,} {why}" for why, count in data.left_out.items())
+    return f"{counts}; left out: {left_out}" if left_out else counts
