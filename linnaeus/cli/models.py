@@ -165,18 +165,24 @@ def serve(
     from serving.server import EmbeddedServer
 
     uris = {name: folder.uri_of(model_prefix(name)) for name in model}
-    stop = _stop_signal()
     server = EmbeddedServer(uris, port=port, rest_api_port=rest_api_port, host=host)
-    with session.progress.step("Load", len(model), "models"):
+    stop = _stop_signal()
+    with session.progress.step("Load", None, "models"):
         server.start()
-    with server:
-        where = {"host": host, "port": server.port, "rest_api_port": server.rest_api_port}
+    try:
         session.show(
-            {"models": model, **where},
-            f"Serving {', '.join(model)}: gRPC on {host}:{server.port}, "
-            f"REST on {host}:{server.rest_api_port}; Ctrl-C stops it",
+            {
+                "models": model,
+                "host": host,
+                "port": server.port,
+                "rest_api_port": server.rest_api_port,
+            },
+            f"Serving {', '.join(model)}: gRPC at {host}:{server.port}, "
+            f"REST at {host}:{server.rest_api_port}; Ctrl-C stops it",
         )
         stop.wait()
+    finally:
+        server.stop()
 
 
 def _stop_signal() -> threading.Event:

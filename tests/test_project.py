@@ -1,0 +1,138 @@
+"""Promises that the project as a whole makes."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import distributions, version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.specifiers import SpecifierSet
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("linnaeus", "beam_pipelines", "training", "serving")
+HEAVY = ("tensorflow", "keras", "apache_beam", "grpc", "openvino", "ai_edge_litert", "nncf")
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def requirement_lines() -> list[str]:
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    return [line for line in lines if not re.match(r"\s*(#|$)", line)]
+
+
+def normalised(requirement: str) -> str:
+    """The package's name as indexes compare it, without extras, versions and markers."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~; ]", requirement)[0]).lower()
+
+
+def test_every_requirement_is_pinned_and_names_no_index():
+    pinned = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!-]+( ; .+)?")
+    assert [line for line in requirement_lines() if not pinned.fullmatch(line)] == []
+    text = (ROOT / "requirements.txt").read_text()
+    assert not re.search(r"://|--(extra-)?index|--find-links|-i ", text)
+
+
+def test_everything_that_the_project_asks_for_is_pinned(project: dict[str, Any]):
+    extras = project["project"]["optional-dependencies"].values()
+    asked = {
+        normalised(requirement)
+        for requirements in (project["project"]["dependencies"], *extras)
+        for requirement in requirements
+    }
+    assert asked - {normalised(line) for line in requirement_lines()} == {"linnaeus"}
+
+
+def test_no_pinned_version_refuses_this_python():
+    """pip holds to an upper bound of `Requires-Python`; uv, which makes the pins, does not."""
+    pinned = {normalised(line) for line in requirement_lines()}
+    here = platform.python_version()
+    refusing = [
+        package.name
+        for package in distributions()
+        if normalised(package.name) in pinned
+        and here not in SpecifierSet(package.metadata.get("Requires-Python", ""))
+    ]
+    assert refusing == []
+
+
+def test_the_version_is_the_same_everywhere(project: dict[str, Any]):
+    stated = project["project"]["version"]
+    assert version("linnaeus") == stated
+    assert f"## {stated}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_import_rule_covers_every_package(project: dict[str, Any]):
+    rule = project["tool"]["importlinter"]
+    assert set(rule["root_packages"]) == set(PACKAGES)
+    [contract] = [c for c in rule["contracts"] if c["type"] == "layers"]
+    layers = contract["layers"]
+    assert layers[0] == "linnaeus.cli"
+    place = {name: i for i, layer in enumerate(layers) for name in layer.split(" | ")}
+    assert place["beam_pipelines"] == place["training"] < place["serving"]
+
+
+@pytest.mark.slow
+def test_imports_point_one_way():
+    program = Path(sys.executable).with_name("lint-imports")
+    answer = subprocess.run([program], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stdout
+
+
+@pytest.mark.slow
+def test_no_module_of_linnaeus_imports_a_framework():
+    code = (
+        "import importlib, json, pkgutil, sys, linnaeus\n"
+        "for module in pkgutil.walk_packages(linnaeus.__path__, 'linnaeus.'):\n"
+        "    importlib.import_module(module.name)\n"
+        "print(json.dumps(list(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert set(json.loads(answer.stdout)).isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_tests_mirror_the_packages(package: str):
+    modules = {path.relative_to(ROOT / package) for path in (ROOT / package).rglob("*.py")}
+    strays = [
+        path.relative_to(ROOT)
+        for path in (ROOT / "tests" / package).rglob("test_*.py")
+        if path.relative_to(ROOT / "tests" / package).parent
+        not in {module.parent for module in modules}
+    ]
+    assert strays == []
+
+
+def test_no_package_reads_annotations_late_in_beam_pipelines():
+    """Beam checks `process`, `expand` and mapped functions by their annotations."""
+    late = [
+        path.name
+        for path in (ROOT / "beam_pipelines").rglob("*.py")
+        if "from __future__ import annotations" in path.read_text()
+    ]
+    assert late == []
+
+
+def test_ci_fails_when_no_test_ran(tmp_path: Path):
+    checkout = tmp_path / "checkout"
+    (checkout / ".ci").mkdir(parents=True)
+    (checkout / ".ci" / "run").write_text((ROOT / ".ci" / "run").read_text())
+    (checkout / "Makefile").write_text("test:\n\t@echo $(SAYS)\n")
+
+    def status(says: str) -> int:
+        command = ["bash", str(checkout / ".ci" / "run")]
+        environment = {"PATH": "/usr/bin:/bin", "SAYS": says}
+        return subprocess.run(command, check=False, capture_output=True, env=environment).returncode
+
+    assert status("'12 passed in 3 s'") == 0
+    assert status("'no tests ran'") == 1
+    assert status("; exit 5") == 2
