@@ -11,7 +11,15 @@ T = TypeVar("T")
 
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 2.0
-_TRANSIENT = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
+# A server that is stopped cancels what it has not finished; a caller's own cancelling is known to
+# the caller.
+_TRANSIENT = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.CANCELLED,
+    }
+)
 
 
 def is_too_large(error: grpc.RpcError) -> bool:
@@ -23,7 +31,7 @@ def is_too_large(error: grpc.RpcError) -> bool:
 
 
 def is_transient(error: grpc.RpcError) -> bool:
-    """Whether the same request may pass later: the server is away, starting or overloaded."""
+    """Whether the same request may pass later: the server is away, stopping or overloaded."""
     return error.code() in _TRANSIENT and not is_too_large(error)
 
 
