@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from linnaeus.errors import FailureCode, StorageError
-from linnaeus.locations import Entry, Page, join
+from linnaeus.locations import Entry, Page, absent, join
 
 RECENT_MARK = "~"
 """Separates a local etag from the listing time of a file that may still be changing."""
@@ -168,17 +168,26 @@ def _sort_out(folder: str, found: list[os.DirEntry[str]]) -> Page:
     start = f"{folder}/" if folder else ""
     for item in found:
         if item.is_dir():
-            folders.append(start + item.name)
+            if not (item.is_symlink() and _leads_back(item.path)):
+                folders.append(start + item.name)
         elif not _is_partial(item.name) and (entry := _entry(start + item.name, item)):
             files.append(entry)
     return files, folders
 
 
+def _leads_back(link: str) -> bool:
+    """Whether a link leads to a folder that it lies in, so that following it never ends."""
+    target = Path(link).resolve()
+    return any(folder.resolve() == target for folder in Path(link).parents)
+
+
 def _entry(key: str, item: os.DirEntry[str]) -> Entry | None:
     try:
         status = item.stat()
-    except OSError:  # a dangling link, or deleted meanwhile
-        return None
+    except OSError:
+        # A link that leads nowhere is listed, and reading it says why; a file that was deleted
+        # meanwhile is not.
+        return absent(key) if item.is_symlink() else None
     return entry_of(key, status) if stat.S_ISREG(status.st_mode) else None
 
 

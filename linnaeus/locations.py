@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from linnaeus.errors import ConfigurationError
 
@@ -24,6 +24,11 @@ class Entry:
     size: int
     etag: str
     modified: datetime
+
+
+def absent(key: str) -> Entry:
+    """Stand in for an object that cannot be described: etag "" and size 0."""
+    return Entry(key, 0, "", datetime.fromtimestamp(0, UTC))
 
 
 Page = tuple[list[Entry], list[str]]

@@ -6,11 +6,10 @@ import posixpath
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from itertools import islice
 
 from linnaeus.errors import StorageError
-from linnaeus.locations import Entry, is_local, split_uri
+from linnaeus.locations import Entry, absent, is_local, split_uri
 from linnaeus.object_stores import PAGE_KEYS
 from linnaeus.storage import Folder
 
@@ -36,13 +35,9 @@ def describe(uris: Collection[str]) -> list[Entry]:
     if errors and len(errors) == len(answers):
         raise errors[0]
     return [
-        _absent(uri) if isinstance(answer, StorageError) else answer
+        absent(uri) if isinstance(answer, StorageError) else answer
         for uri, answer in zip(uris, answers, strict=True)
     ]
-
-
-def _absent(key: str) -> Entry:
-    return Entry(key, 0, "", datetime.fromtimestamp(0, UTC))
 
 
 def _by_root(uris: Collection[str]) -> dict[str, list[str]]:
@@ -65,7 +60,7 @@ def _listed(root: str, keys: list[str]) -> dict[str, Entry]:
     listing = Folder(root).list(shared)
     found = {entry.key: entry for entry in islice(listing, budget) if entry.key in wanted}
     complete = next(listing, None) is None
-    return {key: _absent(key) for key in keys if complete} | found
+    return {key: absent(key) for key in keys if complete} | found
 
 
 def _looked_up(root: str, keys: list[str]) -> dict[str, Entry | StorageError]:
@@ -86,6 +81,6 @@ def _chunks(keys: list[str], size: int) -> Iterator[list[str]]:
 
 def _look_up(folder: Folder, key: str) -> Entry | StorageError:
     try:
-        return folder.head(key) or _absent(key)
+        return folder.head(key) or absent(key)
     except StorageError as e:
         return e

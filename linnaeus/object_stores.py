@@ -11,10 +11,12 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache, partial
 from typing import IO, Any
 
+from linnaeus import odd_keys
 from linnaeus.errors import ConfigurationError, FailureCode, StorageError
 from linnaeus.locations import Entry, Page, join, split_uri
 from linnaeus.ranged_file import open_ranges
@@ -127,10 +129,12 @@ def _diagnosis(uri: str, error: Exception) -> tuple[FailureCode, str]:
     from obstore.exceptions import PreconditionError
 
     text = str(error)
+    answer = getattr(error, "response", None) or {}  # boto3's
     status = _first(r"status code: (\d{3})", text)
-    reason = _first(r"<Code>(\w+)</Code>", text) or status
+    status = status or str(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+    reason = _first(r"<Code>(\w+)</Code>", text) or answer.get("Error", {}).get("Code") or status
     bucket = "/".join(uri.split("/")[:3])
-    if isinstance(error, PreconditionError):
+    if isinstance(error, PreconditionError) or status == "412":
         return FailureCode.CHANGED, "it changed since it was listed: run again"
     if reason == "NoSuchBucket":
         return FailureCode.NOT_FOUND, f"no bucket {bucket}: check its name and AWS_ENDPOINT_URL"
@@ -177,15 +181,21 @@ class Bucket:
         return open_store(self._scheme, self._bucket)
 
     def _path(self, key: str) -> str:
-        return join(self._prefix, key).strip("/")
+        return f"{self._prefix}/{key}" if self._prefix and key else self._prefix or key
+
+    def _is_odd(self, path: str) -> bool:
+        return self._scheme == "s3" and path != "" and odd_keys.is_odd(path)
 
     def _translated(self, doing: str, key: str) -> Any:
         return translated(doing, join(self._uri, key))
 
     def read(self, key: str, etag: str | None = None) -> bytes:
         options: Any = {"if_match": f'"{etag}"'} if etag else {}
+        path = self._path(key)
         with self._translated("read", key):
-            return bytes(self._store.get(self._path(key), options=options).bytes())
+            if self._is_odd(path):
+                return odd_keys.read(self._bucket, path, etag)
+            return bytes(self._store.get(path, options=options).bytes())
 
     def read_range(self, key: str, start: int, end: int) -> bytes:
         with self._translated("read", key):
@@ -213,30 +223,59 @@ class Bucket:
             self._store.put(self._path(key), data)
 
     def head(self, key: str) -> Entry | None:
-        with self._translated("read", key):
-            try:
-                return entry_of(key, self._store.head(self._path(key)))
-            except FileNotFoundError:
+        path = self._path(key)
+        try:
+            with self._translated("read", key):
+                if self._is_odd(path):
+                    return replace(odd_keys.head(self._bucket, path), key=key)
+                return entry_of(key, self._store.head(path))
+        except StorageError as e:
+            if e.code is FailureCode.NOT_FOUND:
                 return None
+            raise
 
     def walk(self, prefix: str = "") -> Iterator[Entry]:
-        for page in self.pages(prefix):
+        for page in self.pages(prefix.strip("/")):
             yield from page
 
-    def pages(self, prefix: str = "", after: str | None = None) -> Iterator[list[Entry]]:
+    def pages(self, folder: str = "", after: str | None = None) -> Iterator[list[Entry]]:
         """List everything below a folder, page by page, from the key behind `after` on."""
+        from obstore.exceptions import InvalidPathError
+
+        path = self._path(folder)
         offset = None if after is None else self._path(after)
-        with self._translated("list", prefix):
-            path = self._path(prefix) or None
-            for page in self._store.list(path, offset=offset, chunk_size=PAGE_KEYS):
-                yield [self._entry(meta) for meta in page]
+        with self._translated("list", folder):
+            if not self._is_odd(path):
+                try:
+                    found = self._store.list(path or None, offset=offset, chunk_size=PAGE_KEYS)
+                    for metas in found:
+                        yield [entry_of(self._key(meta["path"]), meta) for meta in metas]
+                    return
+                except InvalidPathError:
+                    if self._scheme != "s3":
+                        raise
+            for entries in odd_keys.pages(self._bucket, f"{path}/" if path else "", offset):
+                yield [replace(entry, key=self._key(entry.key)) for entry in entries]
 
     def page(self, folder: str) -> Page:
         """List one folder: the objects directly in it, and the keys of its sub-folders."""
+        entries, folders = self._page(self._path(folder), folder)
+        keyed = [replace(entry, key=self._key(entry.key)) for entry in entries]
+        return keyed, [self._key(name) for name in folders]
+
+    def _page(self, path: str, folder: str) -> Page:
+        from obstore.exceptions import InvalidPathError
+
         with self._translated("list", folder):
-            found = self._store.list_with_delimiter(self._path(folder) or None)
-        objects = [self._entry(meta) for meta in found["objects"]]
-        return objects, [self._key(prefix) for prefix in found["common_prefixes"]]
+            if not self._is_odd(path):
+                try:
+                    found = self._store.list_with_delimiter(path or None)
+                    entries = [entry_of(meta["path"], meta) for meta in found["objects"]]
+                    return entries, found["common_prefixes"]
+                except InvalidPathError:
+                    if self._scheme != "s3":
+                        raise
+            return odd_keys.page(self._bucket, f"{path}/" if path else "")
 
     def folders(self, prefix: str = "") -> list[str]:
         return sorted(key.rpartition("/")[2] for key in self.page(prefix.strip("/"))[1])
@@ -248,8 +287,5 @@ class Bucket:
             except FileNotFoundError:
                 return
 
-    def _entry(self, meta: Any) -> Entry:
-        return entry_of(self._key(meta["path"]), meta)
-
     def _key(self, path: str) -> str:
-        return path[len(self._prefix) :].strip("/")
+        return path[len(self._prefix) + 1 :] if self._prefix else path
