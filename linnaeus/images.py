@@ -98,7 +98,7 @@ def orientation(exif: bytes) -> int:
         (start,) = struct.unpack_from(order + "I", exif, 4)
         (entries,) = struct.unpack_from(order + "H", exif, start)
         for entry in range(start + 2, start + 2 + 12 * entries, 12):
-            tag, _, _, value = struct.unpack_from(order + "HHIH", exif, entry)
+            tag, _, _, value = struct.unpack_from(order + "HHIH2x", exif, entry)
             if tag == _ORIENTATION:
                 return value if value in _TURNS else 1
     except struct.error:

@@ -60,6 +60,12 @@ def turned(orientation: int, file_format: str, order: str = "<") -> bytes:
     return encode(scene(), file_format, exif=exif(orientation, order), **lossless)
 
 
+def late_exif_png(orientation: int) -> bytes:
+    """With its EXIF block behind the pixels, as some editors leave it."""
+    data = encode(scene(), "PNG")
+    return data.removesuffix(_END) + _chunk(b"eXIf", exif(orientation)[6:]) + _END
+
+
 def cmyk_jpeg() -> bytes:
     """With Adobe's marker, so inverted."""
     return encode(scene().convert("CMYK"), "JPEG", quality=95)
@@ -87,14 +93,23 @@ def grey16(file_format: str = "PNG") -> bytes:
     return encode(Image.fromarray(ramp16()), file_format)
 
 
+def few_bits_png(bits: int, transparent: int | None = None) -> bytes:
+    """Grey with 1, 2 or 4 bits a pixel, which Pillow reads but does not write."""
+    grey = np.asarray(scene().convert("L")) >> (8 - bits)
+    spread = (grey[..., None] >> np.arange(bits)[::-1]) & 1
+    rows = np.packbits(spread.reshape(len(grey), -1), axis=1)
+    extra = b"" if transparent is None else _chunk(b"tRNS", struct.pack(">H", transparent))
+    return _png(rows, (64, 48, bits, 0), extra)
+
+
 def rgb16_png() -> bytes:
     """Pillow writes no 16-bit RGB: chunk by chunk (PNG specification, colour type 2)."""
-    return _png(np.stack([ramp16(), ramp16()[::-1], ramp16()[:, ::-1]], axis=2), colour_type=2)
+    return _png(_rows16(ramp16(), ramp16()[::-1], ramp16()[:, ::-1]), (64, 48, 16, 2))
 
 
 def rgba16_png() -> bytes:
-    channels = [ramp16(), ramp16()[::-1], ramp16()[:, ::-1], np.sort(ramp16(), axis=1)]
-    return _png(np.stack(channels, axis=2), colour_type=6)
+    channels = ramp16(), ramp16()[::-1], ramp16()[:, ::-1], np.sort(ramp16(), axis=1)
+    return _png(_rows16(*channels), (64, 48, 16, 6))
 
 
 def rgb16_tiff() -> bytes:
@@ -153,9 +168,11 @@ def every_format() -> dict[str, bytes]:
         "jpeg-progressive": jpeg(progressive=True),
         "jpeg-grey": encode(scene().convert("L"), "JPEG", quality=92),
         "jpeg-cmyk": cmyk_jpeg(),
+        "jpeg-commented": jpeg(comment=b"Exif\0\0 is only said here", exif=exif(3)),
         "jpeg-turned": turned_jpeg(6),
         "png": png(),
         "png-grey": encode(scene().convert("L"), "PNG"),
+        "png-late-exif": late_exif_png(8),
         "png-grey-alpha": encode(fading().convert("LA"), "PNG"),
         "png-bits": encode(scene().convert("1"), "PNG"),
         "png-alpha": encode(fading(), "PNG"),
@@ -193,10 +210,13 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 _END = _chunk(b"IEND", b"")
 
 
-def _png(values: NDArray[np.uint16], colour_type: int) -> bytes:
-    height, width, _ = values.shape
-    rows = values.astype(">u2").reshape(height, -1).view(np.uint8)
-    filtered = np.hstack([np.zeros((height, 1), np.uint8), rows])
-    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
-    pixels = zlib.compress(filtered.tobytes())
-    return _MAGIC + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _END
+def _png(rows: NDArray[np.uint8], shape: tuple[int, int, int, int], extra: bytes = b"") -> bytes:
+    """Packed rows of a picture whose shape is (width, height, bits, colour type)."""
+    unfiltered = np.hstack([np.zeros((len(rows), 1), np.uint8), rows])
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", *shape, 0, 0, 0))
+    return _MAGIC + header + extra + _chunk(b"IDAT", zlib.compress(unfiltered.tobytes())) + _END
+
+
+def _rows16(*channels: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    values = np.stack(channels, axis=2).astype(">u2")
+    return values.reshape(len(values), -1).view(np.uint8)

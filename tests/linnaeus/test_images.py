@@ -188,7 +188,11 @@ def test_any_bytes_have_an_orientation(block: bytes):
     assert orientation(b"Exif\0\0MM\0*" + block) in range(1, 9)
 
 
-@pytest.mark.slow
+def test_an_exif_block_behind_the_pixels_counts():
+    pixels = decode(pictures.late_exif_png(6), WIDTH, HEIGHT).pixels
+    np.testing.assert_array_equal(pixels, TURNED[6](SCENE))
+
+
 def test_a_large_jpeg_is_near_its_full_decoding():
     data = pictures.jpeg(4000, 3000)
     full = pictures.scene(4000, 3000).resize((224, 224), Image.Resampling.BILINEAR)
