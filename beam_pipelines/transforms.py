@@ -65,8 +65,9 @@ class ScoreImages(beam.PTransform):
     def expand(self, references: beam.PCollection) -> Rows:
         """Apply to a PCollection of `ObjectReference`."""
         model = models.load_model(Folder(self._workspace), self._model)
-        names = {"model": model.name, "model_version": model.version, "payload": "embedding"}
-        run = RunSpec("", "score", "", "", model.fingerprint, **names)
+        run = RunSpec(
+            "", "score", "", "", model.fingerprint, model.name, model.version, "embedding"
+        )
         return _by_outcome(references, _ScoreBatch(run, self._options), "Score batches")
 
 

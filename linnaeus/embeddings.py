@@ -40,8 +40,7 @@ class EmbeddingTable:
         """Paths of the parts below the table's folder, sorted."""
         if self._snapshot is None:
             return []
-        root = self._snapshot.table_uri.rstrip("/") + "/"
-        return sorted(uri.removeprefix(root) for uri in self._snapshot.file_uris())
+        return sorted(pa.table(self._snapshot.get_add_actions(flatten=True))["path"].to_pylist())
 
     def _read(self, part: str, column: str) -> pa.Array:
         with Folder(self.table.uri).open(part) as file:

@@ -1,6 +1,7 @@
 """What a workspace holds: tables, models, runs."""
 
 import json
+from itertools import islice
 from typing import Any
 
 from linnaeus import layout, models, plans
@@ -57,15 +58,16 @@ def _models(workspace: Folder) -> list[dict[str, Any]]:
 
 def _runs(workspace: Folder) -> list[dict[str, Any]]:
     ids = sorted((name for name in workspace.folders(layout.RUNS) if name[0] != "."), reverse=True)
-    return [_run(workspace, run_id) for run_id in ids[:NEWEST_RUNS]]
+    described = (_run(workspace, run_id) for run_id in ids)
+    return list(islice((run for run in described if run), NEWEST_RUNS))
 
 
-def _run(workspace: Folder, run_id: str) -> dict[str, Any]:
+def _run(workspace: Folder, run_id: str) -> dict[str, Any] | None:
     if workspace.head(layout.summary(run_id)):
         summary = json.loads(workspace.read(layout.summary(run_id)))
         counts = summary["counts"]
         done = {"done": counts["done"], "failed": counts["failed"]}
         return {"run": run_id, "job": summary["job"], "state": "committed", **done}
     if workspace.head(layout.plan(run_id)) is None:
-        return {"run": run_id, "job": None, "state": "no plan"}
+        return None  # it lost the race to be the run of its command
     return {"run": run_id, "job": plans.read_spec(workspace, run_id).job, "state": "unfinished"}

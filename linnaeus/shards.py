@@ -6,7 +6,6 @@ mix and a late one changes nothing.
 """
 
 import json
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -40,12 +39,11 @@ from linnaeus.worker import Answer, Worker
 
 @dataclass(frozen=True)
 class Timings:
-    """Milliseconds spent on a shard: reading and decoding summed over threads, the rest waited."""
+    """Milliseconds of a shard: reading and decoding summed over threads, waited for the engine."""
 
     read_msec: float = 0.0
     decode_msec: float = 0.0
     inference_msec: float = 0.0
-    wall_msec: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -116,14 +114,12 @@ def do_shard(worker: Worker, number: int, concurrency: Concurrency | None = None
     """
     key = layout.shard_part(receipt_table(worker.run), worker.run.run_id, number)
     if worker.workspace.head(key) is None:
-        shard = _begin(worker, number)
-        started = time.perf_counter()
-        results = _work(shard, concurrency or Concurrency())
-        _write(shard, results, (time.perf_counter() - started) * 1000)
+        shard = begin(worker, number)
+        finish(shard, work(shard, concurrency))
     return read_receipt(worker.workspace, worker.run, number)
 
 
-def _begin(worker: Worker, number: int) -> Shard:
+def begin(worker: Worker, number: int) -> Shard:
     """Leave a marker that says which attempt at the shard this is, from 1."""
     attempt = 1
     while not worker.workspace.write_new(layout.attempt(worker.run.run_id, number, attempt), b""):
@@ -131,7 +127,9 @@ def _begin(worker: Worker, number: int) -> Shard:
     return Shard(worker, number, attempt)
 
 
-def _work(shard: Shard, concurrency: Concurrency) -> Results:
+def work(shard: Shard, concurrency: Concurrency | None = None) -> Results:
+    """Do a shard's objects; nothing is written."""
+    concurrency = concurrency or Concurrency()
     planned = plans.read_shard(shard.worker.workspace, shard.run.run_id, shard.number)
     with closing(_Decoder(shard)) as decoder:
         if shard.attempt > 1:
@@ -223,27 +221,33 @@ def read(reference: ObjectReference) -> bytes:
     return read_object(reference.uri, reference.etag)
 
 
-def _write(shard: Shard, results: Results, wall_msec: float) -> None:
-    """Write the attempt's parts; its receipt last, which another attempt's may have forestalled."""
+def finish(shard: Shard, results: Results) -> None:
+    """Write the attempt's parts, its receipt last: nothing changes if another attempt has one."""
+    written = write_parts(shard, results)
     rows = _Rows(shard, results)
-    run, workspace = shard.run, shard.worker.workspace
+    receipt = Receipt(shard.number, rows.counts(), written, rows.timings())
+    table = receipt_table(shard.run)
+    key = layout.shard_part(table, shard.run.run_id, shard.number)
+    last = rows.predictions() if shard.run.job == "score" else rows.objects()
+    parts.write(shard.worker.workspace, key, last, {"receipt": receipt.to_json()})
+
+
+def write_parts(shard: Shard, results: Results) -> dict[str, Part]:
+    """Write all parts but the receipt's, under names of this attempt's own."""
+    rows, run = _Rows(shard, results), shard.run
     tables = {
         layout.embeddings(run.fingerprint): rows.embeddings(),
         layout.FAILURES: rows.failures(),
-        layout.OBJECTS: rows.objects(),
     }
     if run.job == "score":
-        tables[layout.predictions(run.model)] = rows.predictions()
-    last = tables.pop(receipt_table(run))
-    written: dict[str, Part] = {}
+        tables[layout.OBJECTS] = rows.objects()
+    written = {}
     for table, content in tables.items():
         key = layout.attempt_part(table, run.run_id, shard.number, shard.attempt)
-        part = parts.write(workspace, key, content) if content.num_rows else None
+        part = parts.write(shard.worker.workspace, key, content) if content.num_rows else None
         if part:
             written[table] = part
-    receipt = Receipt(shard.number, rows.counts(), written, rows.timings(wall_msec))
-    key = layout.shard_part(receipt_table(run), run.run_id, shard.number)
-    parts.write(workspace, key, last, {"receipt": receipt.to_json()})
+    return written
 
 
 class _Rows:
@@ -272,13 +276,12 @@ class _Rows:
             codes=dict(sorted(Counter(str(f.code) for _, f in self._failed).items())),
         )
 
-    def timings(self, wall_msec: float) -> Timings:
+    def timings(self) -> Timings:
         outcomes = self._results.outcomes
         return Timings(
             sum(o.read_msec for o in outcomes),
             sum(o.decode_msec for o in outcomes),
             sum(o.inference_msec for o in outcomes),
-            wall_msec,
         )
 
     def embeddings(self) -> pa.Table:

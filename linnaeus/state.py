@@ -126,7 +126,7 @@ def query(
             # DuckDB may scan a source twice; a stream is gone after the first time.
             table = source if isinstance(source, pa.Table) else source.read_all()
             connection.register(name, table)
-        return cast(pa.Table, connection.execute(sql, parameters or {}).to_arrow_table())
+        return cast(pa.Table, connection.sql(sql, params=parameters or {}).to_arrow_table())
 
 
 def _locations(workspace: Folder, fingerprint: str | None) -> pa.RecordBatchReader:

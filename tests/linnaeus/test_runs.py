@@ -1,0 +1,362 @@
+import concurrent.futures
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pytest
+
+from linnaeus import images, layout, manifests, plans, runs, shards
+from linnaeus.embeddings import EmbeddingTable
+from linnaeus.errors import ConfigurationError, ReconciliationError
+from linnaeus.jobs import in_this_process, run_job
+from linnaeus.labels import LabelsTable
+from linnaeus.matrix import read_matrix
+from linnaeus.progress import SILENT
+from linnaeus.records import EMBEDDINGS, FAILURES, OBJECTS, PREDICTIONS
+from linnaeus.runs import Job
+from linnaeus.shards import do_shard
+from linnaeus.tables import Table
+from tests.buckets import TestWorker, fill, png
+from tests.pixel_engine import SPEC, PixelEngine
+
+EMBED = Job("embed", SPEC.fingerprint)
+SCORE = Job("score", SPEC.fingerprint, "m", 1, "embedding")
+
+
+@pytest.fixture
+def bucket(tmp_path):
+    return fill(tmp_path / "bucket", 20)
+
+
+@pytest.fixture(autouse=True)
+def old_enough(monkeypatch):
+    """Files written just now are listed as ever new; these tests have no two seconds to wait."""
+    monkeypatch.setattr("linnaeus.sources.RECENT_SECONDS", -1e9)
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    limits = plans.ShardLimits(6)
+    monkeypatch.setattr(plans.ShardLimits, "for_run", lambda objects: limits)
+
+
+def execute(workspace):
+    return in_this_process(lambda run: TestWorker(workspace, run))
+
+
+def run(workspace, bucket, job=EMBED, execute_with=None):
+    manifest = manifests.freeze(workspace, str(bucket))
+    return run_job(workspace, job, manifest, execute_with or execute(workspace), SILENT)
+
+
+def rows(workspace, key, schema):
+    return Table(workspace, key, schema).scan().read_all()
+
+
+def begin(workspace, bucket, job=EMBED):
+    """A run that is planned, and of which nothing is done."""
+    manifest = manifests.freeze(workspace, str(bucket))
+    return runs.create_run(workspace, job, runs.make_plan(workspace, job, manifest))
+
+
+def test_a_run_embeds_each_picture_once_and_the_next_has_nothing_to_do(workspace, bucket):
+    summary = run(workspace, bucket)
+    assert (summary.counts.planned, summary.counts.done, summary.counts.failed) == (20, 20, 0)
+    assert rows(workspace, layout.embeddings(SPEC.fingerprint), EMBEDDINGS).num_rows == 20
+    again = run(workspace, bucket)
+    assert again.run_id is None
+    assert again.counts.skipped == 20
+
+
+def test_vectors_are_those_of_a_plain_loop(workspace, bucket):
+    run(workspace, bucket)
+    objects = rows(workspace, layout.OBJECTS, OBJECTS).to_pylist()
+    matrix = read_matrix(workspace, SPEC.fingerprint, [o["sha256"] for o in objects])
+    for row, vector in zip(objects, matrix, strict=True):
+        pixels = images.decode(Path(row["uri"]).read_bytes(), SPEC.height, SPEC.width).pixels
+        assert (vector == PixelEngine().embed(pixels[None])[0]).all()
+
+
+def test_only_new_pictures_are_embedded(workspace, bucket):
+    run(workspace, bucket)
+    fill(bucket, 5, first=20)
+    summary = run(workspace, bucket)
+    assert (summary.counts.planned, summary.counts.skipped) == (5, 20)
+
+
+def test_a_renamed_picture_is_read_but_not_computed_again(workspace, bucket):
+    run(workspace, bucket)
+    (bucket / "even" / "0000.png").rename(bucket / "even" / "renamed.png")
+    summary = run(workspace, bucket)
+    assert (summary.counts.planned, summary.counts.done, summary.counts.embedded) == (1, 1, 0)
+    assert run(workspace, bucket).run_id is None
+
+
+def test_two_names_of_one_content_have_one_vector_and_a_label_each(workspace, bucket):
+    shutil.copy(bucket / "even" / "0000.png", bucket / "odd" / "copy.png")
+    summary = run(workspace, bucket, SCORE)
+    assert summary.counts.done == 21
+    labels = LabelsTable(workspace, "m").table.scan().read_all().to_pylist()
+    same = [row for row in labels if row["uri"].endswith(("even/0000.png", "copy.png"))]
+    assert len(same) == 2
+    assert len({(row["sha256"], row["confidence"]) for row in same}) == 1
+
+
+def test_one_bad_picture_costs_no_other(workspace, bucket):
+    (bucket / "even" / "empty.png").write_bytes(b"")
+    (bucket / "even" / "text.png").write_text("no picture")
+    (bucket / "even" / "cut.png").write_bytes(png(99)[:120])
+    summary = run(workspace, bucket)
+    assert (summary.counts.done, summary.counts.failed, summary.counts.new_failures) == (20, 3, 3)
+    failures = rows(workspace, layout.FAILURES, FAILURES).to_pylist()
+    codes = {f["uri"].rsplit("/", 1)[-1]: f["code"] for f in failures}
+    assert codes == {"empty.png": "EMPTY", "text.png": "NOT_AN_IMAGE", "cut.png": "CORRUPT"}
+
+
+def test_a_permanent_failure_is_not_tried_again(workspace, bucket):
+    (bucket / "even" / "text.png").write_text("no picture")
+    run(workspace, bucket)
+    again = run(workspace, bucket)
+    assert again.run_id is None
+    assert again.counts.known_failures == 1
+
+
+def test_a_permanent_failure_is_tried_again_when_the_decoder_changes(
+    workspace, bucket, monkeypatch
+):
+    (bucket / "even" / "text.png").write_text("no picture")
+    run(workspace, bucket)
+    monkeypatch.setattr("linnaeus.images.decoder_version", lambda: "a newer decoder")
+    assert run(workspace, bucket).counts.planned == 1
+
+
+def test_a_transient_failure_is_tried_five_times_and_no_more(workspace, bucket):
+    listing = bucket.parent / "list.csv"
+    listing.write_text(f"uri\n{bucket}/even/0000.png\n{bucket}/gone.png\n")
+    summaries = [run(workspace, listing) for _ in range(7)]
+    assert [s.counts.failed for s in summaries] == [1, 1, 1, 1, 1, 0, 0]
+    assert [s.counts.new_failures for s in summaries] == [1, 0, 0, 0, 0, 0, 0]
+    attempts = rows(workspace, layout.FAILURES, FAILURES)["attempt"].to_pylist()
+    assert sorted(attempts) == [1, 2, 3, 4, 5]
+
+
+def test_the_same_command_joins_the_unfinished_run(workspace, bucket):
+    begun = begin(workspace, bucket)
+    do_shard(TestWorker(workspace, begun), 1)
+    done = []
+
+    def watched(spec):
+        done.append(spec.run_id)
+        execute(workspace)(spec)
+
+    summary = run(workspace, bucket, execute_with=watched)
+    assert done == [begun.run_id]
+    assert summary.run_id == begun.run_id
+    assert rows(workspace, layout.embeddings(SPEC.fingerprint), EMBEDDINGS).num_rows == 20
+
+
+def test_after_joining_an_older_run_what_is_left_is_planned(workspace, bucket):
+    begun = begin(workspace, bucket)
+    fill(bucket, 5, first=20)
+    summary = run(workspace, bucket)
+    assert summary.run_id != begun.run_id
+    assert workspace.head(layout.summary(begun.run_id))
+    assert (summary.counts.planned, summary.counts.skipped) == (5, 20)
+
+
+def test_commands_started_at_once_share_one_run(workspace, bucket):
+    manifest = manifests.freeze(workspace, str(bucket))
+
+    def start(_):
+        return runs.create_run(workspace, EMBED, runs.make_plan(workspace, EMBED, manifest))
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        started = list(pool.map(start, range(8)))
+    assert len({spec.run_id for spec in started}) == 1
+    assert len([e for e in workspace.list(layout.RUNS) if e.key.endswith("plan.parquet")]) == 1
+
+
+def test_runs_of_other_options_are_not_joined(workspace, bucket):
+    begin(workspace, bucket)
+    other = Job("embed", "another-fingerprint")
+    source = manifests.freeze(workspace, str(bucket)).source
+    assert runs.open_run(workspace, other, source) is None
+    assert runs.open_run(workspace, EMBED, source) is not None
+
+
+def test_a_done_shard_is_not_done_again(workspace, bucket):
+    begun = begin(workspace, bucket)
+    first, second = TestWorker(workspace, begun), TestWorker(workspace, begun)
+    receipt = do_shard(first, 0)
+    assert do_shard(second, 0) == receipt
+    assert second.engine.embedded == 0
+
+
+def test_a_late_attempt_changes_nothing(workspace, bucket):
+    """A worker that was thought dead writes after another did its shard and the run committed."""
+    begun = begin(workspace, bucket)
+    late = shards.begin(TestWorker(workspace, begun), 0)
+    execute(workspace)(begun)
+    runs.commit(workspace, begun.run_id)
+    before = rows(workspace, layout.embeddings(SPEC.fingerprint), EMBEDDINGS)
+    shards.finish(late, shards.work(late))
+    assert rows(workspace, layout.embeddings(SPEC.fingerprint), EMBEDDINGS) == before
+    assert run(workspace, bucket).run_id is None
+
+
+def test_attempts_at_a_shard_never_mix(workspace, bucket):
+    """One attempt finds a picture and dies; the next does not find it, and its counts are true."""
+    begun = begin(workspace, bucket)
+    first = shards.begin(TestWorker(workspace, begun), 0)
+    shards.write_parts(first, shards.work(first))
+    lost = plans.read_shard(workspace, begun.run_id, 0)[0].reference.uri
+    (bucket / lost).unlink()
+    execute(workspace)(begun)
+    counts = runs.commit(workspace, begun.run_id)
+    assert (counts.done, counts.failed) == (19, 1)
+    objects = rows(workspace, layout.OBJECTS, OBJECTS)
+    stored = set(
+        rows(workspace, layout.embeddings(SPEC.fingerprint), EMBEDDINGS)["sha256"].to_pylist()
+    )
+    assert set(objects["sha256"].to_pylist()) == stored
+    assert lost not in objects["uri"].to_pylist()
+
+
+def test_a_shard_without_receipt_is_not_committed(workspace, bucket):
+    begun = begin(workspace, bucket)
+    do_shard(TestWorker(workspace, begun), 0)
+    with pytest.raises(ReconciliationError, match="3 of 4 shards are not done"):
+        runs.commit(workspace, begun.run_id)
+    assert rows(workspace, layout.OBJECTS, OBJECTS).num_rows == 0
+
+
+def test_counts_that_do_not_add_up_are_not_committed(workspace, bucket, monkeypatch):
+    begun = begin(workspace, bucket)
+    whole = plans.read_shard
+    monkeypatch.setattr("linnaeus.plans.read_shard", lambda *place: whole(*place)[1:])
+    execute(workspace)(begun)
+    with pytest.raises(ReconciliationError, match="20 objects were planned, 16 are done"):
+        runs.commit(workspace, begun.run_id)
+    assert rows(workspace, layout.OBJECTS, OBJECTS).num_rows == 0
+
+
+def test_a_commit_that_died_between_tables_is_completed(workspace, bucket, monkeypatch):
+    begun = begin(workspace, bucket)
+    execute(workspace)(begun)
+    real = Table.append
+
+    def dying(self, parts, run_id):
+        if self.key == layout.OBJECTS:
+            raise KeyboardInterrupt
+        real(self, parts, run_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Table, "append", dying)
+        with pytest.raises(KeyboardInterrupt):
+            runs.commit(workspace, begun.run_id)
+    summary = run(workspace, bucket)
+    assert summary.run_id == begun.run_id
+    assert rows(workspace, layout.embeddings(SPEC.fingerprint), EMBEDDINGS).num_rows == 20
+    assert rows(workspace, layout.OBJECTS, OBJECTS).num_rows == 20
+
+
+def test_committing_an_unknown_run_names_it(workspace):
+    with pytest.raises(ConfigurationError, match="no run 01X"):
+        runs.commit(workspace, "01X")
+
+
+def test_a_summary_has_the_reconciled_counts(workspace, bucket):
+    run_id = run(workspace, bucket).run_id
+    summary = json.loads(workspace.read(layout.summary(run_id)))
+    assert summary["counts"]["planned"] == summary["counts"]["done"] == 20
+
+
+def test_scoring_embeds_what_is_new_and_labels_everything(workspace, bucket):
+    run(workspace, bucket)
+    fill(bucket, 4, first=20)
+    (bucket / "even" / "text.png").write_text("no picture")
+    summary = run(workspace, bucket, SCORE)
+    assert (summary.counts.done, summary.counts.embedded, summary.counts.failed) == (24, 4, 1)
+    labels = LabelsTable(workspace, "m").table.scan().read_all()
+    assert labels["status"].to_pylist().count("labelled") == 24
+    assert labels.filter(pc.equal(labels["status"], "failed"))["code"].to_pylist() == [
+        "NOT_AN_IMAGE"
+    ]
+    assert run(workspace, bucket, SCORE).run_id is None
+
+
+def test_each_content_is_asked_for_once(workspace, bucket):
+    for number in range(5):
+        shutil.copy(bucket / "even" / "0000.png", bucket / "odd" / f"copy{number}.png")
+    workers = []
+
+    def open_worker(spec):
+        workers.append(TestWorker(workspace, spec))
+        return workers[-1]
+
+    run(workspace, bucket, EMBED)
+    run(workspace, bucket, SCORE, in_this_process(open_worker))
+    assert workers[0]._scorer.asked == 20
+    assert rows(workspace, layout.predictions("m"), PREDICTIONS).num_rows == 25
+
+
+def test_stored_vectors_are_scored_without_reading_a_picture(workspace, bucket, monkeypatch):
+    run(workspace, bucket)
+    monkeypatch.setattr("linnaeus.shards.read", lambda reference: pytest.fail("read a picture"))
+    assert run(workspace, bucket, SCORE).counts.done == 20
+
+
+def test_labels_follow_the_newest_manifest(workspace, bucket):
+    run(workspace, bucket, SCORE)
+    (bucket / "even" / "0000.png").unlink()
+    summary = run(workspace, bucket, SCORE)
+    assert summary.counts.planned == 0
+    labels = LabelsTable(workspace, "m").table.scan().read_all()
+    assert labels.num_rows == 19
+
+
+def test_an_older_manifest_never_replaces_a_newer_ones_labels(workspace, bucket):
+    older = begin(workspace, bucket, SCORE)
+    execute(workspace)(older)
+    fill(bucket, 5, first=20)
+    newer_manifest = manifests.freeze(workspace, str(bucket))
+    plan = runs.make_plan(workspace, SCORE, newer_manifest)
+    workspace.write_new(layout.plan(plan.spec.run_id), plans.encode(plan.spec, plan.shards))
+    execute(workspace)(plan.spec)
+    runs.commit(workspace, plan.spec.run_id)
+    runs.commit(workspace, older.run_id)
+    labels = LabelsTable(workspace, "m").table.scan().read_all()
+    assert labels.num_rows == 25
+    assert set(labels["manifest_id"].to_pylist()) == {newer_manifest.id}
+
+
+def test_a_source_keeps_its_labels_when_another_is_scored(workspace, bucket, tmp_path):
+    run(workspace, bucket, SCORE)
+    other = fill(tmp_path / "o'ther", 3, first=50)
+    run(workspace, other, SCORE)
+    assert LabelsTable(workspace, "m").table.scan().read_all().num_rows == 23
+
+
+def test_going_back_to_an_older_version_brings_its_labels_back(workspace, bucket):
+    second = Job("score", SPEC.fingerprint, "m", 2, "embedding")
+    for job in (SCORE, second, SCORE):
+        run(workspace, bucket, job)
+    labels = LabelsTable(workspace, "m").table.scan().read_all()
+    assert set(labels["model_version"].to_pylist()) == {1}
+    assert rows(workspace, layout.predictions("m"), PREDICTIONS).num_rows == 40
+
+
+def test_pixels_are_scored_without_storing_vectors(workspace, bucket):
+    job = Job("score", SPEC.fingerprint, "m", 1, "pixels")
+    assert run(workspace, bucket, job).counts.done == 20
+    assert EmbeddingTable(workspace, SPEC.fingerprint).version is not None
+    assert rows(workspace, layout.embeddings(SPEC.fingerprint), EMBEDDINGS).num_rows == 0
+
+
+def test_a_changed_picture_is_failed_as_changed_and_then_embedded(workspace, bucket):
+    begun = begin(workspace, bucket)
+    (bucket / "even" / "0000.png").write_bytes(png(500))
+    execute(workspace)(begun)
+    assert runs.commit(workspace, begun.run_id).codes == {"CHANGED": 1}
+    assert run(workspace, bucket).counts.done == 1
