@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 from linnaeus.progress import SILENT, Progress
 
 MANIFEST = "manifest.csv"
+SETTLED_SECONDS = 60
+"""A picture is dated back by this much: a listing takes no file of the last moments for final."""
 
 
 @dataclass(frozen=True)
@@ -89,4 +92,6 @@ def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.draft")
     draft.write_bytes(data)
+    settled = time.time() - SETTLED_SECONDS
+    os.utime(draft, (settled, settled))
     draft.replace(path)

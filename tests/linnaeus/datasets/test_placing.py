@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from linnaeus.datasets.placing import Sample, place
+from linnaeus.manifests import freeze
+from linnaeus.storage import Folder
 
 SAMPLES = [
     Sample("b/2.png", "roter Milan", b"two", "test", 0.5),
@@ -67,3 +69,9 @@ def test_nothing_but_pictures_and_the_manifest_remains(tmp_path: Path):
     place(lambda: SAMPLES, tmp_path)
     names = {path.name for path in tmp_path.rglob("*") if path.is_file()}
     assert names == {"1.png", "2.png", "manifest.csv"}
+
+
+def test_pictures_count_as_settled_at_once(tmp_path: Path):
+    images = str(place(lambda: SAMPLES, tmp_path / "bucket"))
+    workspace = Folder(str(tmp_path / "workspace"))
+    assert freeze(workspace, images) == freeze(workspace, images)
