@@ -9,9 +9,12 @@ import sys
 
 def main() -> None:
     """Run the command that the process's arguments name."""
-    from linnaeus.cli.app import app
-    from linnaeus.cli.quiet import silence_libraries
+    try:
+        from linnaeus.cli.app import app
+        from linnaeus.cli.quiet import silence_libraries
 
-    if "--debug" not in sys.argv:
-        silence_libraries()
-    app()
+        if "--debug" not in sys.argv:
+            silence_libraries()
+        app()
+    except KeyboardInterrupt:  # before a command has begun
+        sys.exit(130)

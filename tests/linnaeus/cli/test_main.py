@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -52,3 +53,22 @@ def test_tensorflow_and_beam_say_nothing():
     )
     answer = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     assert (answer.stdout, answer.stderr) == (b"", b"")
+
+
+def test_ctrl_c_ends_with_status_130_and_one_line():
+    code = (
+        "import sys, time, types; module = types.ModuleType('linnaeus.workspace');\n"
+        "class Workspace:\n"
+        "    def __init__(self, uri, progress): ...\n"
+        "    def embed(self, *_, **__): print('begun', flush=True); time.sleep(60)\n"
+        "module.Workspace = Workspace; sys.modules['linnaeus.workspace'] = module\n"
+        "from linnaeus.cli import main; sys.argv = ['linnaeus', 'embed', 'pics']; main()"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said == b"Interrupted; the same command continues where it stopped.\n"
