@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from linnaeus.backbones.spec import BackboneSpec
 from linnaeus.engines import Tuning, check_pixels, processors
-from linnaeus.engines.precision import inference_precision
+from linnaeus.engines.batches import embed_in_order
+from linnaeus.errors import ConfigurationError
 
 K = TypeVar("K")
 
@@ -49,7 +50,7 @@ class OpenVinoEngine:
 
     def __init__(self, model: Path, spec: BackboneSpec, tuning: Tuning) -> None:
         core = import_openvino().Core()
-        precision = inference_precision(core, spec)
+        precision = _precision_hint(core, spec)
         network = core.read_model(model)
         self._shape = (spec.height, spec.width, 3)
         self._size = spec.embedding_size
@@ -61,10 +62,7 @@ class OpenVinoEngine:
 
     def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed `[N, height, width, 3]` as `[N, embedding_size]`, in order."""
-        rows = np.empty((len(pixels), self._size), np.float32)
-        for index, row in self.stream(enumerate(pixels)):
-            rows[index] = row
-        return rows
+        return embed_in_order(self.stream, pixels, self._size)
 
     def stream(
         self, images: Iterable[tuple[K, NDArray[np.uint8]]]
@@ -106,6 +104,18 @@ def _result(request: Any) -> NDArray[np.float32]:
     request.wait()
     row: NDArray[np.float32] = request.get_output_tensor().data[0].copy()
     return row
+
+
+def _precision_hint(core: Any, spec: BackboneSpec) -> str:
+    """OpenVINO's name for the arithmetic of what is not quantised."""
+    if spec.precision != "bfloat16":
+        return "f32"
+    if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise ConfigurationError(
+            f"Backbone {spec.name} computes in bfloat16, which this CPU has no instructions for: "
+            "use --precision float32, or a CPU with AVX512_BF16 or AMX."
+        )
+    return "bf16"
 
 
 def _properties(precision: str, tuning: Tuning) -> dict[str, Any]:

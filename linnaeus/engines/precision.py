@@ -1,20 +1,105 @@
-"""Reduced precision: what the CPU can do, quantisation, and how close the vectors stay."""
+"""Reduced precision: quantisation to int8, and how close the vectors stay to float32."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from linnaeus.backbones.spec import BackboneSpec
+from linnaeus.engines import open_engine
+from linnaeus.engines.openvino import import_openvino
 from linnaeus.errors import ConfigurationError
 
+MODEL = "model.xml"
+WEIGHTS = "model.bin"
 
-def inference_precision(core: Any, spec: BackboneSpec) -> str:
-    """OpenVINO's INFERENCE_PRECISION_HINT for a backbone; raises where the CPU lacks it."""
-    if spec.precision != "bfloat16":
-        return "f32"
-    if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+
+@dataclass(frozen=True)
+class Agreement:
+    """How close vectors of a reduced precision are to those of float32, over images."""
+
+    cosine_min: float
+    cosine_mean: float
+    max_abs: float
+    """The largest difference of any one value."""
+    images: int
+
+
+def agreement(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> Agreement:
+    """Compare float32 `[N, D]` with `[N, D]`, row by row; N at least 1.
+
+    Two vectors of zeros agree; a vector of zeros has cosine 0 with any other.
+    """
+    products = np.einsum("nd,nd->n", reference, candidate, dtype=np.float64)
+    lengths = np.linalg.norm(reference.astype(np.float64), axis=1)
+    lengths *= np.linalg.norm(candidate.astype(np.float64), axis=1)
+    same = np.all(reference == candidate, axis=1)
+    cosines = np.where(same, 1.0, products / np.maximum(lengths, np.finfo(np.float64).tiny))
+    return Agreement(
+        cosine_min=float(cosines.min()),
+        cosine_mean=float(cosines.mean()),
+        max_abs=float(np.abs(reference - candidate).max()),
+        images=len(reference),
+    )
+
+
+def reduce_precision(files: Path, spec: BackboneSpec, pixels: NDArray[np.uint8]) -> Agreement:
+    """Bring `openvino/` below `files` from float32 to `spec.precision` and measure it.
+
+    Args:
+        files: the backbone's folder, as `convert` left it.
+        spec: its precision is `bfloat16` (the files stay as they are) or `int8`.
+        pixels: `[N, height, width, 3]` of the user's own; int8 is calibrated on them.
+
+    Raises:
+        ConfigurationError: NNCF is not installed, or this CPU cannot compute so.
+    """
+    reference = _embed(files, replace(spec, precision="float32"), pixels)
+    if spec.precision == "int8":
+        quantise(files / "openvino", pixels)
+    return agreement(reference, _embed(files, spec, pixels))
+
+
+def quantise(folder: Path, pixels: NDArray[np.uint8]) -> None:
+    """Quantise the OpenVINO network in `folder` to int8 by NNCF, calibrated on `pixels`.
+
+    Raises ConfigurationError when NNCF is not installed.
+    """
+    openvino = import_openvino()
+    nncf = _import_nncf()
+    network = openvino.Core().read_model(folder / MODEL)
+    batches = [row[np.newaxis] for row in pixels]
+    # NNCF draws its progress on the terminal.
+    with contextlib.redirect_stdout(io.StringIO()):
+        quantised = nncf.quantize(network, nncf.Dataset(batches), subset_size=len(batches))
+    # The network's weights are mapped from the file that this replaces.
+    with TemporaryDirectory(dir=folder) as scratch:
+        openvino.save_model(quantised, str(Path(scratch) / MODEL), compress_to_fp16=False)
+        for name in (WEIGHTS, MODEL):
+            (Path(scratch) / name).replace(folder / name)
+
+
+def _import_nncf() -> Any:
+    try:
+        import nncf
+    except ImportError as error:
         raise ConfigurationError(
-            f"This CPU has no bfloat16 instructions, which backbone {spec.name} was prepared for: "
-            "use --precision float32, or a CPU with AVX512_BF16 or AMX."
-        )
-    return "bf16"
+            "Precision int8 needs NNCF, which is not installed: pip install 'linnaeus[int8]'."
+        ) from error
+    nncf.set_log_level(logging.ERROR)
+    return nncf
+
+
+def _embed(files: Path, spec: BackboneSpec, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    engine = open_engine(files, spec, "openvino")
+    rows = engine.embed(pixels)
+    engine.close()
+    return rows

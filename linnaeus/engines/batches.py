@@ -1,0 +1,59 @@
+"""Batches for engines that are faster with several images than with one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linnaeus.engines import check_pixels
+
+K = TypeVar("K")
+
+Vector = NDArray[np.float32]
+Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""uint8 `[batch, H, W, 3]` to float32 `[batch, D]`; the batch is always of the same size."""
+
+
+def stream_in_batches(
+    network: Network,
+    images: Iterable[tuple[K, NDArray[np.uint8]]],
+    shape: tuple[int, int, int, int],
+) -> Iterator[tuple[K, NDArray[np.float32]]]:
+    """Embed images as they come; see `linnaeus.engines.Engine.stream`.
+
+    Args:
+        network: embeds one full batch.
+        images: keys with `[height, width, 3]`.
+        shape: `(batch, height, width, 3)`; a last batch that is not full is filled up with what
+            the batch before left there.
+    """
+    batch = np.zeros(shape, np.uint8)
+    images = iter(images)
+    while keys := _fill(batch, islice(images, len(batch))):
+        yield from zip(keys, network(batch), strict=False)
+
+
+def _fill(batch: NDArray[np.uint8], images: Iterable[tuple[K, NDArray[np.uint8]]]) -> list[K]:
+    """Copy images into the batch, which keeps the rest of what it has; their keys."""
+    keys = []
+    for row, (key, pixels) in zip(batch, images, strict=False):
+        check_pixels(pixels, batch.shape[1:])
+        row[:] = pixels
+        keys.append(key)
+    return keys
+
+
+def embed_in_order(
+    stream: Callable[[Iterable[tuple[int, NDArray[np.uint8]]]], Iterator[tuple[int, Vector]]],
+    pixels: NDArray[np.uint8],
+    size: int,
+) -> NDArray[np.float32]:
+    """Embed `[N, H, W, 3]` as `[N, size]` by an engine's `stream`, in the order of `pixels`."""
+    rows = np.empty((len(pixels), size), np.float32)
+    for index, row in stream(enumerate(pixels)):
+        rows[index] = row
+    return rows

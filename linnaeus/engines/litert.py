@@ -1,0 +1,64 @@
+"""LiteRT (TensorFlow Lite): where OpenVINO has no build, and to check exported files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from threading import Lock
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linnaeus.backbones.spec import BackboneSpec
+from linnaeus.engines import Tuning, processors
+from linnaeus.engines.batches import embed_in_order, stream_in_batches
+
+K = TypeVar("K")
+
+BATCH_IMAGES = 8
+
+
+def open_backbone(files: Path, spec: BackboneSpec, tuning: Tuning) -> LiteRtEngine:
+    """Load `litert/model.tflite` of a backbone's folder."""
+    return LiteRtEngine(files / "litert" / "model.tflite", spec, tuning)
+
+
+class LiteRtEngine:
+    """One interpreter, which threads take in turns; see `linnaeus.engines.Engine`."""
+
+    name = "litert"
+
+    def __init__(self, model: Path, spec: BackboneSpec, tuning: Tuning) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._shape = (BATCH_IMAGES, spec.height, spec.width, 3)
+        self._size = spec.embedding_size
+        self._turn = Lock()
+        threads = tuning.threads or processors()
+        self._interpreter = Interpreter(model_path=str(model), num_threads=threads)
+        self._input: int = self._interpreter.get_input_details()[0]["index"]
+        self._output: int = self._interpreter.get_output_details()[0]["index"]
+        self._interpreter.resize_tensor_input(self._input, list(self._shape))
+        self._interpreter.allocate_tensors()
+
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed `[N, height, width, 3]` as `[N, embedding_size]`, in order."""
+        return embed_in_order(self.stream, pixels, self._size)
+
+    def stream(
+        self, images: Iterable[tuple[K, NDArray[np.uint8]]]
+    ) -> Iterator[tuple[K, NDArray[np.float32]]]:
+        """Embed images as they come; see `Engine.stream`."""
+        return stream_in_batches(self._network, images, self._shape)
+
+    def close(self) -> None:
+        """Free the network; the engine is not used again."""
+        del self._interpreter
+
+    def _network(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with self._turn:
+            self._interpreter.set_tensor(self._input, batch)
+            self._interpreter.invoke()
+            rows: NDArray[np.float32] = self._interpreter.get_tensor(self._output)
+        return rows

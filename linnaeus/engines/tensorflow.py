@@ -1,0 +1,78 @@
+"""TensorFlow: the engine on a GPU, and where there is no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linnaeus.backbones.spec import BackboneSpec
+from linnaeus.engines import Tuning
+from linnaeus.engines.batches import embed_in_order, stream_in_batches
+
+K = TypeVar("K")
+
+GPU_BATCH_IMAGES = 32
+CPU_BATCH_IMAGES = 8
+
+
+def open_backbone(files: Path, spec: BackboneSpec, tuning: Tuning) -> TensorFlowEngine:
+    """Load the SavedModel in `tensorflow/` of a backbone's folder.
+
+    TensorFlow's threads belong to the process, so `tuning` is not used.
+    """
+    del tuning
+    return TensorFlowEngine(files / "tensorflow", spec)
+
+
+class TensorFlowEngine:
+    """A SavedModel's signature `serving_default`; see `linnaeus.engines.Engine`."""
+
+    name = "tensorflow"
+
+    def __init__(self, saved_model: Path, spec: BackboneSpec) -> None:
+        import tensorflow as tf
+
+        batch = GPU_BATCH_IMAGES if _prepare_gpus(tf) else CPU_BATCH_IMAGES
+        self._shape = (batch, spec.height, spec.width, 3)
+        self._size = spec.embedding_size
+        self._to_tensor = tf.constant
+        # The signature alone does not keep its variables alive.
+        self._model: Any = tf.saved_model.load(str(saved_model))
+        self._signature = self._model.signatures["serving_default"]
+
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed `[N, height, width, 3]` as `[N, embedding_size]`, in order."""
+        return embed_in_order(self.stream, pixels, self._size)
+
+    def stream(
+        self, images: Iterable[tuple[K, NDArray[np.uint8]]]
+    ) -> Iterator[tuple[K, NDArray[np.float32]]]:
+        """Embed images as they come; see `Engine.stream`."""
+        return stream_in_batches(self._network, images, self._shape)
+
+    def close(self) -> None:
+        """Free the network; the engine is not used again."""
+        del self._model, self._signature
+
+    def _network(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        rows: NDArray[np.float32] = self._signature(pixels=self._to_tensor(batch))[
+            "embedding"
+        ].numpy()
+        return rows
+
+
+def _prepare_gpus(tf: Any) -> bool:
+    """Whether there is a GPU; leaves its other memory to others, and computes in true float32."""
+    gpus = tf.config.list_physical_devices("GPU")
+    # Ten bits of mantissa would put the vectors outside the engines' common tolerance.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    for gpu in gpus:
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:  # TensorFlow has used the GPU already and cannot change that.
+            break
+    return bool(gpus)
