@@ -13,6 +13,7 @@ from linnaeus import backbones, models
 from linnaeus.embeddings import EmbeddingTable
 from linnaeus.models import Model
 from linnaeus.progress import SILENT, Progress
+from linnaeus.sampling import sampler
 from linnaeus.storage import Folder
 from training import dataset, layers, softmax
 from training.calibration import fit_temperature
@@ -40,7 +41,8 @@ def train(
         StorageError: If the workspace cannot be read or written.
     """
     models.check_name(model)
-    spec = backbones.prepare(workspace, config.backbone, config.precision)
+    sample = sampler(workspace, manifest)
+    spec = backbones.prepare(workspace, config.backbone, config.precision, sample)
     with TemporaryDirectory(prefix="linnaeus-train-") as scratch:
         with progress.step("Read embeddings", None) as step:
             data = dataset.load(
