@@ -135,9 +135,8 @@ class Workspace:
         precision: str = "float32",
     ) -> Model:
         """Train a head on stored embeddings, test it and publish the model's next version."""
-        from training.train import train
-
         from training.config import TrainConfig
+        from training.train import train
 
         config = config or TrainConfig(backbone=backbone, precision=precision)
         return train(self.folder, self.manifest(images), model, config, self._progress)

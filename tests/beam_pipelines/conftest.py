@@ -1,0 +1,27 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from linnaeus import backbones
+from linnaeus.storage import Folder
+
+
+@pytest.fixture(scope="session")
+def prepared_once(tmp_path_factory) -> Path:
+    """A workspace with a small backbone, whose preparation needs TensorFlow."""
+    root = tmp_path_factory.mktemp("prepared")
+    backbones.prepare(Folder(str(root)), "pixels@8")
+    return root
+
+
+@pytest.fixture
+def prepared(prepared_once: Path, tmp_path: Path) -> Callable[[str], Folder]:
+    """Makes workspaces that have the small backbone."""
+
+    def make(name: str) -> Folder:
+        shutil.copytree(prepared_once, tmp_path / name)
+        return Folder(str(tmp_path / name))
+
+    return make

@@ -1,0 +1,136 @@
+"""Both Beam jobs, on a real runner, against their plain twins."""
+
+import apache_beam as beam
+import numpy as np
+import pytest
+from apache_beam.testing.test_pipeline import TestPipeline
+from apache_beam.testing.util import assert_that
+
+from beam_pipelines import embed as embed_job
+from beam_pipelines.embed import EmbedRequest, embed
+from beam_pipelines.shards import WorkerOptions, open_worker
+from beam_pipelines.transforms import EmbedImages
+from linnaeus import backbones, layout, manifests, runs
+from linnaeus.errors import ConfigurationError
+from linnaeus.jobs import in_this_process, run_job
+from linnaeus.matrix import read_matrix
+from linnaeus.progress import SILENT
+from linnaeus.records import FAILURES, OBJECTS, ObjectReference
+from linnaeus.runs import Job
+from linnaeus.storage import Folder
+from linnaeus.tables import Table
+from tests.buckets import fill
+
+pytestmark = pytest.mark.slow
+BACKBONE = "pixels@8"
+
+
+@pytest.fixture
+def bucket(tmp_path):
+    folder = fill(tmp_path / "bucket", 30)
+    (folder / "even" / "text.png").write_text("no picture")
+    return folder
+
+
+def table(workspace, key, schema):
+    return Table(workspace, key, schema).scan().read_all()
+
+
+def vectors(workspace, fingerprint):
+    objects = table(workspace, layout.OBJECTS, OBJECTS).sort_by("uri")
+    matrix = read_matrix(workspace, fingerprint, objects["sha256"].to_pylist())
+    return objects["uri"].to_pylist(), np.array(matrix)
+
+
+@pytest.fixture
+def plain(prepared, bucket):
+    """The rows that the plain function writes, in a workspace of its own."""
+    workspace = prepared("plain")
+    spec = backbones.prepare(workspace, BACKBONE)
+    manifest = manifests.freeze(workspace, str(bucket))
+
+    def worker(run):
+        return open_worker(WorkerOptions(workspace.uri, run.run_id))
+
+    run_job(workspace, Job("embed", spec.fingerprint), manifest, in_this_process(worker), SILENT)
+    return vectors(workspace, spec.fingerprint)
+
+
+@pytest.mark.parametrize("runner", ["FnApiRunner"])
+def test_beam_writes_the_rows_of_the_plain_function(prepared, bucket, plain, runner):
+    workspace = prepared("beam")
+    request = EmbedRequest(str(bucket), BACKBONE, beam_options=[f"--runner={runner}"])
+    summary = embed(workspace, request)
+    assert (summary.counts.done, summary.counts.failed) == (30, 1)
+    uris, matrix = vectors(workspace, backbones.prepare(workspace, BACKBONE).fingerprint)
+    assert uris == plain[0]
+    np.testing.assert_array_equal(matrix, plain[1])
+    assert table(workspace, layout.FAILURES, FAILURES)["code"].to_pylist() == ["NOT_AN_IMAGE"]
+
+
+def test_several_worker_processes_write_the_same_rows(prepared, bucket, plain):
+    workspace = prepared("processes")
+    options = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
+    embed(workspace, EmbedRequest(str(bucket), BACKBONE, beam_options=options))
+    uris, matrix = vectors(workspace, backbones.prepare(workspace, BACKBONE).fingerprint)
+    assert uris == plain[0]
+    np.testing.assert_array_equal(matrix, plain[1])
+
+
+def test_beam_counts_objects_bytes_times_and_failures_by_code(prepared, bucket):
+    workspace = prepared("metrics")
+    spec = backbones.prepare(workspace, BACKBONE)
+    manifest = manifests.freeze(workspace, str(bucket))
+    job = Job("embed", spec.fingerprint)
+    run = runs.create_run(workspace, job, runs.make_plan(workspace, job, manifest))
+    pipeline = beam.Pipeline(argv=["--runner=FnApiRunner"])
+    options = WorkerOptions(workspace.uri, run.run_id)
+    embed_job.define_pipeline(pipeline, options, len(run.shard_sizes))
+    result = pipeline.run()
+    result.wait_until_finish()
+    query = result.metrics().query()
+    counters = {c.key.metric.name: c.committed for c in query["counters"]}
+    sizes = sum(path.stat().st_size for path in bucket.rglob("*.png"))
+    assert counters == {"objects": 31, "bytes": sizes, "failed_NOT_AN_IMAGE": 1}
+    names = {d.key.metric.name for d in query["distributions"]}
+    assert names == {"read_msec", "decode_msec", "inference_msec"}
+
+
+def test_a_pipeline_of_ones_own_gets_rows_and_failures(prepared, bucket, plain):
+    workspace = prepared("own")
+    fingerprint = backbones.prepare(workspace, BACKBONE).fingerprint
+    listed = manifests.load(workspace, manifests.freeze(workspace, str(bucket)).id).to_pylist()
+    references = [ObjectReference(row["uri"], row["etag"], row["size"]) for row in listed]
+    copy = bucket / "odd" / "copy.png"
+    copy.write_bytes((bucket / "odd" / "0001.png").read_bytes())
+    references.append(ObjectReference(str(copy), None, 1))
+    expected = dict(zip(*plain, strict=True))
+    expected[str(copy)] = expected[str(bucket / "odd" / "0001.png")]
+
+    def rows_are_the_plain_ones(rows):
+        found = {row["uri"]: row["embedding"] for row in rows}
+        assert found.keys() == expected.keys()
+        for uri, vector in found.items():
+            np.testing.assert_array_equal(vector, expected[uri])
+
+    def one_failure(rows):
+        assert [(row["uri"], row["code"]) for row in rows] == [
+            (str(bucket / "even" / "text.png"), "NOT_AN_IMAGE")
+        ]
+
+    with TestPipeline(runner="FnApiRunner") as pipeline:
+        done = pipeline | beam.Create(references) | EmbedImages(workspace.uri, fingerprint)
+        assert_that(done.rows, rows_are_the_plain_ones, label="rows")
+        assert_that(done.failures, one_failure, label="failures")
+
+
+def test_the_job_has_a_main_that_passes_unknown_options_to_beam(prepared, bucket, capsys):
+    workspace = prepared("main")
+    arguments = ["--workspace", workspace.uri, "--images", str(bucket), "--backbone", BACKBONE]
+    embed_job.main([*arguments, "--runner=FnApiRunner", "--direct_num_workers=1"])
+    assert "done=30" in capsys.readouterr().out
+
+
+def test_a_backbone_that_the_workspace_lacks_is_named(workspace: Folder):
+    with pytest.raises(ConfigurationError, match="f00f00"):
+        backbones.load_spec(workspace, "f00f00")
