@@ -143,7 +143,9 @@ class EfficientNetLite:
         def embed(pixels: Any) -> Any:
             return network((tf.cast(pixels, tf.float32) - MEAN) / SCALE, training=False)
 
-        values = saved_model.write(embed, network, (size, size), to / TENSORFLOW)
+        values = saved_model.write(
+            embed, saved_model.variables(network), (size, size), to / TENSORFLOW
+        )
         return Saved(
             weights_sha256=self.variant.sha256,
             graph=f"efficientnet-lite-{GRAPH_VERSION}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,9 @@ class KerasApplication:
         def embed(pixels: Any) -> Any:
             return network(module.preprocess_input(tf.cast(pixels, tf.float32)), training=False)
 
-        values = saved_model.write(embed, network, (size, size), to / TENSORFLOW)
+        values = saved_model.write(
+            embed, saved_model.variables(network), (size, size), to / TENSORFLOW
+        )
         return Saved(
             weights_sha256=arrays_sha256(features.get_weights()),
             graph=f"keras-{self.name.network}-{GRAPH_VERSION}",
@@ -96,8 +99,11 @@ def _without_top(name: BackboneName, application: Application, size: int) -> ker
 
 def _load_weights(model: keras.Model, path: Path) -> None:
     try:
-        model.load_weights(str(path))
-    except (ValueError, OSError, KeyError) as error:
+        with warnings.catch_warnings():
+            # Keras only warns of layers that the file leaves as they were made, at random.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(str(path))
+    except (ValueError, OSError, KeyError, UserWarning) as error:
         raise ConfigurationError(
             f"The weights {path} do not fit {model.name} without its top layers: "
             f"{_first_line(error)}"

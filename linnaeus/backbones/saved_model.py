@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import keras
     import tensorflow as tf
 
 INPUT = "pixels"
@@ -31,3 +32,12 @@ def write(
     shape = module.embed.get_concrete_function().structured_outputs[OUTPUT].shape
     tf.saved_model.save(module, str(to), signatures={"serving_default": module.embed})
     return int(shape[-1])
+
+
+def variables(network: keras.Model) -> list[tf.Variable]:
+    """The network's variables, as `write` has to be given them.
+
+    With the Keras model itself as the owner, OpenVINO does not find the variables' values, and
+    LiteRT takes others.
+    """
+    return [weight.value for weight in network.weights]

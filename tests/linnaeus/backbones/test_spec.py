@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from linnaeus.backbones.spec import BackboneSpec, Original, StoredFile
+from linnaeus.backbones.spec import BackboneSpec, StoredFile
 from linnaeus.errors import ConfigurationError
 
 SPEC = BackboneSpec(
@@ -14,10 +14,10 @@ SPEC = BackboneSpec(
     precision="bfloat16",
     licence="unknown",
     preprocessing="1",
+    folder="01JABC",
     engines={"openvino": (StoredFile("openvino/model.xml", 12, "ab" * 32),)},
     unavailable={"litert": "an operation has no builtin"},
     agreement={"cosine_min": 0.99, "cosine_mean": 0.999, "images": 32.0},
-    original=Original("original", (), "default", "images", "images:0", "default", "out:0"),
 )
 
 

@@ -1,0 +1,159 @@
+"""Prepare a backbone: write its network for every engine into a workspace, once.
+
+Below `backbones/<fingerprint>/` lie `spec.json` and a folder an attempt, of which the spec names
+the one that counts. So two that prepare at once never mix their files: whoever creates
+`spec.json` has made the backbone, and the other takes its own files away again.
+`backbones/names/` finds the fingerprint of what was prepared before without loading a network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+from ulid import ULID
+
+from linnaeus.backbones import names, store
+from linnaeus.backbones.digests import arrays_sha256, json_sha256, stored_files
+from linnaeus.backbones.efficientnet_lite import EfficientNetLite
+from linnaeus.backbones.hub import HubModule
+from linnaeus.backbones.keras_applications import KerasApplication
+from linnaeus.backbones.names import BackboneName, Kind
+from linnaeus.backbones.network import TENSORFLOW, Network, Saved
+from linnaeus.backbones.pixels import Pixels
+from linnaeus.backbones.spec import BackboneSpec
+from linnaeus.errors import ConfigurationError
+from linnaeus.images import PREPROCESSING
+from linnaeus.storage import Folder
+
+ENGINES = ("openvino", "litert", TENSORFLOW)
+PRECISIONS = ("float32", "bfloat16", "int8")
+FINGERPRINT_DIGITS = 20
+
+Sample = Callable[[int, int], NDArray[np.uint8]]
+"""Some of the user's pictures, `[N, height, width, 3]`, by the height and width in pixels."""
+
+_NETWORKS: dict[Kind, Callable[[BackboneName], Network]] = {
+    Kind.LITE: EfficientNetLite,
+    Kind.PIXELS: Pixels,
+    Kind.KERAS: KerasApplication,
+    Kind.HUB: HubModule,
+}
+
+
+def prepare(
+    workspace: Folder, name: str, precision: str = "float32", sample: Sample | None = None
+) -> BackboneSpec:
+    """The backbone of that name and precision, made now if the workspace does not have it.
+
+    `sample` gives pictures on which a reduced precision is calibrated (int8) and compared with
+    float32. What the workspace has is found without TensorFlow and without a download.
+    Raises ConfigurationError for a name, weights or a precision that cannot be had.
+    """
+    _check_precision(precision, sample)
+    parsed = names.parse(name)
+    network = _NETWORKS[parsed.kind](parsed)
+    key = _index_key(parsed, precision, network.identity())
+    known = store.find_named(workspace, key)
+    if known is not None:
+        return known
+    spec = _make(workspace, parsed, network, Precision(precision, sample))
+    return store.remember(workspace, key, spec)
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What arithmetic is asked for, and pictures to judge it by."""
+
+    name: str
+    sample: Sample | None
+
+
+def fingerprint(saved: Saved, precision: str, calibration_sha256: str) -> str:
+    """What decides a vector, hashed: weights, graph, size, taps, preprocessing, precision.
+
+    `calibration_sha256` is of the pictures that int8 was calibrated on.
+    """
+    parts = {
+        "weights": saved.weights_sha256,
+        "graph": saved.graph,
+        "taps": saved.taps,
+        "size": [saved.height, saved.width],
+        "preprocessing": PREPROCESSING,
+        "precision": precision,
+        "calibration": calibration_sha256,
+    }
+    return json_sha256(parts)[:FINGERPRINT_DIGITS]
+
+
+def _check_precision(precision: str, sample: Sample | None) -> None:
+    if precision not in PRECISIONS:
+        near = names.nearest(precision, PRECISIONS)
+        raise ConfigurationError(f"There is no precision {precision!r}: did you mean {near}?")
+    if precision == "int8" and sample is None:
+        raise ConfigurationError(
+            "Precision int8 is calibrated on your own pictures: name IMAGES to prepare it for."
+        )
+
+
+def _index_key(name: BackboneName, precision: str, identity: str) -> str:
+    """A readable file name, different for whatever may have another fingerprint."""
+    parts = [identity, name.size, name.middle, precision, PREPROCESSING]
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", Path(name.network).name)
+    return f"{slug}-{precision}-{json_sha256(parts)[:12]}"
+
+
+def _make(
+    workspace: Folder, name: BackboneName, network: Network, precision: Precision
+) -> BackboneSpec:
+    with TemporaryDirectory(prefix="linnaeus-backbone-") as folder:
+        files = Path(folder)
+        saved = network.save(files)
+        size = saved.height, saved.width
+        pictures = None if precision.sample is None else precision.sample(*size)
+        spec = _draft(name, saved, precision.name, pictures)
+        known = store.find(workspace, spec.fingerprint)
+        return known or store.publish(workspace, files, _with_engines(spec, files, pictures))
+
+
+def _draft(
+    name: BackboneName, saved: Saved, precision: str, pictures: NDArray[np.uint8] | None
+) -> BackboneSpec:
+    calibration = [pictures] if precision == "int8" and pictures is not None else []
+    return BackboneSpec(
+        name=str(name),
+        fingerprint=fingerprint(saved, precision, arrays_sha256(calibration)),
+        height=saved.height,
+        width=saved.width,
+        embedding_size=saved.embedding_size,
+        precision=precision,
+        licence=saved.licence,
+        preprocessing=PREPROCESSING,
+        folder=str(ULID()),
+    )
+
+
+def _with_engines(
+    spec: BackboneSpec, files: Path, pictures: NDArray[np.uint8] | None
+) -> BackboneSpec:
+    """Convert the SavedModel for the other engines, and describe what there is then."""
+    from linnaeus.engines import conversion
+
+    unavailable = conversion.convert(files / TENSORFLOW, spec, files)
+    if spec.precision != "float32" and "openvino" in unavailable:
+        raise ConfigurationError(
+            f"Backbone {spec.name} cannot be had in {spec.precision}, which needs OpenVINO "
+            f"({unavailable['openvino']}): use --precision float32."
+        )
+    stored = {engine: stored_files(files, engine) for engine in ENGINES}
+    return dataclasses.replace(
+        spec,
+        engines={engine: found for engine, found in stored.items() if found},
+        unavailable=unavailable,
+    )

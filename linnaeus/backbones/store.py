@@ -1,0 +1,127 @@
+"""The prepared backbones of a workspace, and their files on this machine."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from linnaeus.backbones.digests import file_sha256
+from linnaeus.backbones.spec import BackboneSpec
+from linnaeus.errors import ConfigurationError, FailureCode, StorageError
+from linnaeus.storage import Folder, is_local
+
+ROOT = "backbones"
+NAMES = f"{ROOT}/names"
+
+
+def load_spec(workspace: Folder, fingerprint: str) -> BackboneSpec:
+    """The backbone's spec; ConfigurationError where the workspace has no such backbone."""
+    spec = find(workspace, fingerprint)
+    if spec is None:
+        raise ConfigurationError(
+            f"The workspace {workspace.uri} has no backbone {fingerprint}: "
+            "embed an image there to prepare it, or name another workspace."
+        )
+    return spec
+
+
+def find(workspace: Folder, fingerprint: str) -> BackboneSpec | None:
+    """The backbone's spec, or None where there is no such backbone."""
+    text = _read(workspace, _spec_key(fingerprint))
+    return None if text is None else BackboneSpec.from_json(text)
+
+
+def find_named(workspace: Folder, key: str) -> BackboneSpec | None:
+    """The backbone that was prepared under a key of the index, or None."""
+    text = _read(workspace, _name_key(key))
+    return None if text is None else find(workspace, json.loads(text)["fingerprint"])
+
+
+def remember(workspace: Folder, key: str, spec: BackboneSpec) -> BackboneSpec:
+    """Enter the backbone in the index; where another is entered already, that one is returned."""
+    entry = json.dumps({"fingerprint": spec.fingerprint, "name": spec.name}).encode()
+    if workspace.write_new(_name_key(key), entry):
+        return spec
+    other = find_named(workspace, key)
+    if other is None:  # someone deleted the backbone that the index names
+        workspace.write(_name_key(key), entry)
+    return other or spec
+
+
+def publish(workspace: Folder, files: Path, spec: BackboneSpec) -> BackboneSpec:
+    """Store the files and then the spec; returns the spec that counts, perhaps another's."""
+    folder = f"{ROOT}/{spec.fingerprint}/{spec.folder}"
+    workspace.upload(files, folder)
+    if workspace.write_new(_spec_key(spec.fingerprint), spec.to_json().encode()):
+        return spec
+    for entry in list(workspace.list(folder)):
+        workspace.delete(entry.key)
+    return load_spec(workspace, spec.fingerprint)
+
+
+def local_files(workspace: Folder, fingerprint: str) -> Path:
+    """The folder of the backbone's files on this machine: `openvino/`, `litert/`, `tensorflow/`.
+
+    Files of a remote workspace are downloaded once a machine, into `$XDG_CACHE_HOME/linnaeus`,
+    and checked against the spec's hashes; safe for processes at once.
+    """
+    spec = load_spec(workspace, fingerprint)
+    below = Path(ROOT, fingerprint, spec.folder)
+    if is_local(workspace.uri):
+        return Path(workspace.uri) / below
+    cached = _cache() / below
+    if not cached.exists():
+        with _alone(cached.parent):
+            if not cached.exists():
+                _download(workspace, spec, cached)
+    return cached
+
+
+def _download(workspace: Folder, spec: BackboneSpec, to: Path) -> None:
+    with TemporaryDirectory(dir=to.parent, prefix=".download-") as staging:
+        files = Path(staging, "files")
+        workspace.download(f"{ROOT}/{spec.fingerprint}/{spec.folder}", files)
+        for stored in (file for engine in spec.engines.values() for file in engine):
+            path = files / stored.path
+            if not path.exists() or file_sha256(path) != stored.sha256:
+                raise StorageError(
+                    f"{workspace.uri}: {stored.path} of backbone {spec.fingerprint} is damaged: "
+                    "delete the backbone's folder there and prepare it again."
+                )
+        files.rename(to)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Only one process of this machine at a time is inside; a killed one leaves."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _cache() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root, "linnaeus")
+
+
+def _read(workspace: Folder, key: str) -> bytes | None:
+    try:
+        return workspace.read(key)
+    except StorageError as error:
+        if error.code is FailureCode.NOT_FOUND:
+            return None
+        raise
+
+
+def _spec_key(fingerprint: str) -> str:
+    return f"{ROOT}/{fingerprint}/spec.json"
+
+
+def _name_key(key: str) -> str:
+    return f"{NAMES}/{key}.json"
