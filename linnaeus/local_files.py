@@ -167,12 +167,19 @@ def _sort_out(folder: str, found: list[os.DirEntry[str]]) -> Page:
     files, folders = [], []
     start = f"{folder}/" if folder else ""
     for item in found:
-        if item.is_dir():
+        if _is_folder(item):
             if not (item.is_symlink() and _leads_back(item.path)):
                 folders.append(start + item.name)
         elif not _is_partial(item.name) and (entry := _entry(start + item.name, item)):
             files.append(entry)
     return files, folders
+
+
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    try:
+        return item.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _leads_back(link: str) -> bool:
