@@ -1,0 +1,180 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from linnaeus import images, manifests
+from linnaeus.errors import ConfigurationError
+from linnaeus.jobs import in_this_process, run_job
+from linnaeus.manifests import Manifest
+from linnaeus.models import ModelBackbone
+from linnaeus.progress import SILENT
+from linnaeus.runs import Job
+from linnaeus.storage import Folder
+from tests.buckets import TestWorker, png
+from tests.pixel_engine import SPEC, PixelEngine
+from training.config import SplitConfig
+from training.dataset import load
+from training.examples import SPLITS, LabelledEmbeddings
+
+BACKBONE = ModelBackbone("pixels@8", SPEC.fingerprint, 8, 8, SPEC.embedding_size)
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Path:
+    """Sixty pictures of two labels."""
+    for number in range(60):
+        put(tmp_path / "bucket" / ("ä b" if number % 2 else "Z"), number)
+    return tmp_path / "bucket"
+
+
+def put(folder: Path, seed: int) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{seed:04d}.png"
+    path.write_bytes(png(seed))
+    return path
+
+
+def embedded(workspace: Folder, source: Path) -> Manifest:
+    manifest = manifests.freeze(workspace, str(source))
+    execute = in_this_process(lambda run: TestWorker(workspace, run))
+    run_job(workspace, Job("embed", SPEC.fingerprint), manifest, execute, SILENT)
+    return manifest
+
+
+def loaded(workspace: Folder, source: Path, **split: float) -> LabelledEmbeddings:
+    return load(workspace, embedded(workspace, source), BACKBONE, SplitConfig(**split))
+
+
+def refusal(workspace: Folder, source: Path) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        loaded(workspace, source)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_rows_are_the_embeddings_of_their_images_split_by_split(
+    workspace: Folder, bucket: Path
+) -> None:
+    data = loaded(workspace, bucket)
+    assert data.labels == ("Z", "ä b")
+    assert sum(data.counts.values()) == len(data.rows) == 60
+    assert min(data.counts.values()) > 0
+    assert data.left_out == {}
+    for name in SPLITS:
+        examples, rows = data.examples(name), data.slices[name]
+        uris = data.uris.to_pylist()[rows]
+        assert uris == sorted(uris)
+        for uri, vector, label_id in zip(
+            uris, examples.embeddings, examples.label_ids, strict=True
+        ):
+            picture = images.decode(Path(uri).read_bytes(), 8, 8)
+            assert np.array_equal(vector, PixelEngine().embed(picture.pixels[None])[0])
+            assert data.labels[label_id] == Path(uri).parent.name
+    assert np.array_equal(data.rows.weights, np.ones(60))
+
+
+def test_splits_follow_the_configured_percentages(workspace: Folder, bucket: Path) -> None:
+    data = loaded(workspace, bucket, validation_percentage=30, testing_percentage=40)
+    assert data.counts["train"] < 40
+    assert data.counts["test"] > data.counts["validation"] / 2 > 3
+
+
+def test_neighbouring_splits_are_one_slice(workspace: Folder, bucket: Path) -> None:
+    data = loaded(workspace, bucket)
+    both = data.examples("train", "validation")
+    assert len(both) == data.counts["train"] + data.counts["validation"]
+    assert np.shares_memory(both.embeddings, data.rows.embeddings)
+
+
+def test_splits_and_weights_of_a_csv_are_kept(workspace: Folder, bucket: Path) -> None:
+    lines = ["uri,label,split,weight"]
+    for number, path in enumerate(sorted(bucket.rglob("*.png"))):
+        split = SPLITS[number % 3]
+        lines.append(f"{path},{path.parent.name},{split},{0.5 if number % 2 else 1}")
+    csv = bucket.parent / "list.csv"
+    csv.write_text("\n".join(lines))
+    data = loaded(workspace, csv)
+    assert data.counts == {"train": 20, "validation": 20, "test": 20}
+    assert sorted(set(data.rows.weights.tolist())) == [0.5, 1.0]
+
+
+def test_equal_content_is_used_once_and_rather_tested_than_trained_on(
+    workspace: Folder, bucket: Path
+) -> None:
+    copies = bucket.parent / "pre-split"
+    for number, path in enumerate(sorted(bucket.rglob("*.png"))):
+        target = copies / ("test" if number % 4 == 0 else "train") / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    tested = sorted((copies / "test").rglob("*.png"))
+    for path in tested:
+        shutil.copy(path, copies / "train" / path.parent.name / f"0-{path.name}")
+    data = loaded(workspace, copies)
+    assert data.counts["test"] == len(tested) == 15
+    assert data.left_out == {"duplicate": 15}
+
+
+def test_equal_content_under_two_labels_is_left_out(workspace: Folder, bucket: Path) -> None:
+    shutil.copy(bucket / "Z" / "0000.png", bucket / "ä b" / "other.png")
+    data = loaded(workspace, bucket)
+    assert data.left_out == {"of two labels": 2}
+    assert len(data.rows) == 59
+
+
+def test_what_cannot_be_used_is_counted_and_costs_nothing_else(
+    workspace: Folder, bucket: Path
+) -> None:
+    (bucket / "Z" / "broken.png").write_bytes(b"no picture")
+    put(bucket, 1000)
+    data = loaded(workspace, bucket)
+    assert data.left_out == {"failed": 1, "unlabelled": 1}
+    assert len(data.rows) == 60
+
+
+def test_images_that_nobody_embedded_name_the_command(workspace: Folder, bucket: Path) -> None:
+    manifest = manifests.freeze(workspace, str(bucket))
+    with pytest.raises(ConfigurationError, match=r"linnaeus embed .*bucket --backbone pixels@8"):
+        load(workspace, manifest, BACKBONE, SplitConfig())
+
+
+def test_images_without_labels_are_refused(workspace: Folder, tmp_path: Path) -> None:
+    put(tmp_path / "flat", 1)
+    assert "has a label" in refusal(workspace, tmp_path / "flat")
+
+
+def test_one_label_is_refused_by_its_name(workspace: Folder, bucket: Path) -> None:
+    shutil.rmtree(bucket / "Z")
+    assert "'ä b'" in refusal(workspace, bucket)
+
+
+def test_a_label_of_which_nothing_can_be_used_is_named(workspace: Folder, bucket: Path) -> None:
+    (bucket / "c").mkdir()
+    (bucket / "c" / "broken.png").write_bytes(b"no picture")
+    assert "label 'c'" in (text := refusal(workspace, bucket))
+    assert "1 failed" in text
+
+
+def test_fewer_images_than_the_splits_need_are_refused(workspace: Folder, tmp_path: Path) -> None:
+    put(tmp_path / "two" / "a", 1)
+    put(tmp_path / "two" / "b", 2)
+    assert "too few" in refusal(workspace, tmp_path / "two")
+
+
+def test_a_label_that_is_only_tested_is_named(workspace: Folder, bucket: Path) -> None:
+    path = put(bucket / "only", 2000)
+    rows = [f"{p},{p.parent.name},train" for p in sorted(bucket.rglob("*.png")) if p != path]
+    csv = bucket.parent / "list.csv"
+    csv.write_text("\n".join(["uri,label,split", f"{path},only,test", *rows]))
+    assert "label 'only'" in (text := refusal(workspace, csv))
+    assert "train" in text
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_split_that_nothing_falls_into_is_refused(
+    workspace: Folder, bucket: Path, split: str
+) -> None:
+    percentage = {"validation": "validation_percentage", "test": "testing_percentage"}[split]
+    with pytest.raises(ConfigurationError, match=f"{split} split: add images"):
+        loaded(workspace, bucket, **{percentage: 0.0})
