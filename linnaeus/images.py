@@ -133,9 +133,9 @@ def _decode(data: bytes, height: int, width: int, limits: Limits) -> Picture:
 
 
 def _turn(image: ImageFile) -> int:
-    """The EXIF orientation still to be applied: Pillow turns TIFF by itself."""
+    """The EXIF orientation still to be applied; TIFF has no block, Pillow turns it in loading."""
     exif = image.info.get("exif")
-    return orientation(exif) if exif and image.format != "TIFF" else 1
+    return orientation(exif) if exif else 1
 
 
 def _resized(image: ImageFile, turn: int, height: int, width: int) -> Image.Image:

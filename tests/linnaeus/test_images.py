@@ -193,12 +193,24 @@ def test_an_exif_block_behind_the_pixels_counts():
     np.testing.assert_array_equal(pixels, TURNED[6](SCENE))
 
 
-def test_a_large_jpeg_is_near_its_full_decoding():
-    data = pictures.jpeg(4000, 3000)
-    full = pictures.scene(4000, 3000).resize((224, 224), Image.Resampling.BILINEAR)
-    picture = decode(data, 224, 224)
-    assert (picture.width, picture.height) == (4000, 3000)
-    assert difference(picture.pixels, full) < 1
+def test_a_large_jpeg_is_decoded_dct_scaled():
+    noise = np.random.default_rng(0).integers(0, 256, (900, 1200, 3), np.uint8)
+    data = pictures.encode(Image.fromarray(noise), "JPEG", quality=92)
+    full, scaled = Image.open(BytesIO(data)), Image.open(BytesIO(data))
+    scaled.draft("RGB", (300, 225))
+    assert scaled.size == (300, 225)
+    picture = decode(data, 200, 250)
+    assert (picture.width, picture.height) == (1200, 900)
+    want = scaled.resize((250, 200), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(picture.pixels, want)
+    assert difference(picture.pixels, full.resize((250, 200), Image.Resampling.BILINEAR)) > 1
+
+
+def test_a_photograph_of_camera_size_is_near_its_full_decoding():
+    full = pictures.scene(4000, 3000)
+    picture = decode(pictures.jpeg(4000, 3000), 224, 224)
+    want = full.resize((224, 224), Image.Resampling.BILINEAR)
+    assert difference(picture.pixels, want) < 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -125,6 +126,12 @@ def test_what_kills_the_child_is_crashed_and_the_next_picture_gets_a_fresh_one(
     assert not alive(first)
     assert decoder.decode(pictures.png()).width == 64
     assert child_pid(decoder) != first
+
+
+def test_the_time_limit_is_for_a_picture_not_for_the_child(decoder: IsolatedDecoder):
+    first = child_pid(decoder)
+    time.sleep(0.7)
+    assert child_pid(decoder) == first
 
 
 def test_a_refusal_costs_no_child(decoder: IsolatedDecoder):
