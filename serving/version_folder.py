@@ -46,13 +46,20 @@ class VersionFolder:
             return Path(self.uri) / name
         if self._cache is None:
             self._cache = Path(tempfile.mkdtemp(prefix="linnaeus-versions-"))
-        self._folder.download(name, self._cache / name)
-        return self._cache / name
+        copy = self._cache / str(version)
+        self._folder.download(name, copy)
+        return copy
+
+    def discard(self, version: int) -> None:
+        """Delete what was downloaded of a version: once it is loaded its files are not read."""
+        if self._cache is not None:
+            shutil.rmtree(self._cache / str(version), ignore_errors=True)
 
     def close(self) -> None:
-        """Delete what was downloaded."""
+        """Delete whatever was downloaded."""
         if self._cache is not None:
             shutil.rmtree(self._cache, ignore_errors=True)
+            self._cache = None
 
     def _names(self) -> dict[int, str]:
         """Version -> folder name: `00000123` is version 123."""

@@ -132,6 +132,7 @@ class ModelVersions:
             self._set_state(v, VersionState(State.UNLOADING))
         self._loaded = {v: model for v, model in self._loaded.items() if v == version}
         for v in old:
+            self._folder.discard(v)
             self._set_state(v, VersionState(State.END))
 
     def _set_state(self, version: int, state: VersionState) -> None:

@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,11 @@ def workspace(labeller: Path, tmp_path: Path) -> Path:
 
 
 def children_of(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    children: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended meanwhile
+            children += map(int, (task / "children").read_text().split())
+    return children
 
 
 def gone(pid: int, seconds: float = 20) -> bool:
@@ -73,10 +78,13 @@ def test_the_server_dies_with_a_parent_that_is_killed(workspace: Path):
     command = [sys.executable, "-c", program, str(workspace)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
-        assert parent.stdout.readline().startswith("127.0.0.1:")
-        (child,) = children_of(parent.pid)
-        parent.kill()
-    assert gone(child)
+        try:
+            assert parent.stdout.readline().startswith("127.0.0.1:")
+            children = children_of(parent.pid)
+        finally:
+            parent.kill()
+    assert len(children) == 1
+    assert gone(children[0])
 
 
 def test_flags_are_tensorflow_servings(workspace: Path):
@@ -84,9 +92,12 @@ def test_flags_are_tensorflow_servings(workspace: Path):
     command += ["--rest_api_port", "0", "--model_name", "x"]
     command += ["--model_base_path", str(workspace / "models" / "m")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        stopping = threading.Timer(120, server.kill)
+        stopping.start()
         assert server.stdout is not None
         address = server.stdout.readline().rpartition(" ")[2].strip()
         with ScoringClient(address) as client:
             assert client.resolve_version("x") == 2
         server.send_signal(signal.SIGTERM)
         assert server.wait(20) == 0
+        stopping.cancel()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from linnaeus.errors import ServingError
+from linnaeus.storage import Folder
 from serving import tensors, wire
 
 pytestmark = pytest.mark.slow
@@ -233,3 +234,18 @@ def test_stopping_lets_requests_under_way_finish(
         asking.join(SECONDS)
         stopping.join(SECONDS)
     assert answers == [(1, 2.0)]
+
+
+def test_a_remote_version_is_downloaded_and_deleted_again(half_plus: Any, serve: Any, s3: Any):
+    uri = f"{s3.bucket()}/models/m"
+    models = Folder(uri)
+    models.upload(half_plus(2), "1", last=["saved_model.pb"])
+    server = serve({"m": uri})
+    copies = server._catalog._models["m"]._folder._cache
+    with grpc.insecure_channel(server.address) as channel:
+        assert ask(channel) == (1, 2.0)
+        models.upload(half_plus(3), "2", last=["saved_model.pb"])
+        until(lambda: ask(channel) == (2, 3.0))
+    until(lambda: [copy.name for copy in copies.iterdir()] == ["2"])
+    server.stop()
+    assert not copies.exists()
