@@ -70,9 +70,10 @@ def _to_openvino(saved_model: Path, to: Path) -> None:
 def _to_litert(saved_model: Path, to: Path) -> None:
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_saved_model(
-        str(saved_model), signature_keys=["serving_default"]
-    )
+    # Read from the folder, a Keras 3 network may keep variables that nothing initialises.
+    loaded = tf.saved_model.load(str(saved_model))
+    signature = loaded.signatures["serving_default"]
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([signature], loaded)
     (to / "model.tflite").write_bytes(converter.convert())
 
 
