@@ -143,17 +143,22 @@ def _with_engines(
     spec: BackboneSpec, files: Path, pictures: NDArray[np.uint8] | None
 ) -> BackboneSpec:
     """Convert the SavedModel for the other engines, and describe what there is then."""
-    from linnaeus.engines import conversion
+    from linnaeus.engines.conversion import convert  # which need this package's specs
+    from linnaeus.engines.precision import reduce_precision
 
-    unavailable = conversion.convert(files / TENSORFLOW, spec, files)
+    unavailable = convert(files / TENSORFLOW, spec, files)
     if spec.precision != "float32" and "openvino" in unavailable:
         raise ConfigurationError(
             f"Backbone {spec.name} cannot be had in {spec.precision}, which needs OpenVINO "
             f"({unavailable['openvino']}): use --precision float32."
         )
+    agreement = {}
+    if spec.precision != "float32" and pictures is not None:
+        agreement = dataclasses.asdict(reduce_precision(files, spec, pictures))
     stored = {engine: stored_files(files, engine) for engine in ENGINES}
     return dataclasses.replace(
         spec,
         engines={engine: found for engine, found in stored.items() if found},
         unavailable=unavailable,
+        agreement=agreement,
     )

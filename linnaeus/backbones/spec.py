@@ -47,7 +47,10 @@ class BackboneSpec:
     unavailable: Mapping[str, str] = field(default_factory=dict)
     """Engines this network has no files for, with the reason in one line."""
     agreement: Mapping[str, float] = field(default_factory=dict)
-    """How close a reduced precision comes to float32: `cosine_min`, `cosine_mean`, `images`."""
+    """How close a reduced precision comes to float32 on the user's pictures, where it was measured.
+
+    `cosine_min` and `cosine_mean` over `images` pictures, and `max_abs`, the largest difference.
+    """
 
     def to_json(self) -> str:
         """The text of `spec.json`; equal specs give equal text."""
