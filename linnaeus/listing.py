@@ -111,7 +111,9 @@ class _BucketListing:
         if start:
             whole = _Range("", start, start + _LAST_CHARACTER)
             first = whole if self._has_offsets else _Level("")
-        return _side_by_side(first, self._run, _REMOTE_THREADS)
+            if exact := self._bucket.head(start):
+                yield [exact]
+        yield from _side_by_side(first, self._run, _REMOTE_THREADS)
 
     def _run(self, task: _Task) -> _Result:
         match task:

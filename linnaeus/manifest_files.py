@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import posixpath
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -61,7 +62,7 @@ _Fields = Iterator[tuple[int, dict[str, Any]]]
 
 
 def _suffix(name: str) -> str:
-    return name.rpartition("/")[2].rpartition(".")[2].lower()
+    return posixpath.splitext(name)[1].lower()
 
 
 def _csv(data: bytes) -> _Fields:
@@ -115,10 +116,10 @@ def _parquet(data: bytes) -> _Fields:
 
 
 _READERS: dict[str, Callable[[bytes], _Fields]] = {
-    "csv": _csv,
-    "jsonl": _json_lines,
-    "ndjson": _json_lines,
-    "parquet": _parquet,
+    ".csv": _csv,
+    ".jsonl": _json_lines,
+    ".ndjson": _json_lines,
+    ".parquet": _parquet,
 }
 
 
