@@ -8,16 +8,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from beam_pipelines.shards import WorkerOptions, define_pipeline, execute
+from beam_pipelines.launching import OnBeam
 from linnaeus import backbones, manifests
 from linnaeus.jobs import RunSummary, run_job
-from linnaeus.plans import RunSpec
 from linnaeus.progress import SILENT, Progress, for_stream
 from linnaeus.runs import Job
 from linnaeus.sampling import sampler
 from linnaeus.storage import Folder
-
-__all__ = ["EmbedRequest", "define_pipeline", "embed", "main"]
 
 
 @dataclass(frozen=True)
@@ -44,12 +41,8 @@ def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT)
         sample = sampler(workspace, manifest)
         spec = backbones.prepare(workspace, request.backbone, request.precision, sample)
         step.note(f"{spec.name}, {spec.embedding_size:,} values an image, {spec.fingerprint}")
-
-    def on_beam(run: RunSpec) -> None:
-        options = WorkerOptions(workspace.uri, run.run_id, request.engine)
-        execute(options, len(run.shard_sizes), list(request.beam_options))
-
-    return run_job(workspace, Job("embed", spec.fingerprint), manifest, on_beam, progress)
+    executor = OnBeam(workspace, request.engine, request.beam_options)
+    return run_job(workspace, Job("embed", spec.fingerprint), manifest, executor, progress)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -6,11 +6,11 @@ python -m beam_pipelines.score --workspace W --images IMAGES --model NAME[:VERSI
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 
-from beam_pipelines.shards import WorkerOptions, define_pipeline, execute
+from beam_pipelines.launching import OnBeam
 from linnaeus import backbones, manifests, models
 from linnaeus.errors import ConfigurationError, FingerprintMismatch
 from linnaeus.jobs import RunSummary, run_job
@@ -22,8 +22,6 @@ from linnaeus.progress import SILENT, Progress, for_stream
 from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.worker import SIGNATURES
-
-__all__ = ["ScoreRequest", "define_pipeline", "main", "score"]
 
 
 @dataclass(frozen=True)
@@ -62,14 +60,9 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
         manifest = manifests.freeze(workspace, request.images)
         step.note(f"{manifest.objects:,} images in {manifest.source}")
     job = Job("score", model.fingerprint, model.name, model.version, request.payload)
-
-    def on_beam(run: RunSpec) -> None:
-        if run.shard_sizes:
-            with _server(workspace, model, request, progress) as address:
-                options = WorkerOptions(workspace.uri, run.run_id, request.engine, address)
-                execute(options, len(run.shard_sizes), list(request.beam_options))
-
-    summary = run_job(workspace, job, manifest, on_beam, progress)
+    with ExitStack() as servers:
+        executor = _Scoring(workspace, model, request, progress, servers)
+        summary = run_job(workspace, job, manifest, executor, progress)
     if files:
         facts = {"model": model.name, "model_version": model.version, "run_id": summary.run_id}
         labels = LabelsTable(workspace, model.name)
@@ -91,28 +84,43 @@ def _check_backbone(workspace: Folder, model: Model, payload: str) -> None:
         ) from error
 
 
-@contextmanager
-def _server(
-    workspace: Folder, model: Model, request: ScoreRequest, progress: Progress
-) -> Iterator[str]:
-    """The address of a server that has the model."""
-    if request.server:
+@dataclass
+class _Scoring:
+    """Executes scoring runs on Beam, against one server for all of them."""
+
+    workspace: Folder
+    model: Model
+    request: ScoreRequest
+    progress: Progress
+    servers: ExitStack
+    """Closes what was started."""
+    address: str = ""
+
+    def get_ready(self, run: RunSpec) -> None:
+        """Start the embedded server, or find the one that was named."""
+        if run.shard_sizes and not self.address:
+            self.address = self.request.server or self._start_server()
+            self._check_version()
+
+    def _start_server(self) -> str:
+        from serving.local import start_server
+
+        with self.progress.step("Start model server", None) as step:
+            server = start_server(self.workspace.uri, self.model.name)
+            address = self.servers.enter_context(server)
+            step.note(f"{self.model.name}:{self.model.version} served on {address}")
+        return address
+
+    def _check_version(self) -> None:
         from serving.client import ScoringClient
 
-        with ScoringClient(request.server) as client:
-            client.resolve_version(model.name, model.version)
-        yield request.server
-        return
-    from serving.local import start_server
+        with ScoringClient(self.address) as client:
+            client.resolve_version(self.model.name, self.model.version)
 
-    with progress.step("Start model server", None) as step:
-        server = start_server(workspace.uri, model.name)
-        address = server.__enter__()
-        step.note(f"{model.name}:{model.version} served on {address}")
-    try:
-        yield address
-    finally:
-        server.__exit__(None, None, None)
+    def execute(self, run: RunSpec) -> None:
+        """Run the pipeline and wait for its end."""
+        request = self.request
+        OnBeam(self.workspace, request.engine, request.beam_options, self.address).execute(run)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,6 +1,6 @@
 """The Beam step of both jobs: one element is the number of a shard of a frozen plan."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -79,11 +79,7 @@ def define_pipeline(root: beam.Pipeline, options: WorkerOptions, shards: int) ->
     )
 
 
-def execute(options: WorkerOptions, shards: int, beam_options: list[str]) -> None:
-    """Run the pipeline and wait for its end; locally unless `beam_options` name a runner."""
-    if not shards:
-        return
-    arguments = ["--runner=FnApiRunner", *beam_options]
-    pipeline = beam.Pipeline(argv=arguments)
-    define_pipeline(pipeline, options, shards)
-    pipeline.run().wait_until_finish()
+def run_pipeline(options: WorkerOptions, shards: int, beam_options: Sequence[str]) -> None:
+    """Run the pipeline and wait for its end; in this process unless options name a runner."""
+    with beam.Pipeline(argv=["--runner=FnApiRunner", *beam_options]) as pipeline:
+        define_pipeline(pipeline, options, shards)

@@ -1,6 +1,6 @@
 """Carrying a job out: join what is unfinished, plan what is new, have it executed, commit.
 
-Who executes is a parameter: a Beam pipeline, or `in_this_process`, its plain twin.
+Who executes is a parameter: a Beam pipeline, or `InThisProcess`, its plain twin.
 """
 
 import threading
@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from linnaeus import runs
 from linnaeus.labels import LabelsTable
@@ -20,8 +21,15 @@ from linnaeus.shards import do_shard
 from linnaeus.storage import Folder, is_local
 from linnaeus.worker import Worker
 
-Execute = Callable[[RunSpec], None]
-"""Does the shards of a run that are not done; returns when all are."""
+
+class Executor(Protocol):
+    """Who does the shards of a run."""
+
+    def get_ready(self, run: RunSpec) -> None:
+        """Start what the run needs before its progress is shown."""
+
+    def execute(self, run: RunSpec) -> None:
+        """Do the shards that are not done; return when all are."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +46,25 @@ class RunSummary:
     output: str | None = None
 
 
-def in_this_process(open_worker: Callable[[RunSpec], Worker]) -> Execute:
+@dataclass(frozen=True)
+class InThisProcess:
     """Executes shard after shard, without Beam."""
 
-    def execute(run: RunSpec) -> None:
-        worker = open_worker(run)
+    open_worker: Callable[[RunSpec], Worker]
+
+    def get_ready(self, run: RunSpec) -> None:
+        """Nothing to start."""
+
+    def execute(self, run: RunSpec) -> None:
+        """Do the shards, one after the other."""
+        worker = self.open_worker(run)
         for number in range(len(run.shard_sizes)):
             do_shard(worker, number)
         worker.close()
 
-    return execute
-
 
 def run_job(
-    workspace: Folder, job: Job, manifest: Manifest, execute: Execute, progress: Progress
+    workspace: Folder, job: Job, manifest: Manifest, executor: Executor, progress: Progress
 ) -> RunSummary:
     """Bring the tables up to date with a manifest, however often this was begun before.
 
@@ -68,7 +81,7 @@ def run_job(
                 counts = Counts(skipped=plan.spec.skipped, known_failures=plan.spec.known_failures)
                 break
             run = runs.create_run(workspace, job, plan)
-        counts = _carry_out(workspace, run, execute, progress)
+        counts = _carry_out(workspace, run, executor, progress)
     return RunSummary(
         run_id=run.run_id if run else None,
         job=job.name,
@@ -87,12 +100,13 @@ def _is_current(workspace: Folder, job: Job, manifest: Manifest) -> bool:
     return LabelsTable(workspace, job.model).are_current(manifest, job.model_version)
 
 
-def _carry_out(workspace: Folder, run: RunSpec, execute: Execute, progress: Progress) -> Counts:
+def _carry_out(workspace: Folder, run: RunSpec, executor: Executor, progress: Progress) -> Counts:
+    executor.get_ready(run)
     started = time.perf_counter()
     verb = {"embed": "Embed", "score": "Score"}[run.job]
     with progress.step(verb, run.planned) as step:
         with _watched(workspace, run, step):
-            execute(run)
+            executor.execute(run)
         counts = runs.commit(workspace, run.run_id)
         step.update(run.planned, counts.failed)
         step.note(_done_line(run, counts, time.perf_counter() - started))

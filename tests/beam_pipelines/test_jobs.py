@@ -8,11 +8,11 @@ from apache_beam.testing.util import assert_that
 
 from beam_pipelines import embed as embed_job
 from beam_pipelines.embed import EmbedRequest, embed
-from beam_pipelines.shards import WorkerOptions, open_worker
+from beam_pipelines.shards import WorkerOptions, define_pipeline, open_worker
 from beam_pipelines.transforms import EmbedImages
 from linnaeus import backbones, layout, manifests, runs
 from linnaeus.errors import ConfigurationError
-from linnaeus.jobs import in_this_process, run_job
+from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.matrix import read_matrix
 from linnaeus.progress import SILENT
 from linnaeus.records import FAILURES, OBJECTS, ObjectReference
@@ -52,7 +52,7 @@ def plain(prepared, bucket):
     def worker(run):
         return open_worker(WorkerOptions(workspace.uri, run.run_id))
 
-    run_job(workspace, Job("embed", spec.fingerprint), manifest, in_this_process(worker), SILENT)
+    run_job(workspace, Job("embed", spec.fingerprint), manifest, InThisProcess(worker), SILENT)
     return vectors(workspace, spec.fingerprint)
 
 
@@ -85,7 +85,7 @@ def test_beam_counts_objects_bytes_times_and_failures_by_code(prepared, bucket):
     run = runs.create_run(workspace, job, runs.make_plan(workspace, job, manifest))
     pipeline = beam.Pipeline(argv=["--runner=FnApiRunner"])
     options = WorkerOptions(workspace.uri, run.run_id)
-    embed_job.define_pipeline(pipeline, options, len(run.shard_sizes))
+    define_pipeline(pipeline, options, len(run.shard_sizes))
     result = pipeline.run()
     result.wait_until_finish()
     query = result.metrics().query()

