@@ -1,0 +1,44 @@
+"""Every measurement by its name, in the order in which a round takes them."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+from benchmarks.measuring import Measure
+from benchmarks.setting import Setting
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A function that makes ready and returns the `Measure`; its module is imported when used."""
+
+    module: str
+    function: str
+    arguments: tuple[str, ...] = ()
+    fresh: bool = False
+    """Whether each round wants a new process, because a peak is measured."""
+
+    def prepare(self, setting: Setting) -> Measure:
+        """Make ready in this process."""
+        function = getattr(importlib.import_module(f"benchmarks.{self.module}"), self.function)
+        measure: Measure = function(setting, *self.arguments)
+        return measure
+
+
+MEASUREMENTS = {
+    "decoder": Measurement("loops", "decoder"),
+    "engine-float32": Measurement("loops", "engine", ("float32",)),
+    "engine-bfloat16": Measurement("loops", "engine", ("bfloat16",)),
+    "inner-float32": Measurement("loops", "inner", ("float32",)),
+    "inner-bfloat16": Measurement("loops", "inner", ("bfloat16",)),
+    "job": Measurement("loops", "job"),
+    "again": Measurement("loops", "again"),
+    "keras": Measurement("baselines", "keras_predict"),
+    "run-inference": Measurement("baselines", "run_inference"),
+    "score-embeddings": Measurement("scoring", "from_embeddings"),
+    "score-images": Measurement("scoring", "from_images", ("embedding",)),
+    "score-images-sent": Measurement("scoring", "from_images", ("image",)),
+    "worker-memory": Measurement("resources", "worker_memory", fresh=True),
+    "training": Measurement("resources", "training", fresh=True),
+}

@@ -1,0 +1,192 @@
+"""From readings to medians, ratios and goals: as a table for people and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.measuring import Readings
+
+LIMITS = {
+    f"limit-{precision}": ("decoder", f"engine-{precision}")
+    for precision in ("float32", "bfloat16")
+}
+"""What decoding and inference can reach together on the same processors."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; `limit` is the key of what an embedding loop is held against."""
+
+    key: str
+    title: str
+    unit: str
+    limit: str | None = None
+    baselines: bool = False
+    """Whether it is held against the loops without linnaeus."""
+
+
+def _embedding(key: str, title: str, precision: str) -> Row:
+    return Row(key, title, "images/s", f"limit-{precision}", baselines=True)
+
+
+ROWS = (
+    Row("decoder", "Bare decoder", "images/s"),
+    Row("engine-float32", "Bare engine, float32", "images/s"),
+    Row("engine-bfloat16", "Bare engine, bfloat16", "images/s"),
+    Row("limit-float32", "Limit 1 / (1/decoder + 1/engine), float32", "images/s"),
+    Row("limit-bfloat16", "Limit, bfloat16", "images/s"),
+    _embedding("inner-float32", "embed_objects, float32", "float32"),
+    _embedding("inner-bfloat16", "embed_objects, bfloat16", "bfloat16"),
+    _embedding("job", "Beam job embed, float32, start-up apart", "float32"),
+    Row("job-start", "  its start-up in a running process", "s"),
+    Row("keras", "tf.data + Keras predict, batch 32", "images/s"),
+    Row("run-inference", "Beam RunInference, TensorFlow, start-up apart", "images/s"),
+    Row("run-inference-start", "  its start-up in a running process", "s"),
+    Row("again-call", "Embedding unchanged images again: the call", "s"),
+    Row("again", "  as the command linnaeus embed", "s"),
+    Row("score-embeddings", "Beam job score, from stored embeddings", "rows/s"),
+    Row("score-embeddings-start", "  its start-up in a running process", "s"),
+    Row("score-images", "Beam job score, images embedded on the worker", "rows/s"),
+    Row("score-images-sent", "Beam job score, images sent to the server", "rows/s"),
+    Row("worker-memory", "Peak memory of a worker", "MB"),
+    Row("training", "Train a head: read, fit, test, export", "s"),
+    Row("training-fit", "  of which the fit", "s"),
+    Row("training-memory", "  peak memory", "MB"),
+)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A bound on a value, or on its ratio to another."""
+
+    title: str
+    key: str
+    bound: float
+    unit: str
+    over: str | None = None
+    at_most: bool = False
+
+    def value(self, medians: Readings) -> float | None:
+        """The value, or None where it was not measured."""
+        parts = [medians.get(key) for key in (self.key, self.over) if key]
+        if None in parts:
+            return None
+        return ratio(medians, self.key, self.over) if self.over else medians[self.key]
+
+    def met(self, value: float) -> bool:
+        """Whether a value keeps the bound."""
+        return value <= self.bound if self.at_most else value >= self.bound
+
+
+GOALS = (
+    Goal("inner function of the limit", "inner-float32", 0.95, "x", "limit-float32"),
+    Goal("inner function against Keras, float32", "inner-float32", 2.3, "x", "keras"),
+    Goal("inner function against Keras, bfloat16", "inner-bfloat16", 4.0, "x", "keras"),
+    Goal("Beam job of the inner function", "job", 0.9, "x", "inner-float32"),
+    Goal("embedding again", "again", 3.0, "s", at_most=True),
+    Goal(
+        "scoring from embeddings against images embedded",
+        "score-embeddings",
+        100.0,
+        "x",
+        "score-images",
+    ),
+    Goal(
+        "scoring from embeddings against images sent",
+        "score-embeddings",
+        100.0,
+        "x",
+        "score-images-sent",
+    ),
+    Goal("memory of a worker", "worker-memory", 800.0, "MB", at_most=True),
+    Goal("training", "training", 60.0, "s", at_most=True),
+    Goal("memory of training", "training-memory", 1500.0, "MB", at_most=True),
+)
+
+
+def medians(rounds: Sequence[Readings]) -> Readings:
+    """The median of each key over the rounds, and the limits that follow from them."""
+    keys = {key for readings in rounds for key in readings}
+    found = {key: median([r[key] for r in rounds if key in r]) for key in keys}
+    return found | limits(found)
+
+
+def limits(values: Readings) -> Readings:
+    """1 / (1/decoder + 1/engine) for each precision that was measured."""
+    return {
+        name: 1 / sum(1 / values[key] for key in parts)
+        for name, parts in LIMITS.items()
+        if all(key in values for key in parts)
+    }
+
+
+def ratio(values: Readings, key: str, over: str) -> float:
+    """The ratio of two values."""
+    return values[key] / values[over]
+
+
+def goals(values: Readings) -> Iterator[tuple[Goal, float]]:
+    """Each goal that was measured, with its value."""
+    for goal in GOALS:
+        value = goal.value(values)
+        if value is not None:
+            yield goal, value
+
+
+def as_json(rounds: Sequence[Readings], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that was measured, and what follows from it."""
+    values = medians(rounds)
+    judged = [asdict(g) | {"value": value, "met": g.met(value)} for g, value in goals(values)]
+    return {**facts, "medians": values, "goals": judged, "rounds": list(rounds)}
+
+
+def show(rounds: Sequence[Readings], console: Console) -> None:
+    """Print the table and the goals."""
+    values = medians(rounds)
+    console.print(_table(values, rounds))
+    console.print(_goals_table(values))
+
+
+def _table(values: Readings, rounds: Sequence[Readings]) -> Table:
+    table = Table("Measurement", *_right("median", "range", "", "of limit", "x Keras", "x RunInf."))
+    for row in ROWS:
+        if row.key in values:
+            table.add_row(*_cells(row, values, rounds))
+    return table
+
+
+def _right(*titles: str) -> Iterator[Any]:
+    from rich.table import Column
+
+    return (Column(title, justify="left" if not title else "right") for title in titles)
+
+
+def _cells(row: Row, values: Readings, rounds: Sequence[Readings]) -> Iterator[str]:
+    yield row.title
+    yield _number(values[row.key])
+    found = [readings[row.key] for readings in rounds if row.key in readings]
+    yield f"{_number(min(found))} - {_number(max(found))}" if len(found) > 1 else ""
+    yield row.unit
+    yield f"{ratio(values, row.key, row.limit):.1%}" if row.limit in values else ""
+    for baseline in ("keras", "run-inference"):
+        held = row.baselines and baseline in values
+        yield f"{ratio(values, row.key, baseline):.2f}" if held else ""
+
+
+def _goals_table(values: Readings) -> Table:
+    table = Table("Goal", *_right("measured", "bound", "", ""))
+    for goal, value in goals(values):
+        bound = f"{'at most' if goal.at_most else 'at least'} {_number(goal.bound)}"
+        verdict = "met" if goal.met(value) else "[bold]not met[/bold]"
+        table.add_row(goal.title, _number(value), bound, goal.unit, verdict)
+    return table
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

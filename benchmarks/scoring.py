@@ -1,0 +1,47 @@
+"""The scoring job from stored embeddings and from images, against the embedded server."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from beam_pipelines.score import ScoreRequest, score
+from benchmarks import stored
+from benchmarks.measuring import Measure, job_rate, seconds_of
+from benchmarks.setting import MODEL, Setting, fresh_workspace
+from serving.local import start_server
+
+
+def from_embeddings(setting: Setting) -> Measure:
+    """Rows whose vectors are in the table."""
+    folder = stored.make(setting)
+    score_one = _seconds(setting, "embedding", [folder])
+
+    def seconds(rows: int) -> float:
+        return score_one(stored.manifest(folder, rows))
+
+    return job_rate("score-embeddings", seconds, setting.few, setting.stored)
+
+
+def from_images(setting: Setting, payload: str) -> Measure:
+    """New pictures: embedded on the worker (`embedding`), or sent to the server (`image`)."""
+    score_one = _seconds(setting, payload, [])
+    pictures = {setting.few: setting.few_pictures, setting.images: setting.pictures}
+    key = {"embedding": "score-images", "image": "score-images-sent"}[payload]
+    return job_rate(key, lambda count: score_one(pictures[count]), setting.few, setting.images)
+
+
+def _seconds(setting: Setting, payload: str, sources: Sequence[Path]) -> Callable[[Path], float]:
+    """Times the scoring job over IMAGES in a fresh workspace; one server for all of them."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    server = stack.enter_context(start_server(setting.home.uri, MODEL))
+
+    def seconds(images: Path) -> float:
+        request = ScoreRequest(str(images), MODEL, server, payload)
+        with fresh_workspace(setting, *sources) as workspace:
+            return seconds_of(lambda: score(workspace, request))
+
+    return seconds
