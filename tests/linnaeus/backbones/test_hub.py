@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from linnaeus.backbones import local_files, prepare
 from linnaeus.backbones.hub import HubModule
 from linnaeus.backbones.names import parse
 from linnaeus.backbones.network import Saved
+from linnaeus.engines import open_engine
 from linnaeus.errors import ConfigurationError
+from linnaeus.storage import Folder
 
 pytestmark = pytest.mark.slow
 
@@ -143,6 +146,26 @@ def test_a_module_of_any_style_embeds_uint8_pixels(style: str, tmp_path: Path, p
     saved = save(STYLES[style](tmp_path / "module"), tmp_path / "backbone")
     assert (saved.height, saved.width, saved.embedding_size) == (SIZE, SIZE, CHANNELS)
     result = embed(tmp_path / "backbone", pixels)
+    np.testing.assert_allclose(result, expected(pixels, weights()), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_prepared_module_runs_on_every_engine(
+    style: str, workspace: Folder, tmp_path: Path, pixels: Any
+):
+    spec = prepare(workspace, str(STYLES[style](tmp_path / "module")))
+    assert set(spec.engines) == {"openvino", "litert", "tensorflow"}
+    files = local_files(workspace, spec.fingerprint)
+    for name in spec.engines:
+        result = open_engine(files, spec, name).embed(pixels)
+        np.testing.assert_allclose(result, expected(pixels, weights()), rtol=1e-3, atol=1e-4)
+
+
+def test_a_module_may_take_uint8(tmp_path: Path, pixels: Any):
+    save(tf2_module(tmp_path / "module"), tmp_path / "first")
+    saved = save(tmp_path / "first" / "tensorflow", tmp_path / "second")
+    assert saved.embedding_size == CHANNELS
+    result = embed(tmp_path / "second", pixels)
     np.testing.assert_allclose(result, expected(pixels, weights()), rtol=1e-4, atol=1e-5)
 
 

@@ -4,10 +4,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from linnaeus.backbones import local_files, prepare
 from linnaeus.backbones.keras_applications import KerasApplication
 from linnaeus.backbones.keras_catalogue import APPLICATIONS
 from linnaeus.backbones.names import parse
+from linnaeus.engines import open_engine
 from linnaeus.errors import ConfigurationError
+from linnaeus.storage import Folder
 
 SIZE = 64
 PREPROCESSED = {
@@ -52,16 +55,21 @@ def pixels() -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PREPROCESSED)
-def test_an_application_embeds_as_keras_does(name: str, tmp_path: Path, pixels: Any):
+def test_an_application_embeds_as_keras_does_on_every_engine(
+    name: str, workspace: Folder, tmp_path: Path, pixels: Any
+):
     model = network(name)
     model.save_weights(tmp_path / "w.weights.h5")
-    asked = parse(f"keras:{name}@{SIZE}?weights={tmp_path}/w.weights.h5")
-    saved = KerasApplication(asked).save(tmp_path / "backbone")
-    assert (saved.height, saved.width, saved.embedding_size) == (SIZE, SIZE, VALUES[name])
+    spec = prepare(workspace, f"keras:{name}@{SIZE}?weights={tmp_path}/w.weights.h5")
+    assert (spec.height, spec.width, spec.embedding_size) == (SIZE, SIZE, VALUES[name])
+    assert set(spec.engines) == {"openvino", "litert", "tensorflow"}
     features = model(PREPROCESSED[name](pixels.astype(np.float32)), training=False)
     expected = np.mean(features, (1, 2))
     assert expected.std() > 1e-3
-    np.testing.assert_allclose(embed(tmp_path / "backbone", pixels), expected, rtol=1e-3, atol=1e-4)
+    files = local_files(workspace, spec.fingerprint)
+    for engine in spec.engines:
+        result = open_engine(files, spec, engine).embed(pixels)
+        np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-3 * expected.std())
 
 
 @pytest.mark.slow
