@@ -200,11 +200,15 @@ def _entry(key: str, item: os.DirEntry[str]) -> Entry | None:
 
 def _write_partial(path: Path, data: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}{_PARTIAL}")
-    with partial.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    partial = path.with_name(f".{secrets.token_hex(8)}{_PARTIAL}")
+    try:
+        with partial.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
     return partial
 
 

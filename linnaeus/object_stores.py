@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache, partial
 from typing import IO, Any
@@ -46,25 +45,27 @@ def open_store(scheme: str, bucket: str) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _open_store(scheme: str, bucket: str, environment: tuple[tuple[str, str], ...]) -> Any:
+def _open_store(scheme: str, bucket: str, settings: tuple[tuple[str, str], ...]) -> Any:
     from obstore.store import AzureStore, GCSStore, S3Store
 
-    client: dict[str, Any] = {
+    environment = dict(settings)
+    client = {
         "connect_timeout": timedelta(seconds=5),
         "timeout": timedelta(seconds=60),
-        "allow_http": _allows_http(dict(environment)),
+        "allow_http": _allows_http(environment),
     }
     options: dict[str, Any] = {"client_options": client, "retry_config": _RETRIES}
+    if scheme == "s3":
+        options |= _s3_credentials(environment)
+    stores: dict[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
     try:
-        if scheme == "gs":
-            return GCSStore(bucket, **options)
-        if scheme == "az":
-            return AzureStore(bucket, **options)
-        return S3Store(bucket, **options, **_s3_credentials(dict(environment)))
-    except ConfigurationError:
-        raise
+        return stores[scheme](bucket, **options)
     except Exception as e:
-        raise ConfigurationError(f"cannot use {scheme}://{bucket}: {_first_line(e)}") from e
+        names = {"s3": "AWS_…", "gs": "GOOGLE_…", "az": "AZURE_STORAGE_ACCOUNT_NAME and …_KEY"}
+        raise ConfigurationError(
+            f"cannot use {scheme}://{bucket}: {_first_line(e)}: check {names[scheme]} in the "
+            "environment"
+        ) from e
 
 
 def _allows_http(environment: dict[str, str]) -> bool:
@@ -152,7 +153,7 @@ def _diagnosis(uri: str, error: Exception) -> tuple[FailureCode, str]:
         return FailureCode.TIMEOUT, f"no answer from {endpoint}: check the endpoint and the network"
     if "kind: Timeout" in text:
         return FailureCode.TIMEOUT, "no answer in time: run again"
-    return FailureCode.SERVER_ERROR, reason or _first_line(error)
+    return FailureCode.SERVER_ERROR, f"the store failed: {reason or _first_line(error)}"
 
 
 def _first(pattern: str, text: str) -> str:
@@ -184,13 +185,13 @@ class Bucket:
         return f"{self._prefix}/{key}" if self._prefix and key else self._prefix or key
 
     def _is_odd(self, path: str) -> bool:
-        return self._scheme == "s3" and path != "" and odd_keys.is_odd(path)
+        return self._scheme == "s3" and odd_keys.is_odd(path)
 
     def _translated(self, doing: str, key: str) -> Any:
         return translated(doing, join(self._uri, key))
 
     def read(self, key: str, etag: str | None = None) -> bytes:
-        options: Any = {"if_match": f'"{etag}"'} if etag else {}
+        options: Any = {} if etag is None else {"if_match": f'"{etag}"'}
         path = self._path(key)
         with self._translated("read", key):
             if self._is_odd(path):
@@ -227,7 +228,7 @@ class Bucket:
         try:
             with self._translated("read", key):
                 if self._is_odd(path):
-                    return replace(odd_keys.head(self._bucket, path), key=key)
+                    return self._relative(odd_keys.head(self._bucket, path))
                 return entry_of(key, self._store.head(path))
         except StorageError as e:
             if e.code is FailureCode.NOT_FOUND:
@@ -240,42 +241,40 @@ class Bucket:
 
     def pages(self, folder: str = "", after: str | None = None) -> Iterator[list[Entry]]:
         """List everything below a folder, page by page, from the key behind `after` on."""
-        from obstore.exceptions import InvalidPathError
-
-        path = self._path(folder)
         offset = None if after is None else self._path(after)
         with self._translated("list", folder):
-            if not self._is_odd(path):
-                try:
-                    found = self._store.list(path or None, offset=offset, chunk_size=PAGE_KEYS)
-                    for metas in found:
-                        yield [entry_of(self._key(meta["path"]), meta) for meta in metas]
-                    return
-                except InvalidPathError:
-                    if self._scheme != "s3":
-                        raise
-            for entries in odd_keys.pages(self._bucket, f"{path}/" if path else "", offset):
-                yield [replace(entry, key=self._key(entry.key)) for entry in entries]
+            for page in self._whole_pages(self._path(folder), offset):
+                yield [self._relative(entry) for entry in page]
+
+    def _whole_pages(self, path: str, offset: str | None) -> Iterator[list[Entry]]:
+        from obstore.exceptions import InvalidPathError
+
+        try:
+            _require_plain(path)
+            for metas in self._store.list(path or None, offset=offset, chunk_size=PAGE_KEYS):
+                yield [entry_of(meta["path"], meta) for meta in metas]
+        except InvalidPathError:
+            if self._scheme != "s3":
+                raise
+            yield from odd_keys.pages(self._bucket, f"{path}/" if path else "", offset)
 
     def page(self, folder: str) -> Page:
         """List one folder: the objects directly in it, and the keys of its sub-folders."""
-        entries, folders = self._page(self._path(folder), folder)
-        keyed = [replace(entry, key=self._key(entry.key)) for entry in entries]
-        return keyed, [self._key(name) for name in folders]
+        with self._translated("list", folder):
+            entries, folders = self._whole_page(self._path(folder))
+        return [self._relative(entry) for entry in entries], [self._key(name) for name in folders]
 
-    def _page(self, path: str, folder: str) -> Page:
+    def _whole_page(self, path: str) -> Page:
         from obstore.exceptions import InvalidPathError
 
-        with self._translated("list", folder):
-            if not self._is_odd(path):
-                try:
-                    found = self._store.list_with_delimiter(path or None)
-                    entries = [entry_of(meta["path"], meta) for meta in found["objects"]]
-                    return entries, found["common_prefixes"]
-                except InvalidPathError:
-                    if self._scheme != "s3":
-                        raise
+        try:
+            _require_plain(path)
+            found = self._store.list_with_delimiter(path or None)
+        except InvalidPathError:
+            if self._scheme != "s3":
+                raise
             return odd_keys.page(self._bucket, f"{path}/" if path else "")
+        return [entry_of(meta["path"], meta) for meta in found["objects"]], found["common_prefixes"]
 
     def folders(self, prefix: str = "") -> list[str]:
         return sorted(key.rpartition("/")[2] for key in self.page(prefix.strip("/"))[1])
@@ -287,5 +286,16 @@ class Bucket:
             except FileNotFoundError:
                 return
 
+    def _relative(self, entry: Entry) -> Entry:
+        return Entry(self._key(entry.key), entry.size, entry.etag, entry.modified)
+
     def _key(self, path: str) -> str:
         return path[len(self._prefix) + 1 :] if self._prefix else path
+
+
+def _require_plain(path: str) -> None:
+    """Refuse what obstore would take for another path, as it refuses what it cannot say."""
+    from obstore.exceptions import InvalidPathError
+
+    if path and odd_keys.is_odd(path):
+        raise InvalidPathError(path)

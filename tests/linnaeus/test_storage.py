@@ -156,6 +156,12 @@ def test_reading_another_version_than_was_listed_is_changed(folder: Folder):
     assert '"' not in entry.etag
 
 
+def test_what_was_absent_when_it_was_listed_is_changed_when_it_is_there(folder: Folder):
+    assert code_of(lambda: folder.read("x", "")) is FailureCode.NOT_FOUND
+    folder.write("x", b"1")
+    assert code_of(lambda: folder.read("x", "")) is FailureCode.CHANGED
+
+
 def test_what_is_not_there_is_not_found(folder: Folder):
     assert folder.head("none") is None
     assert code_of(lambda: folder.read("none")) is FailureCode.NOT_FOUND
@@ -234,6 +240,12 @@ def test_a_delta_table_lies_in_a_folder(folder: Folder):
 def test_a_table_root_that_delta_rs_misreads_is_refused():
     with pytest.raises(ConfigurationError, match="%20"):
         Folder("s3://bucket/a%20b").delta()
+
+
+def test_a_long_name_is_written(tmp_path: Path):
+    name = "é" * 127
+    assert Folder(str(tmp_path)).write_new(name, b"1")
+    assert [entry.key for entry in Folder(str(tmp_path)).list()] == [name]
 
 
 def test_part_of_a_local_etag_marks_a_recent_file_but_is_not_compared(tmp_path: Path):
