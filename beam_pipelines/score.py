@@ -106,7 +106,7 @@ class _Scoring:
         from serving.local import start_server
 
         with self.progress.step("Start model server", None) as step:
-            server = start_server(self.workspace.uri, self.model.name)
+            server = start_server(self.workspace.uri, self.model.name, self.model.version)
             address = self.servers.enter_context(server)
             step.note(f"{self.model.name}:{self.model.version} served on {address}")
         return address

@@ -32,14 +32,32 @@ _SUFFIXES = " ".join(IMAGE_SUFFIXES)
 
 
 def read_source(images: str, workspace: Folder) -> pa.Table:
-    """List the images of a source now: schema `records.MANIFEST`, one row a URI, sorted by it."""
+    """List the images of a source now: schema `records.MANIFEST`, one row a URI, sorted by it.
+
+    Where local files were written just now, this waits, two seconds at most, until their age
+    tells any later change, and lists again: what is embedded can then be found again.
+    """
     started_ns = time.time_ns()
+    listed = _list(images, workspace)
+    youngest = max(map(_changed_seconds, listed.uris, listed.entries))
+    settled_in_seconds = youngest + RECENT_SECONDS - started_ns / 1e9
+    if 0 < settled_in_seconds <= RECENT_SECONDS:
+        time.sleep(settled_in_seconds)
+        started_ns = time.time_ns()
+        listed = _list(images, workspace)
+    return _table(normalise(images), listed, started_ns)
+
+
+def _list(images: str, workspace: Folder) -> _Listed:
     source = normalise(images)
     if is_manifest_file(source):
-        listed = _from_file(source)
-    else:
-        listed = _from_folder(source, workspace, is_folder=images.endswith("/"))
-    return _table(source, listed, started_ns)
+        return _from_file(source)
+    return _from_folder(source, workspace, is_folder=images.endswith("/"))
+
+
+def _changed_seconds(uri: str, entry: Entry) -> float:
+    """When a local file changed last, in seconds since the epoch; 0 for objects elsewhere."""
+    return entry.modified.timestamp() if is_local(uri) and entry.etag else 0.0
 
 
 @dataclass(frozen=True)
@@ -193,9 +211,7 @@ def _table(source: str, listed: _Listed, started_ns: int) -> pa.Table:
 
 def _etag(uri: str, entry: Entry, started_ns: int) -> str:
     """Mark a file that was changing while it was listed, so that no later etag equals this one."""
-    if not is_local(uri) or not entry.etag:
-        return entry.etag
-    modified_seconds = entry.modified.timestamp()
+    modified_seconds = _changed_seconds(uri, entry)
     since_start = modified_seconds - started_ns / 1e9
     # A date far in the future is a wrong clock's, not a change.
     recent = since_start > -RECENT_SECONDS and modified_seconds < time.time() + RECENT_SECONDS

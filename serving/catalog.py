@@ -17,9 +17,13 @@ _log = logging.getLogger(__name__)
 class Catalog:
     """Models by name, each kept at its newest version by a thread that looks for new ones."""
 
-    def __init__(self, uris: Mapping[str, str], poll_wait_seconds: float) -> None:
+    def __init__(
+        self, uris: Mapping[str, str], poll_wait_seconds: float, version: int | None = None
+    ) -> None:
         self._uris = dict(uris)
-        self._models = {name: ModelVersions(VersionFolder(uri)) for name, uri in uris.items()}
+        self._models = {
+            name: ModelVersions(VersionFolder(uri, version)) for name, uri in uris.items()
+        }
         self._poll_wait_seconds = poll_wait_seconds
         self._stopping = threading.Event()
         self._poller = threading.Thread(target=self._poll, name="versions", daemon=True)

@@ -21,13 +21,13 @@ STOP_SECONDS = 15.0
 
 
 @contextmanager
-def start_server(workspace: str, model: str) -> Iterator[str]:
-    """Serve a workspace's model on a free port of this machine for the length of the context.
+def start_server(workspace: str, model: str, version: int) -> Iterator[str]:
+    """Serve a model's version on a free port of this machine for the length of the context.
 
     The child is stopped by its process id, and ends by itself if this process dies.
 
     Yields:
-        `127.0.0.1:PORT`, where the model's newest version is available.
+        `127.0.0.1:PORT`, where the version is available, whatever newer ones are published.
 
     Raises:
         ServingError: the server does not start, with its own reason.
@@ -35,10 +35,10 @@ def start_server(workspace: str, model: str) -> Iterator[str]:
     _check_installed()
     base_path = join(normalise(workspace), "models", model)
     with tempfile.TemporaryFile("w+") as log:
-        process = _spawn(base_path, model, log)
+        process = _spawn(base_path, model, version, log)
         try:
             address = _address(process, log, model)
-            _check_available(address, model)
+            _check_available(address, model, version)
             yield address
         finally:
             _stop(process)
@@ -52,10 +52,10 @@ def _check_installed() -> None:
         )
 
 
-def _spawn(base_path: str, model: str, log: IO[str]) -> subprocess.Popen[str]:
+def _spawn(base_path: str, model: str, version: int, log: IO[str]) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "serving.model_server", "--port=0"]
     command += [f"--model_name={model}", f"--model_base_path={base_path}"]
-    command += [f"--parent_pid={os.getpid()}"]
+    command += [f"--model_version={version}", f"--parent_pid={os.getpid()}"]
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -90,9 +90,9 @@ def _last_words(status: int, log: IO[str]) -> str:
     return f"it ended with status {status}: {lines[-1]}"
 
 
-def _check_available(address: str, model: str) -> None:
+def _check_available(address: str, model: str, version: int) -> None:
     with ScoringClient(address, channels=1, in_flight=1) as client:
-        client.resolve_version(model)
+        client.resolve_version(model, version)
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

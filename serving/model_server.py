@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rest_api_port", type=int, default=0, help="REST; 0 opens none")
     parser.add_argument("--model_name", default="default")
     parser.add_argument("--model_base_path", required=True, help="folder of numbered versions")
+    parser.add_argument("--model_version", type=int, help="serve it, not the newest")
     parser.add_argument("--file_system_poll_wait_seconds", type=float, default=1.0)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
     parser.add_argument("--parent_pid", type=int, help="end when this is no longer the parent")
@@ -65,6 +66,7 @@ def _serve(options: argparse.Namespace, stopping: threading.Event) -> None:
         options.rest_api_port or None,
         options.host,
         options.file_system_poll_wait_seconds,
+        options.model_version,
     )
     with server:
         print(f"{LISTENING}{server.address}", flush=True)

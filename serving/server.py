@@ -28,20 +28,22 @@ class EmbeddedServer:
         rest_api_port: for REST; 0 takes a free one, None opens none.
         host: address to listen at; this machine alone unless told otherwise.
         poll_wait_seconds: between looks for new versions.
+        version: serve this one whatever newer ones appear; None follows the newest.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - each has a default that serves
         self,
         models: Mapping[str, str],
         port: int = 0,
         rest_api_port: int | None = None,
         host: str = "127.0.0.1",
         poll_wait_seconds: float = POLL_WAIT_SECONDS,
+        version: int | None = None,
     ) -> None:
         self.host = host
         self.port = port
         self.rest_api_port = rest_api_port
-        self._catalog = Catalog(models, poll_wait_seconds)
+        self._catalog = Catalog(models, poll_wait_seconds, version)
         self._grpc: grpc.Server | None = None
         self._rest: RestServer | None = None
 

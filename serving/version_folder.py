@@ -11,10 +11,11 @@ GRAPH = "saved_model.pb"
 
 
 class VersionFolder:
-    """Finds the newest version under a base path and brings it to the local disk."""
+    """Finds the newest version under a base path (or `only` one) and brings it to this disk."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, only: int | None = None) -> None:
         self._folder = Folder(uri)
+        self._only = only
         self._cache: Path | None = None
 
     @property
@@ -66,5 +67,5 @@ class VersionFolder:
         return {
             int(name): name
             for name in self._folder.folders()
-            if name.isascii() and name.isdecimal()
+            if name.isascii() and name.isdecimal() and self._only in {None, int(name)}
         }

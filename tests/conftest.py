@@ -31,6 +31,12 @@ def workspace(tmp_path: Path) -> Folder:
     return Folder(str(tmp_path / "workspace"))
 
 
+@pytest.fixture(autouse=True)
+def files_settle_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists files that a test wrote just now without waiting two seconds for them to age."""
+    monkeypatch.setattr("linnaeus.sources.RECENT_SECONDS", 0.02)
+
+
 class S3Server:
     """A running SeaweedFS: its settings as environment variables, and fresh buckets.
 

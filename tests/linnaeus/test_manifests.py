@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from linnaeus.errors import ConfigurationError, StorageError
+from linnaeus.local_files import RECENT_MARK
 from linnaeus.manifests import describe, freeze, load, newest
 from linnaeus.object_descriptions import describe as describe_objects
 from linnaeus.records import MANIFEST
@@ -100,14 +101,25 @@ def test_a_changed_file_changes_its_etag_only(workspace: Folder, images: Path):
     ]
 
 
-def test_a_file_that_has_just_changed_never_has_the_same_etag_twice(
+def test_a_file_that_has_just_changed_is_listed_once_it_has_settled(
     workspace: Folder, images: Path
 ):
     (images / "daisy/a.jpg").write_bytes(b"new")
     first = load(workspace, freeze(workspace, str(images)).id)["etag"].to_pylist()
+    assert RECENT_MARK not in "".join(first)
+    assert load(workspace, freeze(workspace, str(images)).id)["etag"].to_pylist() == first
+
+
+def test_a_file_that_keeps_changing_never_has_the_same_etag_twice(
+    workspace: Folder, images: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = images / "daisy/a.jpg"
+    monkeypatch.setattr("linnaeus.sources.time.sleep", lambda seconds: path.write_bytes(b"again"))
+    path.write_bytes(b"new")
+    first = load(workspace, freeze(workspace, str(images)).id)["etag"].to_pylist()
     second = load(workspace, freeze(workspace, str(images)).id)["etag"].to_pylist()
     assert [a == b for a, b in zip(first, second, strict=True)] == [False, True, True]
-    assert read_object(f"{images}/daisy/a.jpg", first[0]) == b"new"
+    assert read_object(str(path), second[0]) == b"again"
 
 
 def test_a_date_in_the_future_is_not_taken_for_a_change(workspace: Folder, images: Path):

@@ -30,12 +30,6 @@ def bucket(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def old_enough(monkeypatch):
-    """Files written just now are listed as ever new; these tests have no two seconds to wait."""
-    monkeypatch.setattr("linnaeus.sources.RECENT_SECONDS", -1e9)
-
-
-@pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     limits = plans.ShardLimits(6)
     monkeypatch.setattr(plans.ShardLimits, "for_run", lambda objects: limits)

@@ -50,7 +50,7 @@ def state_of(pid: int) -> str:
 
 def test_a_workspaces_model_is_served_for_the_length_of_the_context(workspace: Path):
     before = set(children_of(os.getpid()))
-    with start_server(str(workspace), "m") as address:
+    with start_server(str(workspace), "m", 2) as address:
         (child,) = set(children_of(os.getpid())) - before
         assert address.startswith("127.0.0.1:")
         with ScoringClient(address) as client:
@@ -64,7 +64,7 @@ def test_a_workspaces_model_is_served_for_the_length_of_the_context(workspace: P
 def test_a_model_that_is_not_there_is_the_childs_own_clear_line(workspace: Path):
     with (
         pytest.raises(ServingError, match=r"did not start: there is no version of model other in"),
-        start_server(str(workspace), "other"),
+        start_server(str(workspace), "other", 2),
     ):
         pass
 
@@ -72,7 +72,7 @@ def test_a_model_that_is_not_there_is_the_childs_own_clear_line(workspace: Path)
 def test_the_server_dies_with_a_parent_that_is_killed(workspace: Path):
     program = (
         "import sys, time; from serving.local import start_server\n"
-        "with start_server(sys.argv[1], 'm') as address:\n"
+        "with start_server(sys.argv[1], 'm', 2) as address:\n"
         "    print(address, flush=True); time.sleep(600)\n"
     )
     command = [sys.executable, "-c", program, str(workspace)]

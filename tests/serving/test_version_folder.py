@@ -49,3 +49,11 @@ def test_a_local_version_is_used_where_it_lies(tmp_path: Path):
     versions.discard(2)
     versions.close()
     assert (folder / "saved_model.pb").exists()
+
+
+def test_a_pinned_version_is_found_beside_newer_ones(tmp_path: Path):
+    for version in ("1", "2"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "saved_model.pb").touch()
+    assert VersionFolder(str(tmp_path), only=1).newest() == 1
+    assert VersionFolder(str(tmp_path), only=3).newest() is None

@@ -245,6 +245,16 @@ def test_a_folder_that_is_no_saved_model_is_refused(tmp_path: Path):
         save(tmp_path, tmp_path / "backbone")
 
 
+@pytest.mark.parametrize("style", ["tf2 call", "tf1 hub"])
+def test_a_module_without_its_variables_is_refused(style: str, tmp_path: Path):
+    module = STYLES[style](tmp_path / "module")
+    for path in (module / "variables").iterdir():
+        path.unlink()
+    with pytest.raises(ConfigurationError, match="module cannot be loaded") as refused:
+        save(module, tmp_path / "backbone")
+    assert "\n" not in str(refused.value)
+
+
 def test_the_identity_of_a_folder_is_its_content(tmp_path: Path):
     one, same = tf2_module(tmp_path / "one"), tmp_path / "same"
     same.mkdir()

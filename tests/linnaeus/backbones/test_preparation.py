@@ -69,6 +69,14 @@ def test_int8_needs_pictures(workspace: Folder):
         prepare(workspace, "pixels", "int8")
 
 
+def test_without_tensorflow_a_new_backbone_names_the_remedy(
+    workspace: Folder, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'linnaeus\[train\]'"):
+        prepare(workspace, "pixels@4")
+
+
 @pytest.mark.slow
 def test_a_prepared_backbone_runs_on_every_engine(workspace: Folder):
     spec = prepare(workspace, "efficientnet-lite0@64+mid")
