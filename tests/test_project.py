@@ -71,14 +71,8 @@ def test_the_version_is_the_same_everywhere(project: dict[str, Any]):
     assert f"## {stated}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_the_import_rule_covers_every_package(project: dict[str, Any]):
-    rule = project["tool"]["importlinter"]
-    assert set(rule["root_packages"]) == set(PACKAGES)
-    [contract] = [c for c in rule["contracts"] if c["type"] == "layers"]
-    layers = contract["layers"]
-    assert layers[0] == "linnaeus.cli"
-    place = {name: i for i, layer in enumerate(layers) for name in layer.split(" | ")}
-    assert place["beam_pipelines"] == place["training"] < place["serving"]
+def test_the_import_rules_cover_every_package(project: dict[str, Any]):
+    assert set(project["tool"]["importlinter"]["root_packages"]) == set(PACKAGES)
 
 
 @pytest.mark.slow
