@@ -59,6 +59,22 @@ def test_each_exif_turn_comes_out_as_from_the_decoder(file_format: str, turn: in
     assert_equal_but_for_rounding(pictures.turned(turn, file_format, order))
 
 
+def test_other_blocks_before_the_exif_block_are_passed_over():
+    start, rest = pictures.turned_jpeg(6)[:2], pictures.turned_jpeg(6)[2:]
+    adobes_xmp = b"\xff\xe1\x00\x1fhttp://ns.adobe.com/xap/1.0/\0"
+    assert_equal_but_for_rounding(start + adobes_xmp + b"\xff" + rest)
+    odd = {"icc_profile": b"odd", "exif": pictures.exif(6), "lossless": True}
+    assert_equal_but_for_rounding(pictures.encode(pictures.scene(), "WEBP", **odd))
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("value", [0, 1, 2, 8, 9, 65_535])
+def test_an_orientation_that_is_none_is_upright(value: int, order: str):
+    assert graph_orientation(pictures.exif(value, order)).numpy() == (
+        value if 1 <= value <= 8 else 1
+    )
+
+
 @pytest.mark.parametrize(
     "data",
     [
