@@ -6,9 +6,13 @@ import threading
 
 import numpy as np
 import pytest
+from PIL import Image
+from skimage import data
 
+from linnaeus.backbones import local_files, prepare
 from linnaeus.engines import open_engine
 from linnaeus.engines.conversion import relative_distance
+from linnaeus.storage import Folder
 
 pytestmark = pytest.mark.slow
 
@@ -95,3 +99,22 @@ def test_threads_that_share_an_engine_get_their_own_vectors(engine, mobile_netwo
         thread.join(timeout=60)
     assert len(distances) == 15
     assert max(distances) < TOLERANCE
+
+
+@pytest.fixture(scope="session")
+def lite0(tmp_path_factory):
+    workspace = Folder(str(tmp_path_factory.mktemp("lite0")))
+    spec = prepare(workspace, "efficientnet-lite0")
+    return local_files(workspace, spec.fingerprint), spec
+
+
+def test_engines_agree_on_photographs(lite0):
+    files, spec = lite0
+    photographs = [data.chelsea(), data.coffee(), data.astronaut(), data.rocket()]
+    size = (spec.width, spec.height)
+    pixels = np.stack([np.asarray(Image.fromarray(p).resize(size)) for p in photographs])
+    vectors = {name: open_engine(files, spec, name).embed(pixels) for name in ENGINES}
+    for name in ("openvino", "litert"):
+        assert relative_distance(vectors["tensorflow"], vectors[name]) < TOLERANCE
+    blue_first = open_engine(files, spec, "openvino").embed(pixels[..., ::-1])
+    assert relative_distance(vectors["tensorflow"], blue_first) > 100 * TOLERANCE
