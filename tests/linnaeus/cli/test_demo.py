@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import pyarrow as pa
+import pytest
+
+from linnaeus.cli.demo import Report, _by_default, _reconciled, _sample_rows, report_text
+from linnaeus.errors import ReconciliationError
+from linnaeus.manifests import Manifest
+from linnaeus.models import Model, ModelBackbone
+from training.config import TrainConfig
+
+REPORT = Report(
+    dataset="digits",
+    nothing_to_do=False,
+    test={"accuracy": 0.969, "accuracy_interval": [0.948, 0.981], "images": 450},
+    counts={"objects": 1797, "labelled": 1796, "failed": 1},
+    rows=[
+        {"uri": "/b/0.png", "label": "0", "confidence": 0.999},
+        {"uri": "/b/1.png", "label": None, "confidence": None},
+    ],
+    places={"pictures": "bucket/digits"},
+)
+
+
+def labels_of(*statuses: str) -> pa.Table:
+    uris = [f"/b/{row}.png" for row in range(len(statuses))]
+    confidences = [row / 10 for row in range(len(statuses))]
+    columns = {"uri": uris, "status": statuses, "label": uris, "confidence": confidences}
+    return pa.table({name: list(values) for name, values in columns.items()})
+
+
+def test_the_report_has_accuracy_counts_rows_and_places():
+    text = report_text(REPORT)
+    assert "0.969 (95 % interval 0.948 to 0.981) on 450 images" in text
+    assert "1,797 objects = 1,796 labelled + 1 failed" in text
+    assert "  0.png  0  0.999\n  1.png  failed\n" in text
+    assert "bucket/digits" in text
+    assert "Nothing to do" not in text
+
+
+def test_a_second_time_the_report_begins_with_nothing_to_do():
+    assert report_text(replace(REPORT, nothing_to_do=True)).startswith("Nothing to do")
+
+
+def test_counts_that_do_not_add_up_are_an_error():
+    labels = labels_of("labelled", "labelled", "failed")
+    assert _reconciled(labels, Manifest("m", "/b", 1, 3)) == {
+        "objects": 3,
+        "labelled": 2,
+        "failed": 1,
+    }
+    with pytest.raises(ReconciliationError, match="4 objects"):
+        _reconciled(labels, Manifest("m", "/b", 1, 4))
+
+
+@pytest.mark.parametrize(("rows", "shown"), [(1, [0]), (2, [0, 1]), (9, [0, 4, 8])])
+def test_the_sample_spans_the_table(rows: int, shown: list[int]):
+    sample = _sample_rows(labels_of(*["labelled"] * rows))
+    assert [row["uri"] for row in sample] == [f"/b/{row}.png" for row in shown]
+
+
+def test_a_model_of_other_hyperparameters_is_trained_anew():
+    asked = asdict(TrainConfig())
+    kept = {name: asked[name] for name in ("head", "seed", "split", "linear")}
+    backbone = ModelBackbone("pixels", "f00d", 8, 8, 192)
+    model = Model("digits", 1, ("0", "1"), backbone, hyperparameters=kept)
+    stored = Model.from_json(model.to_json())
+    assert _by_default(stored)
+    assert not _by_default(replace(stored, hyperparameters={**stored.hyperparameters, "seed": 1}))
