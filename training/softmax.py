@@ -24,7 +24,7 @@ from training.heads import Dense, Fit, Head, Standardisation, blocks, log_softma
 
 PATH_TOLERANCE = 1e-4
 """Relative decrease of the loss at which L-BFGS stops while strengths are compared."""
-FINAL_TOLERANCE = 1e-6
+FINAL_TOLERANCE = 1e-5
 """The same for the head that is published."""
 GRADIENT_TOLERANCE = 1e-6
 MAX_ITERATIONS = 500

@@ -6,7 +6,7 @@ import pytest
 
 from linnaeus import images, manifests
 from linnaeus.errors import ConfigurationError
-from linnaeus.jobs import in_this_process, run_job
+from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.manifests import Manifest
 from linnaeus.models import ModelBackbone
 from linnaeus.progress import SILENT
@@ -38,8 +38,8 @@ def put(folder: Path, seed: int) -> Path:
 
 def embedded(workspace: Folder, source: Path) -> Manifest:
     manifest = manifests.freeze(workspace, str(source))
-    execute = in_this_process(lambda run: TestWorker(workspace, run))
-    run_job(workspace, Job("embed", SPEC.fingerprint), manifest, execute, SILENT)
+    executor = InThisProcess(lambda run: TestWorker(workspace, run))
+    run_job(workspace, Job("embed", SPEC.fingerprint), manifest, executor, SILENT)
     return manifest
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from linnaeus import backbones, images, manifests
 from linnaeus.engines import open_engine
 from linnaeus.errors import ConfigurationError, FingerprintMismatch, ImageError, StorageError
-from linnaeus.jobs import in_this_process, run_job
+from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model, load_model
 from linnaeus.progress import SILENT
@@ -40,8 +40,8 @@ def embedded(workspace: Folder, source: Path, backbone: str = SMALL) -> Manifest
     """Freezes and embeds, with the real engine, without Beam."""
     manifest = manifests.freeze(workspace, str(source))
     spec = backbones.prepare(workspace, backbone)
-    execute = in_this_process(lambda run: Worker(workspace, run))
-    run_job(workspace, Job("embed", spec.fingerprint), manifest, execute, SILENT)
+    executor = InThisProcess(lambda run: Worker(workspace, run))
+    run_job(workspace, Job("embed", spec.fingerprint), manifest, executor, SILENT)
     return manifest
 
 
