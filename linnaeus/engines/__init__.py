@@ -149,9 +149,14 @@ def check_pixels(pixels: NDArray[np.uint8], shape: tuple[int, int, int]) -> None
 
 
 def has_gpu() -> bool:
-    """Whether an NVIDIA GPU is visible to this process; looks without importing TensorFlow."""
+    """Whether TensorFlow could use an NVIDIA GPU; imports it only where there is a driver."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}
-    return Path("/proc/driver/nvidia/version").exists() and not hidden
+    driver = Path("/proc/driver/nvidia/version").exists()
+    if hidden or not driver or not _KINDS["tensorflow"].installed():
+        return False
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def processors() -> int:
