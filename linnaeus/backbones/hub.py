@@ -44,7 +44,7 @@ class HubModule:
     def identity(self) -> str:
         """The folder's hash, or the handle, which carries its version."""
         if self.folder is None:
-            return f"handle-{GRAPH_VERSION}"
+            return f"{self.name.network}-{GRAPH_VERSION}"
         _check_saved_model(self.folder)
         return f"{tree_sha256(self.folder)}-{GRAPH_VERSION}"
 
@@ -102,6 +102,7 @@ def _download(handle: str) -> Path:
 
 
 def _load(folder: Path) -> _Module:
+    import tensorflow as tf
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -110,9 +111,13 @@ def _load(folder: Path) -> _Module:
     except DecodeError as error:
         raise ConfigurationError(f"{folder} is not a SavedModel: {PROTO} is damaged.") from error
     graphs = proto.meta_graphs
-    if any(graph.HasField("object_graph_def") for graph in graphs):
-        return _load_v2(folder)
-    return _load_v1(folder, graphs)
+    try:
+        if any(graph.HasField("object_graph_def") for graph in graphs):
+            return _load_v2(folder)
+        return _load_v1(folder, graphs)
+    except (tf.errors.OpError, OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ConfigurationError(f"The module in {folder} cannot be loaded: {reason}") from error
 
 
 def _load_v2(folder: Path) -> _Module:

@@ -36,12 +36,13 @@ class KerasApplication:
         return APPLICATIONS[self.name.network]
 
     def identity(self) -> str:
-        """The local file's hash, or that the weights are the published ones."""
+        """The network, with the local file's hash or that the weights are the published ones."""
+        graph = f"{self.name.network}-{GRAPH_VERSION}"
         path = self.name.weights
         if path is None:
-            return f"imagenet-{GRAPH_VERSION}"
+            return f"imagenet-{graph}"
         try:
-            return f"{file_sha256(path)}-{GRAPH_VERSION}"
+            return f"{file_sha256(path)}-{graph}"
         except OSError as error:
             raise ConfigurationError(
                 f"The weights {path} cannot be read: {error.strerror}."

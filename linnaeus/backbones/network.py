@@ -30,10 +30,10 @@ class Network(Protocol):
     """A named network that has not been prepared yet."""
 
     def identity(self) -> str:
-        """What tells it from others of its name, without TensorFlow and without a download.
+        """What tells it from all others of its kind, but for size and taps.
 
-        A content hash where the weights are at hand or pinned; else the handle, which by
-        convention never changes its content.
+        Found without TensorFlow and without a download: a content hash where the weights are at
+        hand or pinned; else the handle, which by convention never changes its content.
         """
 
     def save(self, to: Path) -> Saved:

@@ -9,6 +9,7 @@ the one that counts. So two that prepare at once never mix their files: whoever 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,7 +64,9 @@ def prepare(
     known = store.find_named(workspace, key)
     if known is not None:
         return known
-    spec = _make(workspace, parsed, network, Precision(precision, sample))
+    _check_tensorflow(parsed)
+    judge = None if precision == "float32" else sample
+    spec = _make(workspace, parsed, network, Precision(precision, judge))
     return store.remember(workspace, key, spec)
 
 
@@ -102,10 +105,20 @@ def _check_precision(precision: str, sample: Sample | None) -> None:
         )
 
 
+def _check_tensorflow(name: BackboneName) -> None:
+    try:
+        importlib.import_module("tensorflow")
+    except ImportError as error:
+        raise ConfigurationError(
+            f"The workspace does not have backbone {name} yet, and preparing it needs TensorFlow: "
+            "pip install 'linnaeus[train]', or prepare it from a machine that has it."
+        ) from error
+
+
 def _index_key(name: BackboneName, precision: str, identity: str) -> str:
     """A readable file name, different for whatever may have another fingerprint."""
-    parts = [identity, name.size, name.middle, precision, PREPROCESSING]
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", Path(name.network).name)
+    parts = [name.kind.value, identity, name.size, name.middle, precision, PREPROCESSING]
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", "-".join(Path(name.network).parts[-2:]))
     return f"{slug}-{precision}-{json_sha256(parts)[:12]}"
 
 

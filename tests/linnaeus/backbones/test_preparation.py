@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from linnaeus.backbones import load_spec, local_files, preparation, prepare
+from linnaeus.backbones.names import parse
 from linnaeus.backbones.network import Saved
-from linnaeus.backbones.preparation import fingerprint
+from linnaeus.backbones.preparation import PRECISIONS, fingerprint
 from linnaeus.engines import open_engine
 from linnaeus.errors import ConfigurationError
 from linnaeus.storage import Folder
@@ -67,6 +68,37 @@ def test_an_unknown_precision_is_refused_with_the_nearest(workspace: Folder):
 def test_int8_needs_pictures(workspace: Folder):
     with pytest.raises(ConfigurationError, match="name IMAGES"):
         prepare(workspace, "pixels", "int8")
+
+
+HANDLE = "https://tfhub.dev/google/imagenet/{}/feature_vector/5"
+
+
+def test_no_two_names_share_an_entry_of_the_index(tmp_path: Path):
+    weights = tmp_path / "w.h5"
+    weights.write_bytes(b"one")
+    asked = [
+        *("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite0+mid", "pixels"),
+        *("efficientnet-lite0@300", "pixels@300", "resnet50", "resnet50_v2"),
+        *(HANDLE.format("mobilenet_v2"), HANDLE.format("inception_v3"), f"vgg16?weights={weights}"),
+        *("vgg16", f"vgg19?weights={weights}"),
+    ]
+    keys = {index_key(name, precision) for name in asked for precision in PRECISIONS}
+    assert len(keys) == len(asked) * len(PRECISIONS)
+    before = index_key(f"vgg16?weights={weights}", "float32")
+    weights.write_bytes(b"other")
+    assert index_key(f"vgg16?weights={weights}", "float32") != before
+
+
+def index_key(name: str, precision: str) -> str:
+    parsed = parse(name)
+    identity = preparation._NETWORKS[parsed.kind](parsed).identity()
+    return preparation._index_key(parsed, precision, identity)
+
+
+def test_another_preprocessing_is_another_entry_of_the_index(monkeypatch: pytest.MonkeyPatch):
+    before = index_key("pixels", "float32")
+    monkeypatch.setattr(preparation, "PREPROCESSING", "another")
+    assert index_key("pixels", "float32") != before
 
 
 def test_without_tensorflow_a_new_backbone_names_the_remedy(
@@ -126,6 +158,14 @@ def test_two_workspaces_agree_on_the_fingerprint(tmp_path: Path):
     one, other = (prepare(Folder(str(tmp_path / name)), "pixels@4") for name in ("a", "b"))
     assert one.fingerprint == other.fingerprint
     assert one.folder != other.folder
+
+
+@pytest.mark.slow
+def test_float32_asks_for_no_pictures(workspace: Folder):
+    def sample(height: int, width: int) -> Any:
+        raise AssertionError(f"asked for {height}x{width}")
+
+    assert prepare(workspace, "pixels@4", "float32", sample).agreement == {}
 
 
 @pytest.mark.slow
