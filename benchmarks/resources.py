@@ -28,13 +28,13 @@ def worker_memory(setting: Setting) -> Measure:
 
 def training(setting: Setting) -> Measure:
     """Time and peak memory of `train` over stored embeddings, TensorFlow's import included."""
-    folder = stored.make(setting)
+    rows = stored.make(setting)
 
     def measure() -> Readings:
         steps = StepSeconds()
         started = time.perf_counter()
-        with fresh_workspace(setting, folder) as workspace:
-            images = str(stored.manifest(folder, setting.stored))
+        with fresh_workspace(setting, rows.tables) as workspace:
+            images = str(rows.manifest(setting.stored))
             Workspace(workspace.uri, steps).train(images, "head", backbone=BACKBONE)
             seconds = time.perf_counter() - started
         return {

@@ -11,16 +11,17 @@ from beam_pipelines.score import ScoreRequest, score
 from benchmarks import stored
 from benchmarks.measuring import Measure, job_rate, seconds_of
 from benchmarks.setting import MODEL, Setting, fresh_workspace
+from linnaeus.models import load_model
 from serving.local import start_server
 
 
 def from_embeddings(setting: Setting) -> Measure:
     """Rows whose vectors are in the table."""
-    folder = stored.make(setting)
-    score_one = _seconds(setting, "embedding", [folder])
+    rows = stored.make(setting)
+    score_one = _seconds(setting, "embedding", [rows.tables])
 
-    def seconds(rows: int) -> float:
-        return score_one(stored.manifest(folder, rows))
+    def seconds(count: int) -> float:
+        return score_one(rows.manifest(count))
 
     return job_rate("score-embeddings", seconds, setting.few, setting.stored)
 
@@ -37,7 +38,8 @@ def _seconds(setting: Setting, payload: str, sources: Sequence[Path]) -> Callabl
     """Times the scoring job over IMAGES in a fresh workspace; one server for all of them."""
     stack = ExitStack()
     atexit.register(stack.close)
-    server = stack.enter_context(start_server(setting.home.uri, MODEL))
+    version = load_model(setting.home, MODEL).version
+    server = stack.enter_context(start_server(setting.home.uri, MODEL, version))
 
     def seconds(images: Path) -> float:
         request = ScoreRequest(str(images), MODEL, server, payload)
