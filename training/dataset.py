@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from linnaeus.manifests import Manifest
 from numpy.typing import NDArray
 
 from linnaeus import manifests, splits
 from linnaeus.errors import ConfigurationError
+from linnaeus.manifests import Manifest
 from linnaeus.matrix import read_matrix
 from linnaeus.models import ModelBackbone
 from linnaeus.state import known_objects, query

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from linnaeus.manifests import Manifest
 
 from linnaeus.errors import ConfigurationError, FingerprintMismatch
+from linnaeus.manifests import Manifest
 from linnaeus.matrix import read_matrix
 from linnaeus.models import Model, load_model
 from linnaeus.storage import Folder
@@ -64,7 +64,13 @@ def _unseen(used: pa.Table, manifest: Manifest, model: Model) -> tuple[str, pa.T
     if manifest.source != model.data["source"]:
         return "all", used
     assigned = dataset.assign(used, SplitConfig(**model.hyperparameters["split"]))
-    return "test", used.filter(pc.equal(assigned, "test"))
+    tested = used.filter(pc.equal(assigned, "test"))
+    if not len(tested):
+        raise ConfigurationError(
+            f"model {model.name}:{model.version} was trained on {manifest.source}, of which no "
+            "image is in the test split now: evaluate on images that it never saw"
+        )
+    return "test", tested
 
 
 def _refuse_unknown_labels(used: pa.Table, model: Model) -> None:

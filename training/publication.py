@@ -60,7 +60,9 @@ def _by_rename(workspace: Folder, name: str, version: int) -> Iterator[Path]:
         yield staging
         staging.rename(home / str(version))
     except OSError as e:
-        raise StorageError(f"cannot write {home}: {e.strerror}; free or unlock it") from e
+        raise StorageError(
+            f"cannot publish in {home}: {e}; look at the space and permissions there"
+        ) from e
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

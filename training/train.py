@@ -7,10 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from linnaeus.manifests import Manifest
-
 from linnaeus import backbones, models
 from linnaeus.embeddings import EmbeddingTable
+from linnaeus.manifests import Manifest
 from linnaeus.models import Model
 from linnaeus.progress import SILENT, Progress
 from linnaeus.sampling import sampler
