@@ -1,10 +1,19 @@
 """Handing a run to Beam. Beam itself is imported only when there is something to do."""
 
-from collections.abc import Sequence
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from linnaeus.errors import LinnaeusError
 from linnaeus.plans import RunSpec
 from linnaeus.storage import Folder
+
+WORKER_THREAD = "run_worker"
+CONTROL_THREAD = "beam_control_read"
+"""Loses its connection when a worker dies; there is nothing more in its error."""
 
 
 @dataclass(frozen=True)
@@ -25,4 +34,36 @@ class OnBeam:
 
         options = WorkerOptions(self.workspace.uri, run.run_id, self.engine, self.server)
         if run.shard_sizes:
-            run_pipeline(options, len(run.shard_sizes), self.beam_options)
+            with _dead_workers_end_the_run():
+                run_pipeline(options, len(run.shard_sizes), self.beam_options)
+
+
+@contextmanager
+def _dead_workers_end_the_run() -> Iterator[None]:
+    """End the run when a worker process of Beam's local runner dies, which Beam waits for for ever.
+
+    Beam starts each worker in a thread that raises when the process ends badly.
+    """
+    died = threading.Event()
+    before = threading.excepthook
+
+    def on_thread_error(arguments: threading.ExceptHookArgs) -> None:
+        name = arguments.thread.name if arguments.thread else ""
+        if name == WORKER_THREAD:
+            died.set()
+            os.kill(os.getpid(), signal.SIGINT)
+        elif name != CONTROL_THREAD:
+            before(arguments)
+
+    threading.excepthook = on_thread_error
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not died.is_set():
+            raise
+        raise LinnaeusError(
+            "A worker process died. Run the same command again: it does the missing shards, and "
+            "decodes the one that was under way image by image, apart from the workers"
+        ) from None
+    finally:
+        threading.excepthook = before

@@ -38,7 +38,7 @@ def estimate_seconds(workspace: Folder, spec: BackboneSpec, plan: RunPlan) -> di
         started = time.perf_counter()
         _embed(references, spec, engine)
         taken = time.perf_counter() - started
-        seconds[precision] = round(taken / len(references) * plan.new_objects, 1)
+        seconds[precision] = taken / len(references) * plan.new_objects
         engine.close()
     return seconds
 

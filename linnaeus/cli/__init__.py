@@ -4,6 +4,7 @@ Exit status: 0 done; 1 the run failed; 2 wrong usage; 3 done, but with new failu
 `--max-failures`; 130 interrupted.
 """
 
+import os
 import sys
 
 
@@ -18,3 +19,14 @@ def main() -> None:
         app()
     except KeyboardInterrupt:  # before a command has begun
         sys.exit(130)
+    except SystemExit as end:
+        if end.code:
+            _leave_at_once(end.code)
+        raise
+
+
+def _leave_at_once(status: str | int) -> None:
+    """End without waiting for the threads of a run that was broken off."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status if isinstance(status, int) else 1)

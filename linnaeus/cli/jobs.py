@@ -105,9 +105,9 @@ def commit(
 def _conclude(session: Session, run: RunSummary, max_failures: int) -> None:
     """Failures that were known before the run are not among its `failed`."""
     session.show(run, run_text(run))
-    if run.counts.failed > max_failures:
+    if run.counts.new_failures > max_failures:
         session.fail(
-            f"{run.counts.failed:,} new failures, more than --max-failures {max_failures:,}: "
+            f"{run.counts.new_failures:,} new failures, more than --max-failures {max_failures:,}: "
             "the table `failures` says why each",
             TOO_MANY_FAILURES,
             "TooManyFailures",

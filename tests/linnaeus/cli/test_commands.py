@@ -35,7 +35,7 @@ MODEL = Model(
 )
 
 
-COUNTS = Counts(planned=10, done=9, failed=1, skipped=2, codes={"CORRUPT": 1})
+COUNTS = Counts(planned=10, done=9, failed=1, new_failures=1, skipped=2, codes={"CORRUPT": 1})
 
 
 @dataclass(frozen=True)
@@ -158,10 +158,18 @@ def test_score_passes_every_option(workspace: type[RecordingWorkspace]):
 def test_new_failures_above_the_limit_are_status_3(
     workspace: type[RecordingWorkspace], command: list[str], allowed: str, status: int
 ):
-    workspace.answers = {command[0]: RunSummary(counts=Counts(planned=9, done=7, failed=2))}
+    workspace.answers = {
+        command[0]: RunSummary(counts=Counts(planned=9, done=7, failed=2, new_failures=2))
+    }
     result = run(*command, "--max-failures", allowed)
     assert result.exit_code == status
     assert result.stdout.startswith("7 done, 2 failed")
+
+
+def test_failures_that_failed_before_are_status_0(workspace: type[RecordingWorkspace]):
+    counts = Counts(planned=9, done=7, failed=2, new_failures=0)
+    workspace.answers = {"embed": RunSummary(counts=counts)}
+    assert run("embed", "pics").exit_code == 0
 
 
 def test_known_failures_alone_are_status_0(workspace: type[RecordingWorkspace]):
