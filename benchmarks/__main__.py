@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -24,13 +25,16 @@ from benchmarks.measuring import Readings
 from benchmarks.processes import SET_UP, Child, measure_once, start
 from benchmarks.setting import Setting, precisions
 
+WIDTH = 130
+"""Of the table, in columns, where it is not shown on a terminal."""
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure what the arguments ask for."""
     options = _parser().parse_args(argv)
     setting = Setting(str(Path(options.data).absolute()), options.images, options.stored)
     facts = machine.facts() | {"setting": asdict(setting)}
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     console.print(
         f"{facts['processor']}, {facts['processors']} processors, "
         f"load average {facts['load_average']:.1f}"
@@ -44,10 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def available() -> list[str]:
     """Every measurement that this processor can take."""
-    usable = precisions()
-    return [
-        n for n, m in MEASUREMENTS.items() if "bfloat16" not in m.arguments or "bfloat16" in usable
-    ]
+    unusable = {"bfloat16"}.difference(precisions())
+    return [name for name, found in MEASUREMENTS.items() if unusable.isdisjoint(found.arguments)]
 
 
 def measure(

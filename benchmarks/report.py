@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from benchmarks.measuring import Readings
 
@@ -154,25 +154,25 @@ def show(rounds: Sequence[Readings], console: Console) -> None:
 
 
 def _table(values: Readings, rounds: Sequence[Readings]) -> Table:
-    table = Table("Measurement", *_right("median", "range", "", "of limit", "x Keras", "x RunInf."))
+    right = ("median", "", "range", "of limit", "x Keras", "x RunInference")
+    table = Table("Measurement", *_columns(right))
     for row in ROWS:
         if row.key in values:
             table.add_row(*_cells(row, values, rounds))
     return table
 
 
-def _right(*titles: str) -> Iterator[Any]:
-    from rich.table import Column
-
-    return (Column(title, justify="left" if not title else "right") for title in titles)
+def _columns(titles: Sequence[str]) -> Iterator[Column]:
+    """Numbers to the right, units to the left."""
+    return (Column(title, justify="right" if title else "left") for title in titles)
 
 
 def _cells(row: Row, values: Readings, rounds: Sequence[Readings]) -> Iterator[str]:
     yield row.title
     yield _number(values[row.key])
+    yield row.unit
     found = [readings[row.key] for readings in rounds if row.key in readings]
     yield f"{_number(min(found))} - {_number(max(found))}" if len(found) > 1 else ""
-    yield row.unit
     yield f"{ratio(values, row.key, row.limit):.1%}" if row.limit in values else ""
     for baseline in ("keras", "run-inference"):
         held = row.baselines and baseline in values
@@ -180,7 +180,7 @@ def _cells(row: Row, values: Readings, rounds: Sequence[Readings]) -> Iterator[s
 
 
 def _goals_table(values: Readings) -> Table:
-    table = Table("Goal", *_right("measured", "bound", "", ""))
+    table = Table("Goal", *_columns(("measured", "bound", "", "")))
     for goal, value in goals(values):
         bound = f"{'at most' if goal.at_most else 'at least'} {_number(goal.bound)}"
         verdict = "met" if goal.met(value) else "[bold]not met[/bold]"
