@@ -108,7 +108,8 @@ class ObjectReference:
     """A stored image as a manifest saw it: where, which version, how long."""
 
     uri: str
-    etag: str
+    etag: str | None
+    """None: whatever is there when it is read."""
     size: int
     attempt: int = 1
     """The how-manieth try this is; 1 unless earlier runs failed on it."""

@@ -96,6 +96,12 @@ def test_beam_counts_objects_bytes_times_and_failures_by_code(prepared, bucket):
     assert names == {"read_msec", "decode_msec", "inference_msec"}
 
 
+def test_a_graph_of_ten_million_objects_stays_far_below_dataflows_limit():
+    pipeline = beam.Pipeline(argv=["--runner=FnApiRunner"])
+    define_pipeline(pipeline, WorkerOptions("s3://bucket/workspace", "01RUN"), 5_000)
+    assert len(pipeline.to_runner_api().SerializeToString()) < 1_000_000
+
+
 def test_a_pipeline_of_ones_own_gets_rows_and_failures(prepared, bucket, plain):
     workspace = prepared("own")
     fingerprint = backbones.prepare(workspace, BACKBONE).fingerprint

@@ -163,3 +163,28 @@ def test_a_client_of_the_stubs_alone_gets_labels_for_jpeg_bytes(server):
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         response = stub.Predict(request, timeout=30)
     assert list(response.outputs["label"].string_val) == [b"red", b"blue"]
+
+
+def test_a_pipeline_of_ones_own_gets_labels(loop, server, tmp_path):
+    import apache_beam as beam
+    from apache_beam.testing.util import assert_that
+
+    from beam_pipelines.transforms import ScoreImages
+    from linnaeus.records import ObjectReference
+
+    new = fill(tmp_path / "new", 3, first=600)
+    (new / "red" / "broken.jpg").write_bytes(picture("red", 1)[:300])
+    references = [ObjectReference(str(p), None, p.stat().st_size) for p in new.rglob("*.jpg")]
+
+    def labelled_by_colour(rows):
+        assert len(rows) == 9
+        assert sum(row["label"] == colour_of(row["uri"]) for row in rows) >= 8
+
+    def one_corrupt(rows):
+        assert [row["code"] for row in rows] == ["CORRUPT"]
+
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        score = ScoreImages(str(loop.root), "colours", server)
+        done = pipeline | beam.Create(references) | score
+        assert_that(done.rows, labelled_by_colour, label="rows")
+        assert_that(done.failures, one_corrupt, label="failures")

@@ -17,6 +17,7 @@ from linnaeus.records import EMBEDDINGS, FAILURES, OBJECTS, PREDICTIONS
 from linnaeus.runs import Job
 from linnaeus.shards import do_shard
 from linnaeus.tables import Table
+from tests import pictures
 from tests.buckets import TestWorker, fill, png
 from tests.pixel_engine import SPEC, PixelEngine
 
@@ -101,11 +102,24 @@ def test_one_bad_picture_costs_no_other(workspace, bucket):
     (bucket / "even" / "empty.png").write_bytes(b"")
     (bucket / "even" / "text.png").write_text("no picture")
     (bucket / "even" / "cut.png").write_bytes(png(99)[:120])
-    summary = run(workspace, bucket)
-    assert (summary.counts.done, summary.counts.failed, summary.counts.new_failures) == (20, 3, 3)
+    (bucket / "even" / "bomb.png").write_bytes(pictures.bomb())
+    (bucket / "even" / "phone.jpg").write_bytes(pictures.heic())
+    listing = bucket.parent / "list.csv"
+    uris = [*bucket.rglob("*.png"), bucket / "even" / "phone.jpg", bucket / "even"]
+    listing.write_text("uri\n" + "".join(f"{uri}\n" for uri in uris))
+    summary = run(workspace, listing)
+    assert (summary.counts.done, summary.counts.failed, summary.counts.new_failures) == (20, 6, 6)
     failures = rows(workspace, layout.FAILURES, FAILURES).to_pylist()
     codes = {f["uri"].rsplit("/", 1)[-1]: f["code"] for f in failures}
-    assert codes == {"empty.png": "EMPTY", "text.png": "NOT_AN_IMAGE", "cut.png": "CORRUPT"}
+    unreadable = codes.pop("even")
+    assert unreadable in {"NOT_FOUND", "ACCESS_DENIED", "SERVER_ERROR"}
+    assert codes == {
+        "empty.png": "EMPTY",
+        "text.png": "NOT_AN_IMAGE",
+        "cut.png": "CORRUPT",
+        "bomb.png": "TOO_LARGE",
+        "phone.jpg": "UNSUPPORTED",
+    }
 
 
 def test_a_permanent_failure_is_not_tried_again(workspace, bucket):
@@ -301,6 +315,20 @@ def test_labels_follow_the_newest_manifest(workspace, bucket):
     assert summary.counts.planned == 0
     labels = LabelsTable(workspace, "m").table.scan().read_all()
     assert labels.num_rows == 19
+
+
+def test_a_content_that_two_runs_embedded_at_once_is_read_once(workspace, bucket, tmp_path):
+    shutil.copytree(bucket, tmp_path / "other")
+    begun = [begin(workspace, folder) for folder in (bucket, tmp_path / "other")]
+    for spec in begun:
+        in_this_process(workspace).execute(spec)
+        runs.commit(workspace, spec.run_id)
+    table = rows(workspace, layout.embeddings(SPEC.fingerprint), EMBEDDINGS)
+    assert table.num_rows == 40
+    digests = sorted(set(table["sha256"].to_pylist()))
+    assert read_matrix(workspace, SPEC.fingerprint, digests).shape == (20, SPEC.embedding_size)
+    assert run(workspace, bucket, SCORE).counts.done == 20
+    assert LabelsTable(workspace, "m").table.scan().read_all().num_rows == 20
 
 
 def test_an_older_manifest_never_replaces_a_newer_ones_labels(workspace, bucket):
