@@ -8,7 +8,8 @@ from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
 from linnaeus import plans
-from linnaeus.shards import Receipt, do_shard
+from linnaeus.receipts import Receipt
+from linnaeus.shards import do_shard
 from linnaeus.storage import Folder
 from linnaeus.worker import Scorer, Worker
 

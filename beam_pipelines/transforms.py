@@ -18,7 +18,8 @@ from linnaeus import images, models
 from linnaeus.embedding import Failure, Outcome, Source, embed_objects
 from linnaeus.plans import RunSpec
 from linnaeus.records import ObjectReference
-from linnaeus.shards import read, score_failure
+from linnaeus.shard_rows import score_failure
+from linnaeus.shards import read
 from linnaeus.storage import Folder
 from linnaeus.worker import Worker
 

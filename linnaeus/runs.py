@@ -15,14 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from ulid import ULID
 
-from linnaeus import layout, manifests, plans, shards
+from linnaeus import layout, manifests, plans
 from linnaeus.errors import ConfigurationError, ReconciliationError
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
 from linnaeus.parts import Part
 from linnaeus.plans import RunSpec
+from linnaeus.receipts import Receipt, read_receipt, receipt_table
 from linnaeus.records import EMBEDDINGS, FAILURES, OBJECTS, PREDICTIONS, Counts
-from linnaeus.shards import Receipt
+from linnaeus.shard_rows import decoder_of
 from linnaeus.state import Question, known_state
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
@@ -92,7 +93,7 @@ def make_plan(workspace: Folder, job: Job, manifest: Manifest) -> RunPlan:
     reuses = job.payload in ("", "embedding")
     question = Question(
         what=spec.what,
-        decoder=shards.decoder_of(spec),
+        decoder=decoder_of(spec),
         fingerprint=job.fingerprint if reuses else None,
         model=job.model or None,
         model_version=job.model_version,
@@ -138,7 +139,7 @@ def _join(workspace: Folder, spec: RunSpec, winner: str) -> RunSpec:
 
 def shards_done(workspace: Folder, run: RunSpec) -> dict[int, int]:
     """Finished shards and the bytes of their receipts' parts."""
-    folder = f"{shards.receipt_table(run)}/{run.run_id}"
+    folder = f"{receipt_table(run)}/{run.run_id}"
     done = {}
     for entry in workspace.list(folder):
         name = entry.key.rsplit("/", 1)[-1].removesuffix(".parquet")
@@ -186,9 +187,9 @@ def _receipts(workspace: Folder, run: RunSpec) -> Iterator[tuple[Receipt, Part]]
             f"as {missing[0]}; nothing is committed. Run the same command again to do them"
         )
     with ThreadPoolExecutor(16) as pool:
-        receipts = pool.map(lambda n: shards.read_receipt(workspace, run, n), sorted(done))
+        receipts = pool.map(lambda n: read_receipt(workspace, run, n), sorted(done))
         for receipt in receipts:
-            key = layout.shard_part(shards.receipt_table(run), run.run_id, receipt.shard)
+            key = layout.shard_part(receipt_table(run), run.run_id, receipt.shard)
             rows = receipt.counts.done
             yield receipt, Part(key, done[receipt.shard], rows)
 
@@ -220,7 +221,7 @@ def _tables(workspace: Folder, run: RunSpec) -> Iterator[Table]:
 
 def _parts_of(table: Table, run: RunSpec, receipts: list[tuple[Receipt, Part]]) -> Iterator[Part]:
     for receipt, last in receipts:
-        part = last if table.key == shards.receipt_table(run) else receipt.parts.get(table.key)
+        part = last if table.key == receipt_table(run) else receipt.parts.get(table.key)
         if part and part.rows:
             yield part
 

@@ -5,71 +5,25 @@ A shard is tried as often as a runner likes. Each attempt writes parts of its ow
 mix and a late one changes nothing.
 """
 
-import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from linnaeus import images, layout, parts, plans
-from linnaeus.embedding import Concurrency, Decode, Failure, Outcome, Source, decoded, embed_objects
+from linnaeus.embedding import Concurrency, Decode, Outcome, Source, decoded, embed_objects
 from linnaeus.embeddings import EmbeddingTable
-from linnaeus.errors import FailureCode
 from linnaeus.isolation import IsolatedDecoder
 from linnaeus.parts import Part
 from linnaeus.plans import PlannedObject, RunSpec
-from linnaeus.records import (
-    EMBEDDINGS,
-    FAILURES,
-    OBJECTS,
-    PREDICTIONS,
-    Counts,
-    ObjectReference,
-    Prediction,
-)
-from linnaeus.storage import Folder, read_object
-from linnaeus.worker import Answer, Worker
-
-
-@dataclass(frozen=True)
-class Timings:
-    """Milliseconds of a shard: reading and decoding summed over threads, waited for the engine."""
-
-    read_msec: float = 0.0
-    decode_msec: float = 0.0
-    inference_msec: float = 0.0
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What a finished shard did: its counts, and the parts of the attempt that did it."""
-
-    shard: int
-    counts: Counts
-    parts: dict[str, Part] = field(default_factory=dict)
-    """By table's key; without the receipt's own part, and without empty ones."""
-    timings: Timings = Timings()
-
-    def to_json(self) -> str:
-        """For the last part's metadata."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "Receipt":
-        """The inverse of `to_json`."""
-        fields = json.loads(text)
-        return cls(
-            fields["shard"],
-            Counts(**fields["counts"]),
-            {table: Part(**part) for table, part in fields["parts"].items()},
-            Timings(**fields["timings"]),
-        )
+from linnaeus.receipts import Receipt, read_receipt, receipt_table
+from linnaeus.records import ObjectReference
+from linnaeus.shard_rows import Results, ShardRows
+from linnaeus.storage import read_object
+from linnaeus.worker import Worker
 
 
 @dataclass(frozen=True)
@@ -84,25 +38,6 @@ class Shard:
     def run(self) -> RunSpec:
         """The run it belongs to."""
         return self.worker.run
-
-
-@dataclass(frozen=True)
-class Results:
-    """What became of a shard's objects; answers are the model server's, by content."""
-
-    outcomes: Sequence[Outcome]
-    answers: dict[str, Answer] = field(default_factory=dict)
-
-
-def receipt_table(run: RunSpec) -> str:
-    """The table whose part is written last, and so says that a shard is done."""
-    return layout.predictions(run.model) if run.job == "score" else layout.OBJECTS
-
-
-def read_receipt(workspace: Folder, run: RunSpec, number: int) -> Receipt:
-    """A done shard's receipt."""
-    key = layout.shard_part(receipt_table(run), run.run_id, number)
-    return Receipt.from_json(parts.read_metadata(workspace, key)["receipt"])
 
 
 def do_shard(worker: Worker, number: int, concurrency: Concurrency | None = None) -> Receipt:
@@ -224,7 +159,7 @@ def read(reference: ObjectReference) -> bytes:
 def finish(shard: Shard, results: Results) -> None:
     """Write the attempt's parts, its receipt last: nothing changes if another attempt has one."""
     written = write_parts(shard, results)
-    rows = _Rows(shard, results)
+    rows = ShardRows(shard.run, results)
     receipt = Receipt(shard.number, rows.counts(), written, rows.timings())
     table = receipt_table(shard.run)
     key = layout.shard_part(table, shard.run.run_id, shard.number)
@@ -234,7 +169,7 @@ def finish(shard: Shard, results: Results) -> None:
 
 def write_parts(shard: Shard, results: Results) -> dict[str, Part]:
     """Write all parts but the receipt's, under names of this attempt's own."""
-    rows, run = _Rows(shard, results), shard.run
+    rows, run = ShardRows(shard.run, results), shard.run
     tables = {
         layout.embeddings(run.fingerprint): rows.embeddings(),
         layout.FAILURES: rows.failures(),
@@ -248,126 +183,3 @@ def write_parts(shard: Shard, results: Results) -> dict[str, Part]:
         if part:
             written[table] = part
     return written
-
-
-class _Rows:
-    """A shard's results as rows of the tables."""
-
-    def __init__(self, shard: Shard, results: Results) -> None:
-        self._shard, self._run, self._results = shard, shard.run, results
-        self._now = datetime.now(UTC)
-        self._failed = [(o, f) for o in results.outcomes if (f := self._failure(o))]
-        self._done = [o for o in results.outcomes if not self._failure(o)]
-
-    def _failure(self, outcome: Outcome) -> Failure | None:
-        if outcome.failure or self._run.job == "embed":
-            return outcome.failure
-        return score_failure(self._results.answers[outcome.sha256 or ""])
-
-    def counts(self) -> Counts:
-        outcomes = self._results.outcomes
-        return Counts(
-            planned=len(outcomes),
-            done=len(self._done),
-            failed=len(self._failed),
-            new_failures=sum(o.reference.attempt == 1 for o, _ in self._failed),
-            bytes_read=sum(o.bytes_read for o in outcomes),
-            embedded=sum(o.embedding is not None for o in outcomes),
-            codes=dict(sorted(Counter(str(f.code) for _, f in self._failed).items())),
-        )
-
-    def timings(self) -> Timings:
-        outcomes = self._results.outcomes
-        return Timings(
-            sum(o.read_msec for o in outcomes),
-            sum(o.decode_msec for o in outcomes),
-            sum(o.inference_msec for o in outcomes),
-        )
-
-    def embeddings(self) -> pa.Table:
-        rows = [o for o in self._results.outcomes if o.embedding is not None]
-        columns = [
-            pa.array([o.sha256 for o in rows], pa.string()),
-            _vectors([o.embedding for o in rows if o.embedding is not None]),
-            pa.array([self._run.run_id] * len(rows), pa.string()),
-        ]
-        return pa.table(columns, schema=EMBEDDINGS)
-
-    def failures(self) -> pa.Table:
-        return _table(FAILURES, [self._failure_row(o, f) for o, f in self._failed])
-
-    def _failure_row(self, outcome: Outcome, failure: Failure) -> dict[str, Any]:
-        return {
-            **self._identity(outcome),
-            "stage": failure.stage,
-            "code": str(failure.code),
-            "message": failure.message,
-            "attempt": outcome.reference.attempt,
-            "what": self._run.what,
-            "decoder": decoder_of(self._run),
-            "failed_at": self._now,
-        }
-
-    def objects(self) -> pa.Table:
-        rows = [
-            {
-                **self._identity(o),
-                "size": o.reference.size,
-                "sha256": o.sha256,
-                "width": o.width,
-                "height": o.height,
-                "format": o.format,
-            }
-            for o in self._results.outcomes
-            if o.bytes_read and not o.failure
-        ]
-        return _table(OBJECTS, rows)
-
-    def predictions(self) -> pa.Table:
-        return _table(PREDICTIONS, [self._prediction_row(o) for o in self._done])
-
-    def _prediction_row(self, outcome: Outcome) -> dict[str, Any]:
-        prediction = self._results.answers[outcome.sha256 or ""]
-        assert isinstance(prediction, Prediction)
-        return {
-            **self._identity(outcome),
-            "sha256": outcome.sha256,
-            **vars(prediction),
-            "model_version": self._run.model_version,
-            "scored_at": self._now,
-        }
-
-    def _identity(self, outcome: Outcome) -> dict[str, Any]:
-        reference, run = outcome.reference, self._run
-        return {
-            "source": run.source,
-            "uri": reference.uri,
-            "etag": reference.etag,
-            "run_id": run.run_id,
-        }
-
-
-def score_failure(answer: Answer) -> Failure | None:
-    """Why a model server gave no labels; None if it gave some."""
-    if isinstance(answer, Prediction):
-        return None
-    code = getattr(answer, "code", FailureCode.SERVER_ERROR)
-    return Failure("score", code, str(answer))
-
-
-def decoder_of(run: RunSpec) -> str:
-    """What judged a run's images: this package's decoder, or the server that got their bytes."""
-    return f"served {run.what}" if run.payload == "image" else images.decoder_version()
-
-
-def _table(schema: pa.Schema, rows: list[dict[str, Any]]) -> pa.Table:
-    return pa.Table.from_pylist(rows, schema=schema)
-
-
-def _vectors(vectors: Sequence[NDArray[np.float32]]) -> pa.Array:
-    """A list<float32> column of equally long vectors."""
-    if not vectors:
-        return pa.array([], pa.list_(pa.float32()))
-    matrix = np.stack(vectors)
-    offsets = np.arange(len(matrix) + 1, dtype=np.int32) * matrix.shape[1]
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(matrix.reshape(-1)))
