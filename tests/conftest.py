@@ -135,7 +135,7 @@ def _start_seaweedfs(folder: Path, ports: list[int]) -> subprocess.Popen[bytes]:
         f"-filer.localSocket={folder / 'filer.sock'}",
         "-master.telemetry=false",
         "-master.volumeSizeLimitMB=64",
-        "-volume.max=200",
+        "-volume.max=5000",  # each bucket takes several
         "-volume.preStopSeconds=0",
         *(f"-{name}.port={port}" for name, port in zip(COMPONENTS, ports[::2], strict=True)),
         *(f"-{name}.port.grpc={port}" for name, port in zip(COMPONENTS, ports[1::2], strict=True)),
