@@ -9,14 +9,16 @@ import hashlib
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable
+from duckdb import DuckDBPyConnection
 
 from linnaeus import layout
+from linnaeus.database import Sources, database
 from linnaeus.errors import ReconciliationError
 from linnaeus.manifests import Manifest
 from linnaeus.plans import RunSpec
 from linnaeus.records import FAILURES, LABELS, PREDICTIONS
-from linnaeus.state import query
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
 
@@ -24,8 +26,7 @@ _CURRENT = """
 WITH listed AS (SELECT *, row_number() OVER () AS position FROM manifest),
 said AS (
     SELECT uri, etag, max_by(p, scored_at) AS p
-    FROM predictions AS p SEMI JOIN listed USING (uri, etag)
-    WHERE model_version = $model_version GROUP BY uri, etag
+    FROM predictions AS p SEMI JOIN listed USING (uri, etag) GROUP BY uri, etag
 ),
 failed AS (
     SELECT uri, etag, max_by(f, failed_at) AS f
@@ -74,7 +75,6 @@ class LabelsTable:
         Raises:
             ReconciliationError: an object is neither labelled nor failed.
         """
-        rows = self._current(listed, run)
         number_key, version_key = _keys(manifest.source)
 
         def done(snapshot: DeltaTable) -> bool:
@@ -82,32 +82,40 @@ class LabelsTable:
             return number > manifest.number or snapshot.transaction_version(run.run_id) is not None
 
         source = manifest.source.replace("'", "''")
-        self.table.replace(
-            rows.to_reader,
-            predicate=f"source = '{source}'",
-            versions={
-                number_key: manifest.number,
-                version_key: run.model_version,
-                run.run_id: 1,
-            },
-            done=done,
-        )
+        with database(self._sources(listed, run)) as connection:
+            _join(connection, run)
+            self.table.replace(
+                lambda: connection.table("current").to_arrow_reader().cast(LABELS),
+                predicate=f"source = '{source}'",
+                versions={
+                    number_key: manifest.number,
+                    version_key: run.model_version,
+                    run.run_id: 1,
+                },
+                done=done,
+            )
 
-    def _current(self, listed: pa.Table, run: RunSpec) -> pa.Table:
-        sources = {
+    def _sources(self, listed: pa.Table, run: RunSpec) -> Sources:
+        predictions = Table(self.workspace, layout.predictions(run.model), PREDICTIONS)
+        return {
             "manifest": listed,
-            "predictions": Table(self.workspace, layout.predictions(run.model), PREDICTIONS).scan(),
+            "predictions": predictions.scan(where=pc.field("model_version") == run.model_version),
             "failures": Table(self.workspace, layout.FAILURES, FAILURES).scan(),
         }
-        parameters = {"model_version": run.model_version, "manifest_id": run.manifest_id}
-        rows = query(_CURRENT, sources, parameters).cast(LABELS)
-        missing = rows.filter(rows["status"].is_null())["uri"]
-        if len(missing):
-            raise ReconciliationError(
-                f"Run {run.run_id}: {len(missing)} objects are neither labelled nor failed, such "
-                f"as {missing[0]}; the labels stay as they were. Run the same command again"
-            )
-        return rows
+
+
+def _join(connection: DuckDBPyConnection, run: RunSpec) -> None:
+    """Make the table `current`, in which every object is labelled or failed."""
+    parameters = {"model_version": run.model_version, "manifest_id": run.manifest_id}
+    connection.execute(f"CREATE TEMP TABLE current AS {_CURRENT}", parameters)
+    [(missing, example)] = connection.execute(
+        "SELECT count(*), min(uri) FROM current WHERE status IS NULL"
+    ).fetchall()
+    if missing:
+        raise ReconciliationError(
+            f"Run {run.run_id}: {missing} objects are neither labelled nor failed, such "
+            f"as {example}; the labels stay as they were. Run the same command again"
+        )
 
 
 def _keys(source: str) -> tuple[str, str]:

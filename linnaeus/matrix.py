@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from linnaeus.database import query
 from linnaeus.embeddings import EmbeddingTable
 from linnaeus.errors import ConfigurationError
-from linnaeus.state import query
 from linnaeus.storage import Folder
 
 _FIRST_PLACES = """

@@ -5,12 +5,12 @@ tried again each run, up to `MAX_ATTEMPTS` times for one backbone or model.
 """
 
 from dataclasses import dataclass
-from typing import cast
 
-import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from linnaeus import layout
+from linnaeus.database import query
 from linnaeus.embeddings import LOCATIONS, EmbeddingTable
 from linnaeus.errors import FailureCode
 from linnaeus.records import FAILURES, OBJECTS, PREDICTIONS
@@ -18,7 +18,6 @@ from linnaeus.storage import Folder
 from linnaeus.tables import Table
 
 MAX_ATTEMPTS = 5
-MEMORY_LIMIT = "4GB"
 
 _PERMANENT = ", ".join(f"'{code}'" for code in FailureCode if code.permanent)
 
@@ -44,9 +43,7 @@ failed_before AS (
         max_by(code, failed_at) AS code
     FROM failures SEMI JOIN listed USING (uri, etag) GROUP BY uri, etag
 ),
-scored_before AS (
-    SELECT DISTINCT uri, etag FROM predictions WHERE model_version = $model_version
-)
+scored_before AS (SELECT DISTINCT uri, etag FROM predictions)
 SELECT listed.* EXCLUDE (position),
     coalesce(read_before.sha256, alike.sha256) AS sha256,
     read_before.sha256 IS NOT NULL AND places.part IS NOT NULL AS embedded,
@@ -93,12 +90,11 @@ def known_state(workspace: Folder, manifest: pa.Table, question: Question) -> pa
         ),
         "failures": Table(workspace, layout.FAILURES, FAILURES).scan(),
         "locations": _locations(workspace, question.fingerprint),
-        "predictions": _predictions(workspace, question.model),
+        "predictions": _predictions(workspace, question),
     }
     parameters = {
         "decoder": question.decoder,
         "what": question.what,
-        "model_version": question.model_version,
     }
     return query(_STATE, sources, parameters)
 
@@ -115,29 +111,16 @@ def known_objects(workspace: Folder, manifest: pa.Table, fingerprint: str) -> pa
     )
 
 
-def query(
-    sql: str,
-    sources: dict[str, pa.Table | pa.RecordBatchReader],
-    parameters: dict[str, object] | None = None,
-) -> pa.Table:
-    """Result of a DuckDB query over Arrow tables and streams, within `MEMORY_LIMIT`."""
-    with duckdb.connect(config={"memory_limit": MEMORY_LIMIT}) as connection:
-        for name, source in sources.items():
-            # DuckDB may scan a source twice; a stream is gone after the first time.
-            table = source if isinstance(source, pa.Table) else source.read_all()
-            connection.register(name, table)
-        return cast(pa.Table, connection.sql(sql, params=parameters or {}).to_arrow_table())
-
-
 def _locations(workspace: Folder, fingerprint: str | None) -> pa.RecordBatchReader:
     if fingerprint is None:
         return pa.RecordBatchReader.from_batches(LOCATIONS, [])
     return EmbeddingTable(workspace, fingerprint).locations()
 
 
-def _predictions(workspace: Folder, model: str | None) -> pa.RecordBatchReader:
-    columns = ["uri", "etag", "model_version"]
-    if model is None:
+def _predictions(workspace: Folder, question: Question) -> pa.RecordBatchReader:
+    columns = ["uri", "etag"]
+    if question.model is None:
         schema = pa.schema([PREDICTIONS.field(name) for name in columns])
         return pa.RecordBatchReader.from_batches(schema, [])
-    return Table(workspace, layout.predictions(model), PREDICTIONS).scan(columns)
+    table = Table(workspace, layout.predictions(question.model), PREDICTIONS)
+    return table.scan(columns, pc.field("model_version") == question.model_version)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction
@@ -47,15 +48,17 @@ class Table:
         DeltaTable.create(uri, schema=self.schema, mode="ignore", storage_options=options)
         return DeltaTable(uri, storage_options=options)
 
-    def scan(self, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
-        """Stream of the rows, empty if the table does not exist."""
+    def scan(
+        self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+    ) -> pa.RecordBatchReader:
+        """Stream of the rows that satisfy `where`, empty if the table does not exist."""
         columns = list(columns or self.schema.names)
         table = self.load()
         if table is None:
             schema = pa.schema([self.schema.field(name) for name in columns])
             return pa.RecordBatchReader.from_batches(schema, [])
         dataset = table.to_pyarrow_dataset(schema=self.schema)
-        return dataset.scanner(columns=columns, batch_size=1 << 16).to_reader()
+        return dataset.scanner(columns=columns, filter=where, batch_size=1 << 16).to_reader()
 
     def append(self, parts: Sequence[Part], run_id: str) -> None:
         """Make a run's parts visible at once; does nothing if that run's are visible already."""

@@ -8,11 +8,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from linnaeus import manifests, splits
+from linnaeus.database import query
 from linnaeus.errors import ConfigurationError
 from linnaeus.manifests import Manifest
 from linnaeus.matrix import read_matrix
 from linnaeus.models import ModelBackbone
-from linnaeus.state import known_objects, query
+from linnaeus.state import known_objects
 from linnaeus.storage import Folder
 from training.config import SplitConfig
 from training.examples import SPLITS, Examples, LabelledEmbeddings
