@@ -1,4 +1,7 @@
-"""DuckDB over Arrow streams: joins within an explicit memory limit, the rest goes to disk."""
+"""DuckDB over Arrow streams: joins within an explicit memory limit, the rest goes to disk.
+
+Rows have no order but the one a query asks for, which is what keeps large joins small.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -19,31 +19,29 @@ from linnaeus.errors import ReconciliationError
 from linnaeus.manifests import Manifest
 from linnaeus.plans import RunSpec
 from linnaeus.records import FAILURES, LABELS, PREDICTIONS
+from linnaeus.state import with_position
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
 
 _CURRENT = """
-WITH listed AS (SELECT *, row_number() OVER () AS position FROM manifest),
-said AS (
-    SELECT uri, etag, max_by(p, scored_at) AS p
-    FROM predictions AS p SEMI JOIN listed USING (uri, etag) GROUP BY uri, etag
+WITH said AS (
+    SELECT position, max_by(predictions, scored_at) AS p
+    FROM listed JOIN predictions USING (uri, etag) GROUP BY position
 ),
 failed AS (
-    SELECT uri, etag, max_by(f, failed_at) AS f
-    FROM failures AS f SEMI JOIN listed USING (uri, etag)
-    GROUP BY uri, etag
+    SELECT position, max_by(failures, failed_at) AS f
+    FROM listed JOIN failures USING (uri, etag)
+    WHERE position NOT IN (SELECT position FROM said) GROUP BY position
 )
 SELECT listed.source, listed.uri, listed.etag, p.sha256,
     CASE WHEN p IS NOT NULL THEN 'labelled' WHEN f IS NOT NULL THEN 'failed' END AS status,
     p.label, p.confidence, p.labels, p.top_labels, p.top_scores,
-    CASE WHEN p IS NULL THEN f.code END AS code,
-    CASE WHEN p IS NULL THEN f.message END AS message,
+    f.code, f.message,
     $model_version::BIGINT AS model_version,
-    CASE WHEN p IS NOT NULL THEN p.run_id ELSE f.run_id END AS run_id,
-    CASE WHEN p IS NOT NULL THEN p.scored_at ELSE f.failed_at END AS scored_at,
+    coalesce(p.run_id, f.run_id) AS run_id,
+    coalesce(p.scored_at, f.failed_at) AS scored_at,
     $manifest_id AS manifest_id
-FROM listed LEFT JOIN said USING (uri, etag) LEFT JOIN failed USING (uri, etag)
-ORDER BY position
+FROM listed LEFT JOIN said USING (position) LEFT JOIN failed USING (position)
 """
 
 
@@ -98,7 +96,7 @@ class LabelsTable:
     def _sources(self, listed: pa.Table, run: RunSpec) -> Sources:
         predictions = Table(self.workspace, layout.predictions(run.model), PREDICTIONS)
         return {
-            "manifest": listed,
+            "listed": with_position(listed.select(["source", "uri", "etag"])),
             "predictions": predictions.scan(where=pc.field("model_version") == run.model_version),
             "failures": Table(self.workspace, layout.FAILURES, FAILURES).scan(),
         }

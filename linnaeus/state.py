@@ -6,6 +6,7 @@ tried again each run, up to `MAX_ATTEMPTS` times for one backbone or model.
 
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,42 +23,43 @@ MAX_ATTEMPTS = 5
 _PERMANENT = ", ".join(f"'{code}'" for code in FailureCode if code.permanent)
 
 _STATE = f"""
-WITH listed AS (SELECT *, row_number() OVER () AS position FROM manifest),
-places AS (
-    SELECT sha256, min_by(part, (part, "row")) AS part, min_by("row", (part, "row")) AS "row"
-    FROM locations GROUP BY sha256
+WITH read_before AS (
+    SELECT position, any_value(sha256) AS sha256
+    FROM listed JOIN objects USING (uri, etag) GROUP BY position
 ),
-read_before AS (
-    SELECT uri, etag, any_value(sha256) AS sha256
-    FROM objects SEMI JOIN listed USING (uri, etag) GROUP BY uri, etag
-),
-alike AS (
+unread AS (FROM listed ANTI JOIN read_before USING (position)),
+embedded_before AS (
     SELECT etag, size, any_value(sha256) AS sha256
-    FROM objects SEMI JOIN listed USING (etag, size) SEMI JOIN places USING (sha256)
+    FROM objects SEMI JOIN unread USING (etag, size) SEMI JOIN locations USING (sha256)
     GROUP BY etag, size
 ),
+content AS (
+    SELECT position, sha256, true AS is_read FROM read_before
+    UNION ALL
+    SELECT position, sha256, false FROM unread JOIN embedded_before USING (etag, size)
+),
+place AS (
+    SELECT sha256, min_by(part, (part, "row")) AS part, min_by("row", (part, "row")) AS "row"
+    FROM locations SEMI JOIN content USING (sha256) GROUP BY sha256
+),
 failed_before AS (
-    SELECT uri, etag,
+    SELECT position,
         bool_or(code IN ({_PERMANENT}) AND decoder = $decoder) AS hopeless,
         coalesce(max(attempt) FILTER (WHERE what = $what), 0) AS attempts,
         max_by(code, failed_at) AS code
-    FROM failures SEMI JOIN listed USING (uri, etag) GROUP BY uri, etag
+    FROM listed JOIN failures USING (uri, etag) GROUP BY position
 ),
-scored_before AS (SELECT DISTINCT uri, etag FROM predictions)
-SELECT listed.* EXCLUDE (position),
-    coalesce(read_before.sha256, alike.sha256) AS sha256,
-    read_before.sha256 IS NOT NULL AND places.part IS NOT NULL AS embedded,
-    places.part, places."row",
+scored_before AS (SELECT DISTINCT position FROM listed JOIN predictions USING (uri, etag))
+SELECT sha256, coalesce(is_read AND part IS NOT NULL, false) AS embedded, part, "row",
     coalesce(hopeless OR attempts >= {MAX_ATTEMPTS}, false) AS given_up,
     (coalesce(attempts, 0) + 1)::INTEGER AS attempt,
-    failed_before.code,
-    scored_before.uri IS NOT NULL AS scored
+    code,
+    scored_before.position IS NOT NULL AS scored
 FROM listed
-LEFT JOIN read_before USING (uri, etag)
-LEFT JOIN alike USING (etag, size)
-LEFT JOIN places ON places.sha256 = coalesce(read_before.sha256, alike.sha256)
-LEFT JOIN failed_before USING (uri, etag)
-LEFT JOIN scored_before USING (uri, etag)
+LEFT JOIN content USING (position)
+LEFT JOIN place USING (sha256)
+LEFT JOIN failed_before USING (position)
+LEFT JOIN scored_before USING (position)
 ORDER BY position
 """
 
@@ -84,7 +86,7 @@ def known_state(workspace: Folder, manifest: pa.Table, question: Question) -> pa
     `scored` bool (by this model version).
     """
     sources = {
-        "manifest": manifest,
+        "listed": with_position(manifest.select(["uri", "etag", "size"])),
         "objects": Table(workspace, layout.OBJECTS, OBJECTS).scan(
             ["uri", "etag", "size", "sha256"]
         ),
@@ -96,19 +98,23 @@ def known_state(workspace: Folder, manifest: pa.Table, question: Question) -> pa
         "decoder": question.decoder,
         "what": question.what,
     }
-    return query(_STATE, sources, parameters)
+    known = query(_STATE, sources, parameters)
+    for name in known.column_names:
+        manifest = manifest.append_column(name, known[name])
+    return manifest
 
 
 def known_objects(workspace: Folder, manifest: pa.Table, fingerprint: str) -> pa.Table:
     """The manifest's rows with `sha256`, null where no vector is stored, and failure `code`."""
-    state = known_state(
-        workspace, manifest, Question(fingerprint, decoder="", fingerprint=fingerprint)
-    )
-    return query(
-        'SELECT * EXCLUDE (embedded, part, "row", given_up, attempt, scored)'
-        " REPLACE (CASE WHEN embedded THEN sha256 END AS sha256) FROM state",
-        {"state": state},
-    )
+    question = Question(fingerprint, decoder="", fingerprint=fingerprint)
+    state = known_state(workspace, manifest, question)
+    digests = pc.if_else(state["embedded"], state["sha256"], None)
+    return manifest.append_column("sha256", digests).append_column("code", state["code"])
+
+
+def with_position(rows: pa.Table) -> pa.Table:
+    """The rows and their numbers, by which they are joined more cheaply than by their names."""
+    return rows.append_column("position", pa.array(np.arange(len(rows))))
 
 
 def _locations(workspace: Folder, fingerprint: str | None) -> pa.RecordBatchReader:
