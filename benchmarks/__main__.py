@@ -78,7 +78,7 @@ def _round(
         found = child.measure() if child else measure_once(name, setting)
         console.print(", ".join(f"{key} {value:,.4g}" for key, value in found.items()))
         readings |= found
-    return readings
+    return report.with_limits(readings)
 
 
 def _parser() -> argparse.ArgumentParser:

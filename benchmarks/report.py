@@ -72,12 +72,9 @@ class Goal:
     over: str | None = None
     at_most: bool = False
 
-    def value(self, medians: Readings) -> float | None:
+    def value(self, rounds: Sequence[Readings]) -> float | None:
         """The value, or None where it was not measured."""
-        parts = [medians.get(key) for key in (self.key, self.over) if key]
-        if None in parts:
-            return None
-        return ratio(medians, self.key, self.over) if self.over else medians[self.key]
+        return ratio(rounds, self.key, self.over) if self.over else middle(rounds, self.key)
 
     def met(self, value: float) -> bool:
         """Whether a value keeps the bound."""
@@ -110,55 +107,63 @@ GOALS = (
 )
 
 
-def medians(rounds: Sequence[Readings]) -> Readings:
-    """The median of each key over the rounds, and the limits that follow from them."""
-    keys = {key for readings in rounds for key in readings}
-    found = {key: median([r[key] for r in rounds if key in r]) for key in keys}
-    return found | limits(found)
-
-
-def limits(values: Readings) -> Readings:
-    """1 / (1/decoder + 1/engine) for each precision that was measured."""
-    return {
-        name: 1 / sum(1 / values[key] for key in parts)
+def with_limits(readings: Readings) -> Readings:
+    """A round, and 1 / (1/decoder + 1/engine) for each precision that was measured."""
+    found = {
+        name: 1 / sum(1 / readings[key] for key in parts)
         for name, parts in LIMITS.items()
-        if all(key in values for key in parts)
+        if all(key in readings for key in parts)
     }
+    return readings | found
 
 
-def ratio(values: Readings, key: str, over: str) -> float:
-    """The ratio of two values."""
-    return values[key] / values[over]
+def middle(rounds: Sequence[Readings], key: str) -> float | None:
+    """The median of a value; None where no round has it."""
+    found = [readings[key] for readings in rounds if key in readings]
+    return median(found) if found else None
 
 
-def goals(values: Readings) -> Iterator[tuple[Goal, float]]:
+def ratio(rounds: Sequence[Readings], key: str, over: str) -> float | None:
+    """The median of the rounds' ratios: both parts of one are of the same minutes."""
+    found = [r[key] / r[over] for r in rounds if key in r and over in r]
+    return median(found) if found else None
+
+
+def judged(rounds: Sequence[Readings]) -> Iterator[tuple[Goal, float]]:
     """Each goal that was measured, with its value."""
     for goal in GOALS:
-        value = goal.value(values)
+        value = goal.value(rounds)
         if value is not None:
             yield goal, value
 
 
 def as_json(rounds: Sequence[Readings], facts: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that was measured, and what follows from it."""
-    values = medians(rounds)
-    judged = [asdict(g) | {"value": value, "met": g.met(value)} for g, value in goals(values)]
-    return {**facts, "medians": values, "goals": judged, "rounds": list(rounds)}
+    keys = sorted({key for readings in rounds for key in readings})
+    return {
+        **facts,
+        "medians": {key: middle(rounds, key) for key in keys},
+        "goals": [
+            asdict(goal) | {"value": value, "met": goal.met(value)}
+            for goal, value in judged(rounds)
+        ],
+        "rounds": list(rounds),
+    }
 
 
 def show(rounds: Sequence[Readings], console: Console) -> None:
     """Print the table and the goals."""
-    values = medians(rounds)
-    console.print(_table(values, rounds))
-    console.print(_goals_table(values))
+    console.print(_table(rounds))
+    console.print(_goals_table(rounds))
 
 
-def _table(values: Readings, rounds: Sequence[Readings]) -> Table:
+def _table(rounds: Sequence[Readings]) -> Table:
     right = ("median", "", "range", "of limit", "x Keras", "x RunInference")
     table = Table("Measurement", *_columns(right))
     for row in ROWS:
-        if row.key in values:
-            table.add_row(*_cells(row, values, rounds))
+        found = [readings[row.key] for readings in rounds if row.key in readings]
+        if found:
+            table.add_row(row.title, *_values(found, row.unit), *_ratios(row, rounds))
     return table
 
 
@@ -167,21 +172,22 @@ def _columns(titles: Sequence[str]) -> Iterator[Column]:
     return (Column(title, justify="right" if title else "left") for title in titles)
 
 
-def _cells(row: Row, values: Readings, rounds: Sequence[Readings]) -> Iterator[str]:
-    yield row.title
-    yield _number(values[row.key])
-    yield row.unit
-    found = [readings[row.key] for readings in rounds if row.key in readings]
-    yield f"{_number(min(found))} - {_number(max(found))}" if len(found) > 1 else ""
-    yield f"{ratio(values, row.key, row.limit):.1%}" if row.limit in values else ""
+def _values(found: Sequence[float], unit: str) -> tuple[str, str, str]:
+    spread = f"{_number(min(found))} - {_number(max(found))}" if len(found) > 1 else ""
+    return _number(median(found)), unit, spread
+
+
+def _ratios(row: Row, rounds: Sequence[Readings]) -> Iterator[str]:
+    share = ratio(rounds, row.key, row.limit) if row.limit else None
+    yield "" if share is None else f"{share:.1%}"
     for baseline in ("keras", "run-inference"):
-        held = row.baselines and baseline in values
-        yield f"{ratio(values, row.key, baseline):.2f}" if held else ""
+        times = ratio(rounds, row.key, baseline) if row.baselines else None
+        yield "" if times is None else f"{times:.2f}"
 
 
-def _goals_table(values: Readings) -> Table:
+def _goals_table(rounds: Sequence[Readings]) -> Table:
     table = Table("Goal", *_columns(("measured", "bound", "", "")))
-    for goal, value in goals(values):
+    for goal, value in judged(rounds):
         bound = f"{'at most' if goal.at_most else 'at least'} {_number(goal.bound)}"
         verdict = "met" if goal.met(value) else "[bold]not met[/bold]"
         table.add_row(goal.title, _number(value), bound, goal.unit, verdict)
