@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from linnaeus.storage import Folder
 
 SUCCESS = "_SUCCESS.json"
 ROWS_PER_FILE = 500_000
+_OURS = re.compile(r"part-\d{5}-of-\d{5}\.(parquet|jsonl|csv)")
+"""What an earlier run may have left; other files in the folder are somebody's."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ class LabelFiles:
         self.folder.delete(SUCCESS)
         rows = table.to_pyarrow_dataset().to_table(filter=pc.field("source") == source)
         names = self._write_files(rows.sort_by("uri"))
-        for entry in list(self.folder.list()):
-            if entry.key.startswith("part-") and entry.key not in names:
+        for entry in self.folder.page("")[0]:
+            if _OURS.fullmatch(entry.key) and entry.key not in names:
                 self.folder.delete(entry.key)
         marker = {**marker, "files": names, "rows": rows.num_rows, **_by_status(rows)}
         self.folder.write(SUCCESS, json.dumps(marker, indent=1, ensure_ascii=False).encode())
