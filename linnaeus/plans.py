@@ -75,8 +75,9 @@ class RunSpec:
 class PlannedObject:
     """One row of a plan.
 
-    Of an embedded object, `part` and `row` say where its vector lies. Of any other, `sha256` is
-    what its content probably is: some stored embedding's whose object has equal etag and size.
+    `part` and `row` say where this backbone's vector of content `sha256` lies, if it is stored. An
+    object that is not embedded has probably that content: it was read for another backbone or
+    payload, or an object of equal etag and size is embedded.
     """
 
     reference: ObjectReference

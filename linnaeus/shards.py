@@ -105,7 +105,7 @@ class _Work:
     def embed(self) -> Iterator[Outcome]:
         """Outcomes of the objects that have no stored vector."""
         new = [p for p in self.planned if not p.embedded]
-        known = {p.reference.uri: p.sha256 for p in new if p.sha256}
+        known = {p.reference.uri: p.sha256 for p in new if p.sha256 and p.part}
         references = [p.reference for p in new]
         if not references:
             return iter(())

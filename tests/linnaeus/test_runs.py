@@ -302,6 +302,18 @@ def test_each_content_is_asked_for_once(workspace, bucket):
     assert rows(workspace, layout.predictions("m"), PREDICTIONS).num_rows == 25
 
 
+def test_vectors_of_another_backbone_are_computed_too(workspace, bucket):
+    run(workspace, bucket)
+    summary = run(workspace, bucket, Job("embed", "another-fingerprint"))
+    assert (summary.counts.done, summary.counts.embedded) == (20, 20)
+
+
+def test_pictures_that_were_scored_as_pixels_can_be_embedded(workspace, bucket):
+    run(workspace, bucket, Job("score", SPEC.fingerprint, "m", 1, "pixels"))
+    second = run(workspace, bucket, Job("score", SPEC.fingerprint, "m", 2, "embedding"))
+    assert (second.counts.done, second.counts.embedded) == (20, 20)
+
+
 def test_stored_vectors_are_scored_without_reading_a_picture(workspace, bucket, monkeypatch):
     run(workspace, bucket)
     monkeypatch.setattr("linnaeus.shards.read", lambda reference: pytest.fail("read a picture"))
