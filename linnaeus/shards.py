@@ -11,18 +11,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from linnaeus import images, layout, parts, plans
 from linnaeus.embedding import Concurrency, Decode, Outcome, Source, decoded, embed_objects
 from linnaeus.embeddings import EmbeddingTable
+from linnaeus.errors import StorageError
 from linnaeus.isolation import IsolatedDecoder
 from linnaeus.parts import Part
 from linnaeus.plans import PlannedObject, RunSpec
 from linnaeus.receipts import Receipt, read_receipt, receipt_table
 from linnaeus.records import ObjectReference
 from linnaeus.shard_rows import Results, ShardRows
-from linnaeus.storage import read_object
+from linnaeus.storage import Folder, read_object
 from linnaeus.worker import Worker
 
 
@@ -133,8 +135,9 @@ class _Work:
             assert p.sha256 is not None
             by_part.setdefault(p.part, {})[p.sha256] = p.row
         for part, rows in by_part.items():
-            vectors = table.vectors(part)
-            yield from ((digest, vectors[row]) for digest, row in rows.items())
+            # Rows are copied: a view would keep its whole part in memory until all are scored.
+            wanted = table.vectors(part)[list(rows.values())]
+            yield from zip(rows, wanted, strict=True)
 
     def score_images(self) -> Results:
         """Send each content's pixels or bytes to the server; no vector is computed here."""
@@ -179,7 +182,14 @@ def write_parts(shard: Shard, results: Results) -> dict[str, Part]:
     written = {}
     for table, content in tables.items():
         key = layout.attempt_part(table, run.run_id, shard.number, shard.attempt)
-        part = parts.write(shard.worker.workspace, key, content) if content.num_rows else None
-        if part:
-            written[table] = part
+        if content.num_rows:
+            written[table] = _write_own(shard.worker.workspace, key, content)
     return written
+
+
+def _write_own(workspace: Folder, key: str, content: pa.Table) -> Part:
+    """Write a part that nobody else may write; without it the receipt would lose its rows."""
+    part = parts.write(workspace, key, content)
+    if part is None:  # an object store may have repeated a request whose answer was lost
+        raise StorageError(f"{workspace.uri_of(key)} is there already: run the same command again")
+    return part

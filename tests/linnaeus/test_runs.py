@@ -8,7 +8,7 @@ import pytest
 
 from linnaeus import images, layout, manifests, plans, runs, shards
 from linnaeus.embeddings import EmbeddingTable
-from linnaeus.errors import ConfigurationError, ReconciliationError
+from linnaeus.errors import ConfigurationError, ReconciliationError, StorageError
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.labels import LabelsTable
 from linnaeus.matrix import read_matrix
@@ -16,6 +16,7 @@ from linnaeus.progress import SILENT
 from linnaeus.records import EMBEDDINGS, FAILURES, OBJECTS, PREDICTIONS
 from linnaeus.runs import Job
 from linnaeus.shards import do_shard
+from linnaeus.storage import Folder
 from linnaeus.tables import Table
 from tests import pictures
 from tests.buckets import TestWorker, fill, png
@@ -230,6 +231,24 @@ def test_a_shard_without_receipt_is_not_committed(workspace, bucket):
     with pytest.raises(ReconciliationError, match="3 of 4 shards are not done"):
         runs.commit(workspace, begun.run_id)
     assert rows(workspace, layout.OBJECTS, OBJECTS).num_rows == 0
+
+
+def test_a_part_of_an_attempts_own_that_exists_already_ends_the_attempt(
+    workspace, bucket, monkeypatch
+):
+    """An object store may repeat a create whose answer was lost, and then say: it exists."""
+    begun = begin(workspace, bucket)
+    real = Folder.write_new
+
+    def repeating(self, key, data):
+        return real(self, key, data) and not key.startswith("embeddings/")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "write_new", repeating)
+        with pytest.raises(StorageError, match="same command"):
+            do_shard(TestWorker(workspace, begun), 0)
+    run(workspace, bucket)
+    assert rows(workspace, layout.embeddings(SPEC.fingerprint), EMBEDDINGS).num_rows == 20
 
 
 def test_counts_that_do_not_add_up_are_not_committed(workspace, bucket, monkeypatch):
