@@ -68,6 +68,8 @@ class RunPlan:
     """Bytes of the objects to read."""
     new_objects: int
     """Objects to read; the other planned ones have a stored vector."""
+    follows: int
+    """Number of the job's newest run that was committed before the tables were read, or 0."""
 
 
 def open_run(workspace: Folder, job: Job, source: str) -> RunSpec | None:
@@ -86,8 +88,15 @@ def _newest(workspace: Folder, index: str) -> tuple[int, str | None]:
     return number, workspace.read(f"{index}/{number:08d}").decode()
 
 
+def _newest_committed(workspace: Folder, index: str) -> int:
+    """Runs begin only when the last one is committed, so at most the newest is not."""
+    number, run_id = _newest(workspace, index)
+    return number if run_id is None or workspace.head(layout.summary(run_id)) else number - 1
+
+
 def make_plan(workspace: Folder, job: Job, manifest: Manifest) -> RunPlan:
     """Hold a manifest against the tables. Nothing is written."""
+    follows = _newest_committed(workspace, job.index(manifest.source))
     spec = job.spec(manifest)
     listed = manifests.load(workspace, manifest.id)
     reuses = job.payload in ("", "embedding")
@@ -111,7 +120,7 @@ def make_plan(workspace: Folder, job: Job, manifest: Manifest) -> RunPlan:
         known_failures=_true(given_up),
         shard_sizes=tuple(piece.num_rows for piece in pieces),
     )
-    return RunPlan(spec, pieces, pc.sum(new["size"]).as_py() or 0, new.num_rows)
+    return RunPlan(spec, pieces, pc.sum(new["size"]).as_py() or 0, new.num_rows, follows)
 
 
 def _true(mask: pa.ChunkedArray) -> int:
@@ -119,22 +128,17 @@ def _true(mask: pa.ChunkedArray) -> int:
 
 
 def create_run(workspace: Folder, job: Job, plan: RunPlan) -> RunSpec:
-    """Freeze the plan and claim the job's next number; whoever lost the race joins the winner."""
+    """Freeze the plan and claim the job's next number; whoever lost the race joins the winner.
+
+    A winner that is committed meanwhile is joined too: its work would be done twice by this plan.
+    """
     spec = plan.spec
     workspace.write_new(layout.plan(spec.run_id), plans.encode(spec, plan.shards))
-    index = job.index(spec.source)
-    number, newest = _newest(workspace, index)
-    if newest and not workspace.head(layout.summary(newest)):
-        return _join(workspace, spec, newest)
-    claim = f"{index}/{number + 1:08d}"
+    claim = f"{job.index(spec.source)}/{plan.follows + 1:08d}"
     if workspace.write_new(claim, spec.run_id.encode()):
         return spec
-    return _join(workspace, spec, workspace.read(claim).decode())
-
-
-def _join(workspace: Folder, spec: RunSpec, winner: str) -> RunSpec:
     workspace.delete(layout.plan(spec.run_id))
-    return plans.read_spec(workspace, winner)
+    return plans.read_spec(workspace, workspace.read(claim).decode())
 
 
 def shards_done(workspace: Folder, run: RunSpec) -> dict[int, int]:

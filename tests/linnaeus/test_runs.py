@@ -179,6 +179,13 @@ def test_commands_started_at_once_share_one_run(workspace, bucket):
     assert len([e for e in workspace.list(layout.RUNS) if e.key.endswith("plan.parquet")]) == 1
 
 
+def test_a_plan_from_before_another_runs_commit_joins_that_run(workspace, bucket):
+    manifest = manifests.freeze(workspace, str(bucket))
+    late = runs.make_plan(workspace, EMBED, manifest)
+    first = run(workspace, bucket)
+    assert runs.create_run(workspace, EMBED, late).run_id == first.run_id
+
+
 def test_runs_of_other_options_are_not_joined(workspace, bucket):
     begin(workspace, bucket)
     other = Job("embed", "another-fingerprint")
