@@ -6,11 +6,12 @@ Who executes is a parameter: a Beam pipeline, or `InThisProcess`, its plain twin
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 from linnaeus import runs
+from linnaeus.errors import StorageError
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
 from linnaeus.plans import RunSpec
@@ -57,10 +58,9 @@ class InThisProcess:
 
     def execute(self, run: RunSpec) -> None:
         """Do the shards, one after the other."""
-        worker = self.open_worker(run)
-        for number in range(len(run.shard_sizes)):
-            do_shard(worker, number)
-        worker.close()
+        with closing(self.open_worker(run)) as worker:
+            for number in range(len(run.shard_sizes)):
+                do_shard(worker, number)
 
 
 def run_job(
@@ -130,8 +130,9 @@ def _watched(workspace: Folder, run: RunSpec, step: Step) -> Iterator[None]:
 
     def watch() -> None:
         while not stop.wait(every_seconds):
-            done = runs.shards_done(workspace, run)
-            step.update(sum(run.shard_sizes[number] for number in done))
+            with suppress(StorageError):  # the next look may succeed; the job itself goes on
+                done = runs.shards_done(workspace, run)
+                step.update(sum(run.shard_sizes[number] for number in done))
 
     thread = threading.Thread(target=watch, name="progress", daemon=True)
     thread.start()

@@ -182,9 +182,8 @@ class Workspace:
         """Make a finished run's rows visible, where its launcher did not."""
         counts = runs.commit(self.folder, run_id)
         run = read_spec(self.folder, run_id)
-        return RunSummary(
-            run_id, run.job, run.source, run.manifest_id, run.planned + run.skipped, counts, 0.0
-        )
+        objects = run.planned + run.skipped + run.known_failures
+        return RunSummary(run_id, run.job, run.source, run.manifest_id, objects, counts, 0.0)
 
     def status(self) -> dict[str, Any]:
         """Tables, models and runs."""

@@ -1,12 +1,14 @@
 import concurrent.futures
 import json
 import shutil
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.compute as pc
 import pytest
 
-from linnaeus import images, layout, manifests, plans, runs, shards
+from linnaeus import Workspace, images, layout, manifests, plans, runs, shards
 from linnaeus.embeddings import EmbeddingTable
 from linnaeus.errors import ConfigurationError, ReconciliationError, StorageError
 from linnaeus.jobs import InThisProcess, run_job
@@ -291,6 +293,36 @@ def test_a_commit_that_died_between_tables_is_completed(workspace, bucket, monke
 def test_committing_an_unknown_run_names_it(workspace):
     with pytest.raises(ConfigurationError, match="no run 01X"):
         runs.commit(workspace, "01X")
+
+
+def test_committing_by_hand_tells_of_every_object(workspace, bucket):
+    (bucket / "even" / "text.png").write_text("no picture")
+    run(workspace, bucket)
+    fill(bucket, 5, first=20)
+    begun = begin(workspace, bucket)
+    in_this_process(workspace).execute(begun)
+    assert Workspace(workspace.uri).commit(begun.run_id).objects == 26
+
+
+def test_progress_that_cannot_be_seen_for_a_moment_costs_nothing(workspace, bucket, monkeypatch):
+    lost, looked = [], threading.Event()
+    monkeypatch.setattr(threading, "excepthook", lost.append)
+
+    def refused(*_):
+        looked.set()
+        raise StorageError("too busy")
+
+    def execute_when_looked_at(spec):
+        with monkeypatch.context() as patch:
+            patch.setattr(runs, "shards_done", refused)
+            assert looked.wait(timeout=10)
+            looked.clear()
+            assert looked.wait(timeout=10)
+        in_this_process(workspace).execute(spec)
+
+    executor = SimpleNamespace(get_ready=lambda _: None, execute=execute_when_looked_at)
+    assert run(workspace, bucket, executor=executor).counts.done == 20
+    assert not lost
 
 
 def test_a_summary_has_the_reconciled_counts(workspace, bucket):
