@@ -28,7 +28,7 @@ $(PYTHON):
 $(INSTALLED): $(PYTHON) requirements.txt pyproject.toml
 	@echo 'Installing the pinned packages into .venv (minutes the first time) ...'
 	@if command -v uv > /dev/null; then \
-	    install='uv pip install --quiet --python $(PYTHON)'; \
+	    install='uv pip install --quiet --compile-bytecode --python $(PYTHON)'; \
 	else \
 	    install='$(PYTHON) -m pip install --quiet --disable-pip-version-check'; \
 	    $(PYTHON) -m pip --version > /dev/null 2>&1 || $(PYTHON) -m ensurepip > /dev/null; \
