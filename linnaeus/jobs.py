@@ -77,7 +77,7 @@ def run_job(
         run = runs.open_run(workspace, job, manifest.source)
         if run is None:
             plan = runs.make_plan(workspace, job, manifest)
-            if not plan.spec.planned and _is_current(workspace, job, manifest):
+            if not plan.spec.planned and _is_current(workspace, job, manifest, plan.spec.skipped):
                 counts = Counts(skipped=plan.spec.skipped, known_failures=plan.spec.known_failures)
                 break
             run = runs.create_run(workspace, job, plan)
@@ -93,11 +93,11 @@ def run_job(
     )
 
 
-def _is_current(workspace: Folder, job: Job, manifest: Manifest) -> bool:
+def _is_current(workspace: Folder, job: Job, manifest: Manifest, scored: int) -> bool:
     """Whether nothing but the planned objects is to do: a score also keeps labels current."""
     if job.name != "score":
         return True
-    return LabelsTable(workspace, job.model).are_current(manifest, job.model_version)
+    return LabelsTable(workspace, job.model).are_current(manifest, job.model_version, scored)
 
 
 def _carry_out(workspace: Folder, run: RunSpec, executor: Executor, progress: Progress) -> Counts:

@@ -18,7 +18,7 @@ from linnaeus.database import Sources, database
 from linnaeus.errors import ReconciliationError
 from linnaeus.manifests import Manifest
 from linnaeus.plans import RunSpec
-from linnaeus.records import FAILURES, LABELS, PREDICTIONS
+from linnaeus.records import FAILURES, LABELLED, LABELS, PREDICTIONS
 from linnaeus.state import with_position
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
@@ -57,13 +57,22 @@ class LabelsTable:
         """The Delta table."""
         return Table(self.workspace, layout.labels(self.model), LABELS)
 
-    def are_current(self, manifest: Manifest, model_version: int) -> bool:
-        """Whether they are this version's, of this manifest or a newer one of its source."""
+    def are_current(self, manifest: Manifest, model_version: int, scored: int) -> bool:
+        """Whether they are this version's, of this manifest or a newer one of its source.
+
+        Of `scored` objects the model has said something; fewer are labelled where an object
+        failed for this source and was scored as one of another since.
+        """
         snapshot = self.table.load()
         if snapshot is None:
             return False
         number, version = _noted(snapshot, manifest.source)
-        return number > manifest.number or (number, version) == (manifest.number, model_version)
+        if number > manifest.number:
+            return True
+        of_source = pc.field("source") == manifest.source
+        labelled = of_source & (pc.field("status") == LABELLED)
+        same = (number, version) == (manifest.number, model_version)
+        return same and snapshot.to_pyarrow_dataset().count_rows(filter=labelled) == scored
 
     def replace(self, manifest: Manifest, listed: pa.Table, run: RunSpec) -> None:
         """Put the labels of a manifest's objects in the place of its source's.

@@ -109,7 +109,7 @@ def make_plan(workspace: Folder, job: Job, manifest: Manifest) -> RunPlan:
     )
     state = known_state(workspace, listed, question)
     up_to_date = state["scored"] if job.name == "score" else state["embedded"]
-    given_up = pc.and_(state["given_up"], pc.invert(pc.or_(up_to_date, state["embedded"])))
+    given_up = pc.and_not(state["given_up"], up_to_date)
     todo = state.filter(pc.invert(pc.or_(up_to_date, given_up)))
     pieces = plans.split(todo)
     new = todo.filter(pc.invert(todo["embedded"]))

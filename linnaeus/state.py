@@ -1,7 +1,8 @@
 """What the tables know of each object of a manifest: a join, no image is touched.
 
 Failures with a permanent code stand while object, decoder and limits are the same; others are
-tried again each run, up to `MAX_ATTEMPTS` times for one backbone or model.
+tried again each run, up to `MAX_ATTEMPTS` times for one backbone or model. What a model's server
+refused stands for that model only, and what went wrong before an object was embedded no longer.
 """
 
 from dataclasses import dataclass
@@ -34,23 +35,26 @@ embedded_before AS (
     GROUP BY etag, size
 ),
 content AS (
-    SELECT position, sha256, true AS is_read FROM read_before
+    FROM read_before
     UNION ALL
-    SELECT position, sha256, false FROM unread JOIN embedded_before USING (etag, size)
+    SELECT position, sha256 FROM unread JOIN embedded_before USING (etag, size)
 ),
 place AS (
     SELECT sha256, min_by(part, (part, "row")) AS part, min_by("row", (part, "row")) AS "row"
     FROM locations SEMI JOIN content USING (sha256) GROUP BY sha256
 ),
+stored AS (SELECT position FROM read_before SEMI JOIN place USING (sha256)),
 failed_before AS (
     SELECT position,
         bool_or(code IN ({_PERMANENT}) AND decoder = $decoder) AS hopeless,
         coalesce(max(attempt) FILTER (WHERE what = $what), 0) AS attempts,
         max_by(code, failed_at) AS code
-    FROM listed JOIN failures USING (uri, etag) GROUP BY position
+    FROM listed JOIN failures USING (uri, etag)
+    WHERE CASE stage WHEN 'score' THEN what = $what ELSE position NOT IN (FROM stored) END
+    GROUP BY position
 ),
 scored_before AS (SELECT DISTINCT position FROM listed JOIN predictions USING (uri, etag))
-SELECT sha256, coalesce(is_read AND part IS NOT NULL, false) AS embedded, part, "row",
+SELECT sha256, stored.position IS NOT NULL AS embedded, part, "row",
     coalesce(hopeless OR attempts >= {MAX_ATTEMPTS}, false) AS given_up,
     (coalesce(attempts, 0) + 1)::INTEGER AS attempt,
     code,
@@ -58,6 +62,7 @@ SELECT sha256, coalesce(is_read AND part IS NOT NULL, false) AS embedded, part, 
 FROM listed
 LEFT JOIN content USING (position)
 LEFT JOIN place USING (sha256)
+LEFT JOIN stored USING (position)
 LEFT JOIN failed_before USING (position)
 LEFT JOIN scored_before USING (position)
 ORDER BY position

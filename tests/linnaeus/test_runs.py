@@ -10,7 +10,13 @@ import pytest
 
 from linnaeus import Workspace, images, layout, manifests, plans, runs, shards
 from linnaeus.embeddings import EmbeddingTable
-from linnaeus.errors import ConfigurationError, ReconciliationError, StorageError
+from linnaeus.errors import (
+    ConfigurationError,
+    FailureCode,
+    ReconciliationError,
+    ServingError,
+    StorageError,
+)
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.labels import LabelsTable
 from linnaeus.matrix import read_matrix
@@ -21,7 +27,7 @@ from linnaeus.shards import do_shard
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
 from tests import pictures
-from tests.buckets import TestWorker, fill, png
+from tests.buckets import BrightnessScorer, TestWorker, fill, png
 from tests.pixel_engine import SPEC, PixelEngine
 
 EMBED = Job("embed", SPEC.fingerprint)
@@ -150,6 +156,64 @@ def test_a_transient_failure_is_tried_five_times_and_no_more(workspace, bucket):
     assert [s.counts.new_failures for s in summaries] == [1, 0, 0, 0, 0, 0, 0]
     attempts = rows(workspace, layout.FAILURES, FAILURES)["attempt"].to_pylist()
     assert sorted(attempts) == [1, 2, 3, 4, 5]
+
+
+class Refusing(BrightnessScorer):
+    """Has no answer for the first content."""
+
+    def __init__(self, code):
+        super().__init__()
+        self.error = ServingError("refused", code)
+
+    def score(self, model, version, signature, rows):
+        answers = iter(list(super().score(model, version, signature, rows)))
+        yield next(answers)[0], self.error
+        yield from answers
+
+
+def refusing(workspace, code):
+    def open_worker(spec):
+        worker = TestWorker(workspace, spec)
+        worker.__dict__["_scorer"] = Refusing(code)
+        return worker
+
+    return InThisProcess(open_worker)
+
+
+def test_an_embedded_picture_is_sent_five_times_and_no_more(workspace, tmp_path):
+    bucket = fill(tmp_path / "bucket", 1)
+    run(workspace, bucket)
+    refused = refusing(workspace, FailureCode.SERVER_ERROR)
+    summaries = [run(workspace, bucket, SCORE, refused) for _ in range(7)]
+    assert [s.counts.failed for s in summaries] == [1, 1, 1, 1, 1, 0, 0]
+    assert [s.counts.known_failures for s in summaries] == [0, 0, 0, 0, 0, 1, 1]
+
+
+def test_an_embedding_that_a_server_refuses_is_not_sent_again(workspace, tmp_path):
+    bucket = fill(tmp_path / "bucket", 1)
+    refused = refusing(workspace, FailureCode.CORRUPT)
+    summaries = [run(workspace, bucket, SCORE, refused) for _ in range(2)]
+    assert [s.counts.failed for s in summaries] == [1, 0]
+    other = Job("score", SPEC.fingerprint, "other", 1, "embedding")
+    assert run(workspace, bucket, other).counts.done == 1
+
+
+def test_pixels_that_a_server_refuses_can_be_embedded(workspace, tmp_path):
+    bucket = fill(tmp_path / "bucket", 1)
+    job = Job("score", SPEC.fingerprint, "m", 1, "pixels")
+    run(workspace, bucket, job, refusing(workspace, FailureCode.CORRUPT))
+    assert run(workspace, bucket).counts.embedded == 1
+
+
+def test_a_picture_that_another_source_scored_is_labelled_here_too(workspace, tmp_path):
+    bucket = fill(tmp_path / "bucket", 4)
+    run(workspace, bucket, SCORE, refusing(workspace, FailureCode.SERVER_ERROR))
+    for folder in ("even", "odd"):
+        run(workspace, bucket / folder, SCORE)
+    run(workspace, bucket, SCORE)
+    labels = LabelsTable(workspace, "m").table.scan().read_all().to_pylist()
+    assert [row["status"] for row in labels if row["source"] == str(bucket)] == ["labelled"] * 4
+    assert run(workspace, bucket, SCORE).run_id is None
 
 
 def test_the_same_command_joins_the_unfinished_run(workspace, bucket):
