@@ -137,8 +137,10 @@ def create_run(workspace: Folder, job: Job, plan: RunPlan) -> RunSpec:
     claim = f"{job.index(spec.source)}/{plan.follows + 1:08d}"
     if workspace.write_new(claim, spec.run_id.encode()):
         return spec
-    workspace.delete(layout.plan(spec.run_id))
-    return plans.read_spec(workspace, workspace.read(claim).decode())
+    winner = workspace.read(claim).decode()
+    if winner != spec.run_id:  # else an object store repeated a request whose answer was lost
+        workspace.delete(layout.plan(spec.run_id))
+    return plans.read_spec(workspace, winner)
 
 
 def shards_done(workspace: Folder, run: RunSpec) -> dict[int, int]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from linnaeus import images, layout, parts, plans
 from linnaeus.embedding import Concurrency, Decode, Outcome, Source, decoded, embed_objects
 from linnaeus.embeddings import EmbeddingTable
-from linnaeus.errors import StorageError
+from linnaeus.errors import FailureCode, StorageError
 from linnaeus.isolation import IsolatedDecoder
 from linnaeus.parts import Part
 from linnaeus.plans import PlannedObject, RunSpec
@@ -155,7 +155,15 @@ class _Work:
 
 
 def read(reference: ObjectReference) -> bytes:
-    """The object's bytes; raises `StorageError` where they cannot be had or have changed."""
+    """The object's bytes; raises `StorageError` where they cannot be had or have changed.
+
+    One that is larger than decoders take is refused unread: it might not fit into memory.
+    """
+    limit = images.Limits().image_bytes
+    if reference.size > limit:
+        raise StorageError(
+            f"{reference.size:,} bytes are more than the limit of {limit:,}", FailureCode.TOO_LARGE
+        )
     return read_object(reference.uri, reference.etag)
 
 

@@ -131,6 +131,14 @@ def test_one_bad_picture_costs_no_other(workspace, bucket):
     }
 
 
+def test_an_object_that_no_memory_would_hold_is_not_read(workspace, bucket):
+    with (bucket / "even" / "film.tiff").open("wb") as file:
+        file.truncate(images.Limits().image_bytes + 1)
+    counts = run(workspace, bucket).counts
+    assert (counts.done, counts.codes) == (20, {"TOO_LARGE": 1})
+    assert counts.bytes_read < images.Limits().image_bytes
+
+
 def test_a_permanent_failure_is_not_tried_again(workspace, bucket):
     (bucket / "even" / "text.png").write_text("no picture")
     run(workspace, bucket)
@@ -250,6 +258,19 @@ def test_a_plan_from_before_another_runs_commit_joins_that_run(workspace, bucket
     late = runs.make_plan(workspace, EMBED, manifest)
     first = run(workspace, bucket)
     assert runs.create_run(workspace, EMBED, late).run_id == first.run_id
+
+
+def test_a_claim_whose_answer_was_lost_is_ones_own(workspace, bucket, monkeypatch):
+    """An object store may repeat a create whose answer was lost, and then say: it exists."""
+    real = Folder.write_new
+
+    def repeating(self, key, data):
+        return real(self, key, data) and not key.startswith("runs/.index")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "write_new", repeating)
+        begun = begin(workspace, bucket)
+    assert run(workspace, bucket).run_id == begun.run_id
 
 
 def test_runs_of_other_options_are_not_joined(workspace, bucket):
