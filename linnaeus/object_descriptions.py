@@ -56,8 +56,9 @@ def _listed(root: str, keys: list[str]) -> dict[str, Entry]:
     """Describe keys by listing the folder they share, unless too much else lies in it."""
     wanted = set(keys)
     budget = _LISTED_PER_WANTED * len(keys)
-    shared = posixpath.commonpath([posixpath.dirname(key) for key in keys])
-    listing = Folder(root).list(shared)
+    shared = posixpath.commonprefix(keys).rpartition("/")[0]
+    # A folder's own leading slash would be taken for none.
+    listing = Folder(root).list("" if shared.startswith("/") else shared)
     found = {entry.key: entry for entry in islice(listing, budget) if entry.key in wanted}
     complete = next(listing, None) is None
     return {key: absent(key) for key in keys if complete} | found

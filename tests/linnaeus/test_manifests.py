@@ -5,6 +5,7 @@ import re
 import time
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from linnaeus.errors import ConfigurationError, StorageError
 from linnaeus.local_files import RECENT_MARK
+from linnaeus.locations import absent
 from linnaeus.manifests import describe, freeze, load, newest
 from linnaeus.object_descriptions import describe as describe_objects
 from linnaeus.records import MANIFEST
@@ -364,6 +366,20 @@ def test_many_wanted_of_very_many_objects_are_described_without_listing_all(s3: 
     wanted = [f"{bucket}/{i:05d}.jpg" for i in range(1050, 2100)] + [f"{bucket}/none.jpg"]
     found = describe_objects(wanted)
     assert [bool(entry.etag) for entry in found] == [True] * 1050 + [False]
+
+
+@pytest.mark.parametrize("keys", [["a//b/1.jpg", "a//b/2.jpg"], ["/a/1.jpg", "/a/2.jpg"]])
+def test_objects_under_odd_keys_are_found_by_listing(monkeypatch, keys):
+    """The test server knows no empty path segments."""
+
+    def stored(_, prefix):
+        below = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        return (replace(absent(key), size=7) for key in keys if key.startswith(below))
+
+    monkeypatch.setattr(Folder, "list", stored)
+    monkeypatch.setattr("linnaeus.object_descriptions.PAGE_KEYS", 1)
+    found = describe_objects([f"s3://bucket/{key}" for key in keys])
+    assert [entry.size for entry in found] == [7, 7]
 
 
 @pytest.mark.slow
