@@ -7,7 +7,7 @@ whatever is wrong with one comes out as its outcome.
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
@@ -19,6 +19,7 @@ from linnaeus.engines import Engine, processors
 from linnaeus.errors import FailureCode, ImageError, StorageError
 from linnaeus.images import Picture
 from linnaeus.records import ObjectReference
+from linnaeus.storage import is_local
 
 Read = Callable[[ObjectReference], bytes]
 Decode = Callable[[bytes], Picture]
@@ -77,9 +78,14 @@ class Concurrency:
     ahead_bytes: int = 128 << 20
     """Encoded bytes among them; one object may exceed it alone."""
 
+    @classmethod
+    def fit_for(cls, references: Sequence[ObjectReference]) -> "Concurrency":
+        """Few reads of local files, which only hand threads over to each other; else many."""
+        return cls(reads=4 if all(is_local(r.uri) for r in references) else 32)
+
 
 def embed_objects(
-    references: Iterable[ObjectReference],
+    references: Sequence[ObjectReference],
     source: Source,
     engine: Engine,
     concurrency: Concurrency | None = None,
@@ -93,7 +99,7 @@ def embed_objects(
         references: what to read.
         source: gives pictures of the engine's size.
         engine: turns pixels into vectors.
-        concurrency: how much is under way at once.
+        concurrency: how much is under way at once; by default what fits the references.
     """
     pictures = _Pictures(decoded(references, source, concurrency))
     marked, waited_before = time.perf_counter(), 0.0
@@ -136,7 +142,7 @@ class _Pictures:
 
 
 def decoded(
-    references: Iterable[ObjectReference],
+    references: Sequence[ObjectReference],
     source: Source,
     concurrency: Concurrency | None = None,
 ) -> Iterator[Outcome]:
@@ -145,7 +151,7 @@ def decoded(
     The first outcome of a content carries pixels, or bytes where the source does not decode.
     Others of the same content carry none, and share its failure if it has one.
     """
-    concurrency = concurrency or Concurrency()
+    concurrency = concurrency or Concurrency.fit_for(references)
     with (
         ThreadPoolExecutor(concurrency.reads, "read") as readers,
         ThreadPoolExecutor(concurrency.decoders, "decode") as decoders,

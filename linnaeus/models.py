@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from linnaeus.backbones.spec import BackboneSpec
 from linnaeus.errors import ConfigurationError, FailureCode, StorageError
 from linnaeus.storage import Folder
 
@@ -28,6 +29,18 @@ class ModelBackbone:
     width: int
     embedding_size: int
     precision: str = "float32"
+
+    @classmethod
+    def of(cls, spec: BackboneSpec) -> "ModelBackbone":
+        """What a model says of a prepared backbone."""
+        return cls(
+            spec.name,
+            spec.fingerprint,
+            spec.height,
+            spec.width,
+            spec.embedding_size,
+            spec.precision,
+        )
 
 
 @dataclass(frozen=True)

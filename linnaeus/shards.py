@@ -42,7 +42,7 @@ class Shard:
         return self.worker.run
 
 
-def do_shard(worker: Worker, number: int, concurrency: Concurrency | None = None) -> Receipt:
+def do_shard(worker: Worker, number: int) -> Receipt:
     """Embed, and in a scoring run score, a shard's objects; does nothing if that is done.
 
     Raises:
@@ -52,7 +52,7 @@ def do_shard(worker: Worker, number: int, concurrency: Concurrency | None = None
     key = layout.shard_part(receipt_table(worker.run), worker.run.run_id, number)
     if worker.workspace.head(key) is None:
         shard = begin(worker, number)
-        finish(shard, work(shard, concurrency))
+        finish(shard, work(shard))
     return read_receipt(worker.workspace, worker.run, number)
 
 
@@ -64,13 +64,12 @@ def begin(worker: Worker, number: int) -> Shard:
     return Shard(worker, number, attempt)
 
 
-def work(shard: Shard, concurrency: Concurrency | None = None) -> Results:
+def work(shard: Shard) -> Results:
     """Do a shard's objects; nothing is written."""
-    concurrency = concurrency or Concurrency()
     planned = plans.read_shard(shard.worker.workspace, shard.run.run_id, shard.number)
     with closing(_Decoder(shard)) as decoder:
-        if shard.attempt > 1:
-            concurrency = replace(concurrency, decoders=1)
+        # The isolated decoder takes one picture at a time.
+        concurrency = Concurrency(decoders=1) if shard.attempt > 1 else None
         work = _Work(shard.worker, planned, decoder.decode, concurrency)
         if shard.run.job == "embed":
             return Results(list(work.embed()))
@@ -102,7 +101,7 @@ class _Work:
     worker: Worker
     planned: Sequence[PlannedObject]
     decode: Decode | None
-    concurrency: Concurrency
+    concurrency: Concurrency | None
 
     def embed(self) -> Iterator[Outcome]:
         """Outcomes of the objects that have no stored vector."""

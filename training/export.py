@@ -36,14 +36,7 @@ class TrainedModel:
     @property
     def backbone(self) -> ModelBackbone:
         """The backbone as the model's description names it."""
-        return describe(self.spec)
-
-
-def describe(spec: BackboneSpec) -> ModelBackbone:
-    """What a model says of its backbone."""
-    return ModelBackbone(
-        spec.name, spec.fingerprint, spec.height, spec.width, spec.embedding_size, spec.precision
-    )
+        return ModelBackbone.of(self.spec)
 
 
 def export(trained: TrainedModel, folder: Path) -> None:

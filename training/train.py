@@ -1,6 +1,10 @@
-"""From labelled images with stored embeddings to a published, tested model."""
+"""From labelled images with stored embeddings to a published, tested model.
 
-from dataclasses import asdict
+TensorFlow is imported by what needs it: a head of layers, and the export, which begins when the
+embeddings are out of memory.
+"""
+
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -8,18 +12,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from linnaeus import backbones, models
+from linnaeus.backbones import BackboneSpec
 from linnaeus.embeddings import EmbeddingTable
 from linnaeus.manifests import Manifest
-from linnaeus.models import Model
+from linnaeus.models import Model, ModelBackbone
 from linnaeus.progress import SILENT, Progress
 from linnaeus.sampling import sampler
 from linnaeus.storage import Folder
-from training import dataset, layers, softmax
+from training import dataset, softmax
 from training.calibration import fit_temperature
 from training.config import TrainConfig
 from training.evaluation import Evaluation, evaluate_logits
 from training.examples import LabelledEmbeddings
-from training.export import TrainedModel, describe, export
 from training.heads import Fit, Head, with_temperature
 from training.publication import publishing
 
@@ -42,11 +46,41 @@ def train(
     models.check_name(model)
     sample = sampler(workspace, manifest)
     spec = backbones.prepare(workspace, config.backbone, config.precision, sample)
+    fitted = fit_and_test(workspace, manifest, spec, config, progress)
+    with progress.step("Export", None) as step, publishing(workspace, model) as draft:
+        from training.export import TrainedModel, export
+
+        files = backbones.local_files(workspace, spec.fingerprint)
+        export(TrainedModel(model, fitted.labels, fitted.head, spec, files), draft.folder)
+        described = _description(model, draft.version, ModelBackbone.of(spec), fitted)
+        (draft.folder / models.DESCRIPTION).write_text(described.to_json(), "utf-8")
+        step.note(f"{model}:{draft.version} in {workspace.uri_of(described.prefix)}")
+    return described
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A tested head, and what `linnaeus.json` says of how it came about."""
+
+    head: Head
+    labels: tuple[str, ...]
+    hyperparameters: dict[str, Any]
+    metrics: dict[str, Any]
+    data: dict[str, Any]
+
+
+def fit_and_test(
+    workspace: Folder,
+    manifest: Manifest,
+    spec: BackboneSpec,
+    config: TrainConfig,
+    progress: Progress = SILENT,
+) -> Fitted:
+    """Fits a head on stored embeddings and tests it on the held-out split."""
     with TemporaryDirectory(prefix="linnaeus-train-") as scratch:
+        matrix = Path(scratch) / "matrix.f32"
         with progress.step("Read embeddings", None) as step:
-            data = dataset.load(
-                workspace, manifest, describe(spec), config.split, Path(scratch) / "matrix.f32"
-            )
+            data = dataset.load(workspace, manifest, ModelBackbone.of(spec), config.split, matrix)
             step.note(_read_note(data))
         fit = fit_head(data, config, progress)
         calibrated, temperature = calibrate(fit, data)
@@ -54,34 +88,36 @@ def train(
             "test": _judge(calibrated.head, data, "test").to_dict(),
             "validation": _judge(calibrated.validated, data, "validation").to_dict(),
         }
-    with progress.step("Export", None) as step, publishing(workspace, model) as draft:
-        files = backbones.local_files(workspace, spec.fingerprint)
-        export(TrainedModel(model, data.labels, calibrated.head, spec, files), draft.folder)
-        description = Model(
-            name=model,
-            version=draft.version,
-            labels=data.labels,
-            backbone=describe(spec),
-            hyperparameters=_hyperparameters(config, fit, temperature),
-            metrics=metrics,
-            data={
-                "manifest_id": manifest.id,
-                "source": manifest.source,
-                "embeddings_version": EmbeddingTable(workspace, spec.fingerprint).version,
-                "images": data.counts,
-                "left_out": dict(data.left_out),
-            },
-            libraries={name: version(name) for name in LIBRARIES},
-            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        (draft.folder / models.DESCRIPTION).write_text(description.to_json(), "utf-8")
-        step.note(f"{model}:{draft.version} in {workspace.uri_of(description.prefix)}")
-    return description
+    facts = {
+        "manifest_id": manifest.id,
+        "source": manifest.source,
+        "embeddings_version": EmbeddingTable(workspace, spec.fingerprint).version,
+        "images": data.counts,
+        "left_out": dict(data.left_out),
+    }
+    hyperparameters = _hyperparameters(config, fit, temperature)
+    return Fitted(calibrated.head, data.labels, hyperparameters, metrics, facts)
+
+
+def _description(model: str, number: int, backbone: ModelBackbone, fitted: Fitted) -> Model:
+    return Model(
+        name=model,
+        version=number,
+        labels=fitted.labels,
+        backbone=backbone,
+        hyperparameters=fitted.hyperparameters,
+        metrics=fitted.metrics,
+        data=fitted.data,
+        libraries={name: version(name) for name in LIBRARIES},
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
 def fit_head(data: LabelledEmbeddings, config: TrainConfig, progress: Progress = SILENT) -> Fit:
     """Trains the kind of head that the configuration names."""
     if config.head == "layers":
+        from training import layers
+
         with progress.step("Train", config.layers.epochs, "epochs") as step:
             fit = layers.fit(data, config.layers, config.seed, step.update)
             step.note(f"best of {fit.chosen['epochs']} epochs is {fit.chosen['best_epoch']}")

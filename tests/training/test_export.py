@@ -9,9 +9,9 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from linnaeus.engines import open_engine
+from linnaeus.models import ModelBackbone
 from tests.training.conftest import HEIGHT, LABELS, SIZE, WIDTH, Exported
 from training import golden
-from training.export import describe
 from training.heads import log_softmax
 from training.published import PublishedModel
 
@@ -175,7 +175,7 @@ def test_encoded_pictures_come_close_to_the_workers(
 ) -> None:
     (data,) = (data for name, data in pictures.items() if name.startswith(kind))
     engine = open_engine(exported.prepared.files, exported.prepared.spec)
-    worker = golden.embed([data], engine, describe(exported.prepared.spec))
+    worker = golden.embed([data], engine, ModelBackbone.of(exported.prepared.spec))
     engine.close()
     assert_close(published, data, worker, expected_scores(exported, worker)[0])
 

@@ -211,7 +211,8 @@ def test_the_real_network_scores_alike_in_worker_and_server(tmp_path: Path) -> N
     """EfficientNet-Lite0 on photographs: engine and head against every served signature."""
     from skimage import data
 
-    from training.export import TrainedModel, describe, export
+    from linnaeus.models import ModelBackbone
+    from training.export import TrainedModel, export
     from training.heads import Dense, Head, log_softmax
     from training.published import PublishedModel
 
@@ -236,7 +237,7 @@ def test_the_real_network_scores_alike_in_worker_and_server(tmp_path: Path) -> N
     worker = engine.embed(pixels)
     engine.close()
     scores = np.exp(log_softmax(head.logits(worker)))
-    assert describe(spec).embedding_size == 1280
+    assert ModelBackbone.of(spec).embedding_size == 1280
     for outputs in (
         published.call("pixels", pixels=pixels),
         published.call("embedding", embedding=worker),
