@@ -1,5 +1,6 @@
 """What one process holds for all the shards of a run; nothing is opened before it is used."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any, Protocol
@@ -31,7 +32,7 @@ SIGNATURES = {"embedding": "embedding", "pixels": "pixels", "image": "serving_de
 
 
 class Worker:
-    """The run's engine and model server's client, in this process."""
+    """The run's engine and model server's client, in this process; safe to share by threads."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Worker:
     ) -> None:
         self.workspace, self.run = workspace, run
         self._engine_name, self._open_scorer = engine, open_scorer
+        self._opening = threading.RLock()
 
     @cached_property
     def spec(self) -> BackboneSpec:
@@ -51,11 +53,21 @@ class Worker:
     @cached_property
     def engine(self) -> Engine:
         """The backbone on this machine."""
+        with self._opening:  # cached_property has a lock of its own only before Python 3.12
+            return self._one_engine
+
+    @cached_property
+    def _one_engine(self) -> Engine:
         files = backbones.local_files(self.workspace, self.run.fingerprint)
         return open_engine(files, self.spec, self._engine_name)
 
     @cached_property
     def _scorer(self) -> Scorer:
+        with self._opening:
+            return self._one_scorer
+
+    @cached_property
+    def _one_scorer(self) -> Scorer:
         if self._open_scorer is None:
             raise ConfigurationError("A scoring run needs a model server; name one by --server")
         return self._open_scorer()
