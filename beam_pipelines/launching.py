@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 from linnaeus.errors import LinnaeusError
 from linnaeus.plans import RunSpec
@@ -34,7 +35,7 @@ class OnBeam:
 
         options = WorkerOptions(self.workspace.uri, run.run_id, self.engine, self.server)
         if run.shard_sizes:
-            with _dead_workers_end_the_run():
+            with _dead_workers_end_the_run(), _interrupts_stay_interrupts():
                 run_pipeline(options, len(run.shard_sizes), self.beam_options)
 
 
@@ -67,3 +68,28 @@ def _dead_workers_end_the_run() -> Iterator[None]:
         ) from None
     finally:
         threading.excepthook = before
+
+
+@contextmanager
+def _interrupts_stay_interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt for what Ctrl-C became on its way, such as an ImportError."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        came.set()
+        if callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    except Exception as error:
+        if came.is_set():
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
