@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from beam_pipelines.launching import OnBeam
+from beam_pipelines.options import check_beam_options
 from linnaeus import backbones, manifests
 from linnaeus.jobs import RunSummary, run_job
 from linnaeus.progress import SILENT, Progress, for_stream
@@ -34,6 +35,7 @@ def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT)
     Raises:
         LinnaeusError: bad input, storage that refuses, or counts that do not add up.
     """
+    check_beam_options(request.beam_options)
     with progress.step("List images", None) as step:
         manifest = manifests.freeze(workspace, request.images)
         step.note(f"{manifest.objects:,} images in {manifest.source}")

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 
 from beam_pipelines.launching import OnBeam
+from beam_pipelines.options import check_beam_options
 from linnaeus import backbones, manifests, models
 from linnaeus.errors import ConfigurationError, FingerprintMismatch
 from linnaeus.jobs import RunSummary, run_job
@@ -53,6 +54,7 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
     Raises:
         LinnaeusError: bad input, storage or a server that refuses, or counts that do not add up.
     """
+    check_beam_options(request.beam_options)
     files = LabelFiles(Folder(request.output), request.format) if request.output else None
     model = models.load_model(workspace, request.model)
     _check_backbone(workspace, model, request.payload)

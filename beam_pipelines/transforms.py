@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
+from apache_beam.typehints.decorators import no_annotations
 from apache_beam.utils.shared import Shared
 
 from beam_pipelines.shards import WorkerOptions, open_scorer
@@ -46,6 +47,7 @@ class EmbedImages(beam.PTransform):
         self._run = RunSpec("", "embed", "", "", fingerprint)
         self._options = WorkerOptions(workspace, "", engine)
 
+    @no_annotations  # Beam's hints know no pair of collections
     def expand(self, references: beam.PCollection) -> Rows:
         """Apply to a PCollection of `ObjectReference`."""
         return _by_outcome(references, _EmbedBatch(self._run, self._options), "Embed batches")
@@ -63,6 +65,7 @@ class ScoreImages(beam.PTransform):
         self._workspace, self._model = workspace, model
         self._options = WorkerOptions(workspace, "", engine, server)
 
+    @no_annotations  # Beam's hints know no pair of collections
     def expand(self, references: beam.PCollection) -> Rows:
         """Apply to a PCollection of `ObjectReference`."""
         model = models.load_model(Folder(self._workspace), self._model)

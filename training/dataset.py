@@ -1,5 +1,6 @@
 """Brings a manifest's labelled images and their stored embeddings together, split by split."""
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def refuse_unusable(judged: pa.Table, manifest: Manifest, backbone: ModelBackbon
     if all(set(counts) == {"not embedded"} for counts in fates.values()):
         raise ConfigurationError(
             f"none of the {len(judged):,} images of {manifest.source} has an embedding: run "
-            f"`linnaeus embed {manifest.source} --backbone {backbone.name}` first"
+            f"`{embed_command(manifest, backbone)}` first"
         )
     if len(fates) == 1:
         raise ConfigurationError(
@@ -104,8 +105,15 @@ def refuse_unusable(judged: pa.Table, manifest: Manifest, backbone: ModelBackbon
             reasons = ", ".join(f"{count} {fate}" for fate, count in sorted(counts.items()))
             raise ConfigurationError(
                 f"label {label!r} of {manifest.source} has no usable image ({reasons}): "
-                f"run `linnaeus embed {manifest.source}`, add images to it, or leave it out"
+                f"run `{embed_command(manifest, backbone)}`, add images to it, or leave it out"
             )
+
+
+def embed_command(manifest: Manifest, backbone: ModelBackbone) -> str:
+    """What to type so that a manifest's images have embeddings of a backbone."""
+    images, name = shlex.quote(manifest.source), shlex.quote(backbone.name)
+    precision = "" if backbone.precision == "float32" else f" --precision {backbone.precision}"
+    return f"linnaeus embed {images} --backbone {name}{precision}"
 
 
 def refuse_empty(used: pa.Table, assigned: pa.Array, manifest: Manifest) -> None:

@@ -89,10 +89,7 @@ def _nothing_to_judge(
 ) -> ConfigurationError | FingerprintMismatch:
     """Tells images that nobody embedded from those that another backbone did."""
     backbone = model.backbone
-    remedy = (
-        f"run `linnaeus embed {manifest.source} --backbone {backbone.name} "
-        f"--precision {backbone.precision}` first"
-    )
+    remedy = f"run `{dataset.embed_command(manifest, backbone)}` first"
     for fingerprint in workspace.folders("embeddings"):
         if len(dataset.usable(dataset.judge(workspace, manifest, fingerprint))):
             return FingerprintMismatch(
