@@ -115,11 +115,15 @@ def _carry_out(workspace: Folder, run: RunSpec, executor: Executor, progress: Pr
 
 def _done_line(run: RunSpec, counts: Counts, seconds: float) -> str:
     verb = {"embed": "embedded", "score": "labelled"}[run.job]
+    known = counts.done - counts.embedded
+    facts = [f"{counts.done:,} {verb}"]
+    if run.job == "embed" and known:
+        facts[0] += f" ({known:,} of known content)"
+    facts += [f"{counts.failed:,} failed", f"{counts.skipped:,} up to date"]
+    if counts.known_failures:
+        facts.append(f"{counts.known_failures:,} known failures")
     rate = counts.planned / seconds if seconds else 0.0
-    return (
-        f"{counts.done:,} {verb}, {counts.failed:,} failed, {counts.skipped:,} up to date, "
-        f"{counts.known_failures:,} known failures; {seconds:.1f} s, {rate:,.0f} images/s"
-    )
+    return f"{', '.join(facts)}; {seconds:.1f} s, {rate:,.0f} images/s"
 
 
 @contextmanager
