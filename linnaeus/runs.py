@@ -173,14 +173,15 @@ def commit(workspace: Folder, run_id: str) -> Counts:
     if workspace.head(summary):
         return Counts(**json.loads(workspace.read(summary))["counts"])
     receipts = list(_receipts(workspace, run))
-    counts = _reconcile(run, [receipt for receipt, _ in receipts])
+    manifest = manifests.describe(workspace, run.manifest_id)
+    counts = _reconcile(run, manifest, [receipt for receipt, _ in receipts])
     for table in _tables(workspace, run):
         table.append(list(_parts_of(table, run, receipts)), run_id)
     if run.job == "score":
-        manifest = manifests.describe(workspace, run.manifest_id)
         listed = manifests.load(workspace, run.manifest_id)
         LabelsTable(workspace, run.model).replace(manifest, listed, run)
-    workspace.write_new(summary, json.dumps(_summary(run, counts), indent=1).encode())
+    text = json.dumps(_summary(run, counts), indent=1) + "\n"
+    workspace.write_new(summary, text.encode())
     return counts
 
 
@@ -200,7 +201,7 @@ def _receipts(workspace: Folder, run: RunSpec) -> Iterator[tuple[Receipt, Part]]
             yield receipt, Part(key, done[receipt.shard], rows)
 
 
-def _reconcile(run: RunSpec, receipts: list[Receipt]) -> Counts:
+def _reconcile(run: RunSpec, manifest: Manifest, receipts: list[Receipt]) -> Counts:
     counts = sum((receipt.counts for receipt in receipts), Counts())
     wrong = [
         receipt.shard
@@ -208,9 +209,11 @@ def _reconcile(run: RunSpec, receipts: list[Receipt]) -> Counts:
         if receipt.counts.planned != run.shard_sizes[receipt.shard]
         or receipt.counts.planned != receipt.counts.done + receipt.counts.failed
     ]
-    if wrong or counts.planned != run.planned:
+    listed = run.planned + run.skipped + run.known_failures
+    if wrong or counts.planned != run.planned or listed != manifest.objects:
         raise ReconciliationError(
-            f"Run {run.run_id}: {run.planned} objects were planned, {counts.done} are done and "
+            f"Run {run.run_id}: of {manifest.objects} objects {run.planned} were planned and "
+            f"{run.skipped + run.known_failures} skipped; {counts.done} are done and "
             f"{counts.failed} failed; shards that do not add up: {wrong}; nothing is committed"
         )
     return replace(counts, skipped=run.skipped, known_failures=run.known_failures)

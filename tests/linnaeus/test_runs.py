@@ -2,6 +2,7 @@ import concurrent.futures
 import json
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -350,7 +351,20 @@ def test_counts_that_do_not_add_up_are_not_committed(workspace, bucket, monkeypa
     whole = plans.read_shard
     monkeypatch.setattr("linnaeus.plans.read_shard", lambda *place: whole(*place)[1:])
     in_this_process(workspace).execute(begun)
-    with pytest.raises(ReconciliationError, match="20 objects were planned, 16 are done"):
+    with pytest.raises(
+        ReconciliationError, match="of 20 objects 20 were planned and 0 skipped; 16 are done"
+    ):
+        runs.commit(workspace, begun.run_id)
+    assert rows(workspace, layout.OBJECTS, OBJECTS).num_rows == 0
+
+
+def test_a_plan_that_leaves_objects_out_is_not_committed(workspace, bucket):
+    manifest = manifests.freeze(workspace, str(bucket))
+    plan = runs.make_plan(workspace, EMBED, manifest)
+    spec = replace(plan.spec, planned=14, shard_sizes=plan.spec.shard_sizes[1:])
+    begun = runs.create_run(workspace, EMBED, replace(plan, spec=spec, shards=plan.shards[1:]))
+    in_this_process(workspace).execute(begun)
+    with pytest.raises(ReconciliationError, match="of 20 objects 14 were planned"):
         runs.commit(workspace, begun.run_id)
     assert rows(workspace, layout.OBJECTS, OBJECTS).num_rows == 0
 
