@@ -12,7 +12,7 @@ from beam_pipelines.launching import OnBeam
 from beam_pipelines.options import check_beam_options
 from linnaeus import backbones, manifests
 from linnaeus.jobs import RunSummary, run_job
-from linnaeus.progress import SILENT, Progress, for_stream
+from linnaeus.progress import SILENT, Progress, count_text, for_stream
 from linnaeus.runs import Job
 from linnaeus.sampling import sampler
 from linnaeus.storage import Folder
@@ -38,7 +38,7 @@ def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT)
     check_beam_options(request.beam_options)
     with progress.step("List images", None) as step:
         manifest = manifests.freeze(workspace, request.images)
-        step.note(f"{manifest.objects:,} images in {manifest.source}")
+        step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")
     with progress.step("Prepare backbone", None) as step:
         sample = sampler(workspace, manifest)
         spec = backbones.prepare(workspace, request.backbone, request.precision, sample)

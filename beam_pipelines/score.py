@@ -19,7 +19,7 @@ from linnaeus.labels import LabelsTable
 from linnaeus.models import Model
 from linnaeus.output import LabelFiles
 from linnaeus.plans import RunSpec
-from linnaeus.progress import SILENT, Progress, for_stream
+from linnaeus.progress import SILENT, Progress, count_text, for_stream
 from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.worker import SIGNATURES
@@ -60,7 +60,7 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
     _check_backbone(workspace, model, request.payload)
     with progress.step("List images", None) as step:
         manifest = manifests.freeze(workspace, request.images)
-        step.note(f"{manifest.objects:,} images in {manifest.source}")
+        step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")
     job = Job("score", model.fingerprint, model.name, model.version, request.payload)
     with ExitStack() as servers:
         executor = _Scoring(workspace, model, request, progress, servers)

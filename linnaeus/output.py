@@ -53,7 +53,8 @@ class LabelFiles:
             if _OURS.fullmatch(entry.key) and entry.key not in names:
                 self.folder.delete(entry.key)
         marker = {**marker, "files": names, "rows": rows.num_rows, **_by_status(rows)}
-        self.folder.write(SUCCESS, json.dumps(marker, indent=1, ensure_ascii=False).encode())
+        text = json.dumps(marker, indent=1, ensure_ascii=False) + "\n"
+        self.folder.write(SUCCESS, text.encode())
 
     def _is_written(self, marker: dict[str, Any]) -> bool:
         if self.folder.head(SUCCESS) is None:

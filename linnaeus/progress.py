@@ -99,8 +99,9 @@ class Meter:
 
     def underway(self) -> str:
         """`Embed: 512 of 2,624 images, 84.3 images/s, 25 s left`."""
-        of_total = "" if self.total is None else f" of {self.total:,}"
-        parts = [f"{self.done:,}{of_total} {self.unit}", *self._failed()]
+        of_total = "" if self.total is None else f"{self.done:,} of "
+        counted = self.done if self.total is None else self.total
+        parts = [f"{of_total}{count_text(counted, self.unit)}", *self._failed()]
         if self.rate:
             parts.append(f"{rate_text(self.rate)} {self.unit}/s")
         if self.seconds_left is not None:
@@ -114,17 +115,22 @@ class Meter:
         took = duration_text(self.elapsed_seconds)
         if not self.done:
             return f"{self.name}: done in {took}"
-        parts = [f"{self.done:,} {self.unit} in {took}", *self._failed()]
+        parts = [f"{count_text(self.done, self.unit)} in {took}", *self._failed()]
         if self.rate:
             parts.append(f"{rate_text(self.rate)} {self.unit}/s")
         return f"{self.name}: {', '.join(parts)}"
 
     def stopped(self) -> str:
         """`Embed: stopped after 512 images`."""
-        return f"{self.name}: stopped after {self.done:,} {self.unit}"
+        return f"{self.name}: stopped after {count_text(self.done, self.unit)}"
 
     def _failed(self) -> list[str]:
         return [f"{self.failed:,} failed"] if self.failed else []
+
+
+def count_text(count: int, unit: str) -> str:
+    """`1 image`, `2,624 images`."""
+    return f"{count:,} {unit.removesuffix('s') if count == 1 else unit}"
 
 
 def rate_text(rate: float) -> str:
@@ -229,7 +235,7 @@ class RichProgress:
         def finish(line: str) -> None:
             console.print(line, markup=False, soft_wrap=True)
 
-        with _ending(meter, finish), _bars(console, unit) as bars:
+        with _ending(meter, finish), _bars(console, unit, total) as bars:
             yield _BarStep(meter, bars, bars.add_task(name, total=total, trouble=""))
 
 
@@ -270,19 +276,18 @@ class _BarStep:
         self._meter.note(line)
 
 
-def _bars(console: Any, unit: str) -> Bars:
+def _bars(console: Any, unit: str, total: int | None) -> Bars:
     from rich import progress
 
     class RateColumn(progress.ProgressColumn):
         def render(self, task: progress.Task) -> str:
             return f"{rate_text(task.speed)} {unit}/s" if task.speed else ""
 
+    counts = [progress.MofNCompleteColumn(), RateColumn(), progress.TimeRemainingColumn()]
     return progress.Progress(
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        RateColumn(),
-        progress.TimeRemainingColumn(),
+        *([] if total is None else counts),
         progress.TextColumn("{task.fields[trouble]}", style="yellow"),
         console=console,
         transient=True,
@@ -292,10 +297,11 @@ def _bars(console: Any, unit: str) -> Bars:
 
 @contextmanager
 def _ending(meter: Meter, finish: Callable[[str], None]) -> Iterator[None]:
-    """Say the last line of a step, whichever way it ends."""
+    """Say the last line of a step; where it fails before anything is done, the error says it."""
     try:
         yield
     except BaseException:
-        finish(meter.stopped())
+        if meter.total is not None and meter.done:
+            finish(meter.stopped())
         raise
     finish(meter.finished())

@@ -124,7 +124,8 @@ def log_loss(
     of_truth = np.maximum(
         log_scores[np.arange(len(label_ids)), label_ids], math.log(np.finfo(np.float64).tiny)
     )
-    return float(-np.average(of_truth.astype(np.float64), weights=weights))
+    mean = float(-np.average(of_truth.astype(np.float64), weights=weights))
+    return mean + 0.0  # never -0.0
 
 
 def _ratio(numerator: NDArray, denominator: NDArray) -> NDArray[np.float64]:

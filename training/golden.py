@@ -38,7 +38,7 @@ def write(
         {"file": name, "label": labels[row.argmax()], "scores": _rounded(row), "embedding": vector}
         for name, row, vector in zip(pictures, scores, map(_rounded, embeddings), strict=True)
     ]
-    text = json.dumps({"labels": labels, "images": expected}, ensure_ascii=False)
+    text = json.dumps({"labels": labels, "images": expected}, ensure_ascii=False) + "\n"
     (folder / "golden.json").write_text(text, "utf-8")
 
 

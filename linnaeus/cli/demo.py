@@ -12,6 +12,7 @@ import typer
 from linnaeus.cli.session import Session
 from linnaeus.cli.wording import accuracy_text
 from linnaeus.errors import ReconciliationError
+from linnaeus.progress import count_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -145,8 +146,8 @@ def report_text(report: Report) -> str:
         *begin,
         "",
         f"Test accuracy  {accuracy_text(report.test)}",
-        f"Counts         {counts['objects']:,} objects = {counts['labelled']:,} labelled "
-        f"+ {counts['failed']:,} failed",
+        f"Counts         {count_text(counts['objects'], 'objects')} = "
+        f"{counts['labelled']:,} labelled + {counts['failed']:,} failed",
         "",
         "Three of the labels:",
         *[_row_text(row) for row in report.rows],

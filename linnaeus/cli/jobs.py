@@ -19,6 +19,7 @@ from linnaeus.cli.options import (
 )
 from linnaeus.cli.session import TOO_MANY_FAILURES, Session
 from linnaeus.cli.wording import facts_text, run_text
+from linnaeus.progress import count_text
 
 if TYPE_CHECKING:
     from linnaeus.workspace import RunSummary
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 def manifest(session: Session, images: Images) -> None:
     """Freeze the list of objects."""
     frozen = session.workspace.manifest(images)
-    session.show(frozen, f"{frozen.objects:,} objects of {frozen.source} in manifest {frozen.id}")
+    objects = count_text(frozen.objects, "objects")
+    session.show(frozen, f"{objects} of {frozen.source} in manifest {frozen.id}")
 
 
 def plan(
@@ -107,8 +109,8 @@ def _conclude(session: Session, run: RunSummary, max_failures: int) -> None:
     session.show(run, run_text(run))
     if run.counts.new_failures > max_failures:
         session.fail(
-            f"{run.counts.new_failures:,} new failures, more than --max-failures {max_failures:,}: "
-            "the table `failures` says why each",
+            f"{count_text(run.counts.new_failures, 'new failures')}, more than --max-failures "
+            f"{max_failures:,}: the table `failures` says why each",
             TOO_MANY_FAILURES,
             "TooManyFailures",
         )

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from linnaeus.progress import duration_text
+from linnaeus.progress import count_text, duration_text
 
 if TYPE_CHECKING:
     from linnaeus.records import Counts
     from linnaeus.workspace import RunSummary
 
+_NOTHING = "\N{EN DASH}    "
+"""As wide as the numbers above and below."""
+
 
 def run_text(run: RunSummary) -> str:
     """What a run did, or that there was nothing to do."""
-    if run.run_id is None:
-        return f"Nothing to do: {counts_text(run.counts)}"
     output = f"; written to {run.output}" if run.output else ""
+    if run.run_id is None:
+        return f"Nothing to do: {counts_text(run.counts)}{output}"
     took = duration_text(run.seconds)
     return f"{counts_text(run.counts)}; run {run.run_id} took {took}{output}"
 
@@ -40,18 +43,27 @@ def accuracy_text(metrics: Mapping[str, Any]) -> str:
     """`0.853 (95 % interval 0.824 to 0.878) on 656 images`."""
     low, high = metrics["accuracy_interval"]
     accuracy, images = metrics["accuracy"], metrics["images"]
-    return f"{accuracy:.3f} (95 % interval {low:.3f} to {high:.3f}) on {images:,} images"
+    interval = f"95 % interval {low:.3f} to {high:.3f}"
+    return f"{accuracy:.3f} ({interval}) on {count_text(images, 'images')}"
 
 
 def evaluation_text(metrics: Mapping[str, Any]) -> str:
-    """Accuracy, then a line a class."""
+    """Accuracy, a line a class, and how many images were left out and why."""
     width = max((len(label) for label in metrics["classes"]), default=0)
     classes = [
-        f"  {label:<{width}}  precision {one['precision']:.3f}  recall {one['recall']:.3f}  "
-        f"F1 {one['f1']:.3f}  {one['support']:,} images"
-        for label, one in metrics["classes"].items()
+        f"  {label:<{width}}  {_class_text(one)}" for label, one in metrics["classes"].items()
     ]
-    return "\n".join([f"Accuracy {accuracy_text(metrics)}", *classes])
+    left_out = ", ".join(f"{count:,} {why}" for why, count in metrics["left_out"].items())
+    end = [f"left out: {left_out}"] if left_out else []
+    return "\n".join([f"Accuracy {accuracy_text(metrics)}", *classes, *end])
+
+
+def _class_text(metrics: Mapping[str, Any]) -> str:
+    """Dashes where no image of the class was judged, which says nothing of the model."""
+    support, names = metrics["support"], ("precision", "recall", "f1")
+    texts = [f"{metrics[name]:.3f}" if support else _NOTHING for name in names]
+    precision, recall, f1 = texts
+    return f"precision {precision}  recall {recall}  F1 {f1}  {count_text(support, 'images')}"
 
 
 def facts_text(facts: Mapping[str, Any]) -> str:

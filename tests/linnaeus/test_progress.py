@@ -98,6 +98,28 @@ def test_a_step_that_breaks_says_how_far_it_came():
     assert stream.getvalue() == "Embed: stopped after 4 images\n"
 
 
+@pytest.mark.parametrize(
+    ("rendering", "stream"), [(PlainProgress, io.StringIO()), (RichProgress, Terminal())]
+)
+def test_a_step_that_counts_nothing_leaves_its_failure_to_the_error(
+    rendering: type[PlainProgress] | type[RichProgress], stream: io.StringIO
+):
+    with pytest.raises(OSError), rendering(stream).step("Export", None):
+        raise OSError
+    assert "images" not in stream.getvalue()
+    assert "stopped" not in stream.getvalue()
+    assert "/?" not in stream.getvalue()
+
+
+def test_one_is_not_a_plural():
+    clock = Clock()
+    meter = Meter("Embed", 1, "images", clock)
+    assert meter.underway() == "Embed: 0 of 1 image"
+    clock.seconds += 1
+    meter.update(done=1)
+    assert meter.finished() == "Embed: 1 image in 1.0 s, 1.00 images/s"
+
+
 def test_json_events_are_lines_that_parse():
     clock, stream = Clock(), io.StringIO()
     with JsonProgress(stream, clock).step("Embed", 10) as step:

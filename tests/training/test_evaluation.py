@@ -43,6 +43,10 @@ def test_log_loss_weighs_images() -> None:
     assert weighted == pytest.approx(-(3 * np.log(0.9) + np.log(0.2)) / 4)
 
 
+def test_a_sure_and_right_model_has_a_log_loss_of_zero_without_a_sign() -> None:
+    assert str(log_loss(np.array([[0.0, -np.inf]]), np.array([0]))) == "0.0"
+
+
 def test_an_impossible_truth_costs_much_but_not_infinitely() -> None:
     assert 700 < log_loss(np.array([[0.0, -np.inf]]), np.array([1])) < 800
 
