@@ -127,6 +127,17 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class PhotoLabels:
+    """What a model says of one photo that was only shown to it."""
+
+    path: str
+    labels: list[tuple[str, float]]
+    """(label, score), best first; empty where there is an error."""
+    error: str | None = None
+    """Why the photo cannot be labelled, in one line that names it."""
+
+
+@dataclass(frozen=True)
 class Counts:
     """A run's (or shard's) reconciled counts, in objects."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from linnaeus import backbones, manifests, models, runs
+from linnaeus.backbones import BackboneSpec
 from linnaeus.estimate import estimate_seconds
 from linnaeus.jobs import RunSummary
 from linnaeus.labels import LabelsTable
@@ -15,7 +16,8 @@ from linnaeus.models import Model
 from linnaeus.overview import overview
 from linnaeus.plans import read_spec
 from linnaeus.progress import SILENT, Progress
-from linnaeus.runs import Job
+from linnaeus.records import PhotoLabels
+from linnaeus.runs import Job, RunPlan
 from linnaeus.sampling import sampler
 from linnaeus.storage import Folder
 
@@ -43,14 +45,6 @@ class PlanSummary:
     """The unfinished run that the same command would first complete."""
     estimated_seconds: dict[str, float]
     """By precision, from a sample of the images, on this machine; empty if nothing is to do."""
-
-
-@dataclass(frozen=True)
-class PhotoLabels:
-    """What a model says of one photo, best first."""
-
-    path: str
-    labels: list[tuple[str, float]]
 
 
 @dataclass(frozen=True)
@@ -95,10 +89,10 @@ class Workspace:
     ) -> PlanSummary:
         """What `embed` would read, compute and reuse."""
         manifest = self.manifest(images)
-        sample = sampler(self.folder, manifest)
-        spec = backbones.prepare(self.folder, backbone, precision, sample)
+        spec = self._prepare(manifest, backbone, precision)
         job = Job("embed", spec.fingerprint)
         plan = runs.make_plan(self.folder, job, manifest)
+        seconds = self._estimate_seconds(spec, plan)
         joined = runs.open_run(self.folder, job, manifest.source)
         return PlanSummary(
             source=manifest.source,
@@ -110,8 +104,19 @@ class Workspace:
             known_failures=plan.spec.known_failures,
             shards=len(plan.shards),
             joins_run=joined.run_id if joined else None,
-            estimated_seconds=estimate_seconds(self.folder, spec, plan),
+            estimated_seconds=seconds,
         )
+
+    def _prepare(self, manifest: Manifest, backbone: str, precision: str) -> BackboneSpec:
+        with self._progress.step("Prepare backbone", None):
+            sample = sampler(self.folder, manifest)
+            return backbones.prepare(self.folder, backbone, precision, sample)
+
+    def _estimate_seconds(self, spec: BackboneSpec, plan: RunPlan) -> dict[str, float]:
+        if not plan.new_objects:
+            return {}
+        with self._progress.step("Measure this machine", None):
+            return estimate_seconds(self.folder, spec, plan)
 
     def embed(
         self,
@@ -138,6 +143,7 @@ class Workspace:
         from training.config import TrainConfig
         from training.train import train
 
+        models.check_name(model)
         config = config or TrainConfig(backbone=backbone, precision=precision)
         return train(self.folder, self.manifest(images), model, config, self._progress)
 
@@ -145,7 +151,8 @@ class Workspace:
         """Metrics of a published model on labelled images with stored embeddings."""
         from training.evaluate import evaluate
 
-        return evaluate(self.folder, self.manifest(images), model)
+        models.load_model(self.folder, model)  # before the images are listed
+        return evaluate(self.folder, self.manifest(images), model, self._progress)
 
     def score(  # noqa: PLR0913 - an argument an option of the command
         self,
@@ -167,11 +174,13 @@ class Workspace:
         return score(self.folder, request, self._progress)
 
     def label(self, photos: Sequence[str], model: str) -> list[PhotoLabels]:
-        """What a model says of single photos; nothing is stored."""
+        """What a model says of single photos; nothing is stored.
+
+        A photo that cannot be read or decoded has no labels but an `error`.
+        """
         from training.labelling import label_photos
 
-        found = label_photos(self.folder, photos, model)
-        return [PhotoLabels(path, labels) for path, labels in found]
+        return label_photos(self.folder, photos, model, self._progress)
 
     def labels(self, model: str) -> Labels:
         """The current labels of a model."""

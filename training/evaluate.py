@@ -7,19 +7,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from linnaeus.errors import ConfigurationError, FingerprintMismatch
 from linnaeus.manifests import Manifest
 from linnaeus.matrix import read_matrix
 from linnaeus.models import Model, load_model
+from linnaeus.progress import SILENT, Progress
 from linnaeus.storage import Folder
 from training import dataset
 from training.config import SplitConfig
 from training.evaluation import evaluate_scores
-from training.published import opened
 
 
-def evaluate(workspace: Folder, manifest: Manifest, model: str) -> dict[str, Any]:
+def evaluate(
+    workspace: Folder, manifest: Manifest, model: str, progress: Progress = SILENT
+) -> dict[str, Any]:
     """Metrics of `NAME` or `NAME:VERSION` on a manifest's labelled images, each counting once.
 
     Where the images come from the source that the model was trained on, only its test split is
@@ -42,12 +45,8 @@ def evaluate(workspace: Folder, manifest: Manifest, model: str) -> dict[str, Any
     _refuse_unknown_labels(used, described)
     split, used = _unseen(used, manifest, described)
     label_ids = pc.index_in(used["label"], pa.array(described.labels)).to_numpy()
-    with TemporaryDirectory(prefix="linnaeus-evaluate-") as scratch:
-        file = Path(scratch) / "matrix.f32"
-        digests = used["sha256"].to_pylist()
-        matrix = read_matrix(workspace, described.fingerprint, digests, file)
-        with opened(workspace, described) as published:
-            scores = published.scores(matrix)
+    with progress.step("Evaluate", None):
+        scores = _scores(workspace, described, used["sha256"].to_pylist())
     with np.errstate(divide="ignore"):
         evaluation = evaluate_scores(np.log(scores), label_ids, described.labels)
     return {
@@ -57,6 +56,17 @@ def evaluate(workspace: Folder, manifest: Manifest, model: str) -> dict[str, Any
         **evaluation.to_dict(),
         "left_out": dataset.left_out(judged),
     }
+
+
+def _scores(workspace: Folder, model: Model, digests: list[str]) -> NDArray[np.float32]:
+    """Scores [n, C] of stored embeddings."""
+    from training.published import opened  # imports TensorFlow, for seconds
+
+    with TemporaryDirectory(prefix="linnaeus-evaluate-") as scratch:
+        file = Path(scratch) / "matrix.f32"
+        matrix = read_matrix(workspace, model.fingerprint, digests, file)
+        with opened(workspace, model) as published:
+            return published.scores(matrix)
 
 
 def _unseen(used: pa.Table, manifest: Manifest, model: Model) -> tuple[str, pa.Table]:

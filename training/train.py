@@ -44,8 +44,9 @@ def train(
         StorageError: If the workspace cannot be read or written.
     """
     models.check_name(model)
-    sample = sampler(workspace, manifest)
-    spec = backbones.prepare(workspace, config.backbone, config.precision, sample)
+    with progress.step("Prepare backbone", None):
+        sample = sampler(workspace, manifest)
+        spec = backbones.prepare(workspace, config.backbone, config.precision, sample)
     fitted = fit_and_test(workspace, manifest, spec, config, progress)
     with progress.step("Export", None) as step, publishing(workspace, model) as draft:
         from training.export import TrainedModel, export

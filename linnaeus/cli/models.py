@@ -17,13 +17,13 @@ from linnaeus.cli.options import (
     ModelVersion,
     PrecisionOption,
 )
-from linnaeus.cli.session import Session
+from linnaeus.cli.session import FAILED, Session
 from linnaeus.cli.wording import accuracy_text, evaluation_text
 from linnaeus.errors import ConfigurationError
 from training.config import LayersConfig, LinearConfig, SplitConfig, TrainConfig
 
 if TYPE_CHECKING:
-    from linnaeus.workspace import PhotoLabels
+    from linnaeus.records import PhotoLabels
 
 _LAYERS = LayersConfig()
 _SPLIT = SplitConfig()
@@ -199,12 +199,17 @@ def label(
 ) -> None:
     """Label single photos, the best label first."""
     labelled = session.workspace.label(photos, model)
-    session.show([asdict(photo) for photo in labelled], _photos_text(labelled))
+    errors = [photo.error for photo in labelled if photo.error]
+    if session.as_json or len(errors) < len(labelled):
+        session.show([asdict(photo) for photo in labelled], _photos_text(labelled))
+    if errors:
+        session.fail("\n".join(errors), FAILED, "PhotoErrors")
 
 
 def _photos_text(photos: list[PhotoLabels]) -> str:
+    """The photos that have labels, with headings where several were asked for."""
     blocks = []
-    for photo in photos:
+    for photo in (one for one in photos if not one.error):
         heading = [f"{photo.path}:"] if len(photos) > 1 else []
         lines = [f"{label} (score={score:.5f})" for label, score in photo.labels]
         blocks.append("\n".join([*heading, *lines]))

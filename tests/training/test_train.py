@@ -7,7 +7,7 @@ from PIL import Image
 
 from linnaeus import backbones, images, manifests
 from linnaeus.engines import open_engine
-from linnaeus.errors import ConfigurationError, FingerprintMismatch, ImageError, StorageError
+from linnaeus.errors import ConfigurationError, FingerprintMismatch
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model, load_model
@@ -148,24 +148,27 @@ def test_photos_are_labelled_best_first(
     paint(tmp_path, images_a_label=1, seed=12)
     photos = [str(tmp_path / label / "000.png") for label in LABELS]
     found = label_photos(workspace, photos, "colours")
-    assert [photo for photo, _ in found] == photos
-    assert [labels[0][0] for _, labels in found] == list(LABELS)
-    for _, labels in found:
-        scores = [score for _, score in labels]
+    assert [photo.path for photo in found] == photos
+    assert [photo.labels[0][0] for photo in found] == list(LABELS)
+    for photo in found:
+        scores = [score for _, score in photo.labels]
         assert scores == sorted(scores, reverse=True)
         assert sum(scores) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_photo_that_cannot_be_labelled_is_named(
+def test_a_photo_that_cannot_be_labelled_is_named_and_costs_the_others_nothing(
     workspace: Folder, model: Model, tmp_path: Path
 ) -> None:
     from training.labelling import label_photos
 
+    paint(tmp_path, images_a_label=1, seed=12)
     (tmp_path / "note.txt").write_text("no picture")
-    with pytest.raises(ImageError, match=r"note\.txt"):
-        label_photos(workspace, [str(tmp_path / "note.txt")], "colours")
-    with pytest.raises(StorageError, match=r"absent\.png"):
-        label_photos(workspace, [str(tmp_path / "absent.png")], "colours")
+    names = ("note.txt", f"{LABELS[1]}/000.png", "absent.png")
+    note, good, absent = label_photos(workspace, [str(tmp_path / n) for n in names], "colours")
+    assert "note.txt" in (note.error or "")
+    assert "absent.png" in (absent.error or "")
+    assert (good.error, good.labels[0][0]) == (None, LABELS[1])
+    assert note.labels == absent.labels == []
 
 
 def test_a_head_of_layers_is_published_as_the_next_version(
@@ -204,7 +207,7 @@ def test_a_model_trained_in_a_bucket_evaluates_there(s3: object, tmp_path: Path)
         evaluate(workspace, manifest, "colours")["accuracy"] == (model.metrics["test"]["accuracy"])
     )
     photo = str(tmp_path / "colours" / LABELS[0] / "000.png")
-    assert len(label_photos(workspace, [photo], "colours")[0][1]) == len(LABELS)
+    assert len(label_photos(workspace, [photo], "colours")[0].labels) == len(LABELS)
 
 
 def test_the_real_network_scores_alike_in_worker_and_server(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ TEST_METRICS = {
         "defective": {"precision": 0.8, "recall": 0.7, "f1": 0.747, "support": 205},
         "functional": {"precision": 0.9, "recall": 0.9, "f1": 0.9, "support": 451},
     },
+    "left_out": {},
 }
 MODEL = Model(
     "cells",
@@ -60,6 +61,7 @@ class Frozen:
 class PhotoLabels:
     path: str
     labels: Sequence[tuple[str, float]]
+    error: str | None = None
 
 
 class RecordingWorkspace:
@@ -182,6 +184,18 @@ def test_known_failures_alone_are_status_0(workspace: type[RecordingWorkspace]):
     )
 
 
+def test_nothing_to_do_still_says_where_the_files_are(workspace: type[RecordingWorkspace]):
+    counts = Counts(skipped=10)
+    workspace.answers = {"score": RunSummary(run_id=None, counts=counts, output="out")}
+    result = run("score", "pics", "--model", "cells", "--output", "out")
+    assert result.stdout == "Nothing to do: 10 up to date; written to out\n"
+
+
+def test_one_is_not_a_plural(workspace: type[RecordingWorkspace]):
+    workspace.answers = {"manifest": Frozen(objects=1)}
+    assert run("manifest", "pics").stdout.startswith("1 object of /pics")
+
+
 def test_a_run_as_json_has_all_its_counts(workspace: type[RecordingWorkspace]):
     workspace.answers = {"commit": RunSummary()}
     record = json.loads(run("commit", "01J", "--json", "--max-failures", "1").stdout)
@@ -267,6 +281,20 @@ def test_evaluate_shows_each_class(workspace: type[RecordingWorkspace]):
     )
 
 
+def test_evaluate_says_what_it_could_not_judge(workspace: type[RecordingWorkspace]):
+    unseen = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
+    left_out = {"not embedded": 15, "duplicate": 1}
+    workspace.answers = {
+        "evaluate": {**TEST_METRICS, "classes": {"cracked": unseen}, "left_out": left_out}
+    }
+    _, line, end = run("evaluate", "pics", "--model", "cells").stdout.splitlines()
+    assert (
+        " ".join(line.replace("\N{EN DASH}", "-").split())
+        == "cracked precision - recall - F1 - 0 images"
+    )
+    assert end == "left out: 15 not embedded, 1 duplicate"
+
+
 def test_label_prints_the_best_first_with_five_digits(workspace: type[RecordingWorkspace]):
     workspace.answers = {
         "label": [PhotoLabels("a.jpg", [("daisy", 0.9912345), ("rose", 0.0087655)])]
@@ -281,6 +309,19 @@ def test_several_photos_have_headings(workspace: type[RecordingWorkspace]):
     workspace.answers = {"label": photos}
     result = run("label", "a.jpg", "b.jpg", "--model", "flowers")
     assert result.stdout == ("a.jpg:\ndaisy (score=0.90000)\n\nb.jpg:\nrose (score=0.80000)\n")
+
+
+def test_broken_photos_cost_the_others_nothing(workspace: type[RecordingWorkspace]):
+    photos = [
+        PhotoLabels("a.jpg", [], "a.jpg: not an image"),
+        PhotoLabels("b.jpg", [("rose", 0.8)]),
+        PhotoLabels("c.jpg", [], "/c.jpg does not exist"),
+    ]
+    workspace.answers = {"label": photos}
+    result = run("label", "a.jpg", "b.jpg", "c.jpg", "--model", "flowers")
+    assert result.exit_code == 1
+    assert result.stdout == "b.jpg:\nrose (score=0.80000)\n"
+    assert result.stderr == "a.jpg: not an image\n/c.jpg does not exist\n"
 
 
 def test_status_shows_nested_facts(workspace: type[RecordingWorkspace]):
