@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
@@ -60,12 +62,14 @@ class EmbeddedServer:
         return f"{self.host}:{self.port}"
 
     def start(self) -> None:
-        """Load the models, then open the ports.
+        """Load the models, then open the ports; ports that are taken are refused before.
 
         Raises:
             ServingError: a model cannot be loaded, or a port is taken.
             StorageError: a model's folder cannot be read.
         """
+        for port in filter(None, (self.port, self.rest_api_port)):
+            _check_free(self.host, port)
         try:
             self._catalog.start()
             self._open_ports()
@@ -113,6 +117,30 @@ def _grpc_server(catalog: Catalog) -> grpc.Server:
     )
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(catalog), server)
     return server
+
+
+def _check_free(host: str, port: int) -> None:
+    """Refuse a port that nobody could listen at, without listening there.
+
+    A port that listens before the models are loaded would pass for a server that is ready.
+    """
+    try:
+        addresses = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise _cannot_listen(host, port) from error
+    if not any(_is_free(family, address) for family, _, _, _, address in addresses):
+        raise _cannot_listen(host, port)
+
+
+def _is_free(family: int, address: Any) -> bool:
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
+        # As the servers do: a port that was left a moment ago is free.
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(address)
+        except OSError:
+            return False
+    return True
 
 
 def _bind(server: grpc.Server, host: str, port: int) -> int:

@@ -162,12 +162,12 @@ def serve(
         check_name(name)
         load_model(folder, name)
 
-    from serving.server import EmbeddedServer
-
     uris = {name: folder.uri_of(model_prefix(name)) for name in model}
-    server = EmbeddedServer(uris, port=port, rest_api_port=rest_api_port, host=host)
     stop = _stop_signal()
-    with session.progress.step("Load", None, "models"):
+    with session.progress.step("Load models", None):
+        from serving.server import EmbeddedServer
+
+        server = EmbeddedServer(uris, port=port, rest_api_port=rest_api_port, host=host)
         server.start()
     try:
         session.show(

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import socket
 import threading
 import time
 import weakref
@@ -194,6 +195,14 @@ def test_a_failing_warm_up_request_or_too_many_fail_the_load(
 def test_a_model_without_versions_is_one_clear_line(serve: Any, tmp_path: Path):
     with pytest.raises(ServingError, match=r"no version of model m in .*linnaeus train"):
         serve({"m": tmp_path / "absent"})
+
+
+@pytest.mark.parametrize("taken", ["port", "rest_api_port"])
+def test_a_port_that_is_taken_is_refused_before_models_are_loaded(serve: Any, taken: str, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ServingError, match=f":{port}: another program"):
+            serve({"m": tmp_path / "absent"}, **{taken: port})
 
 
 def test_a_port_that_is_taken_is_one_clear_line(
