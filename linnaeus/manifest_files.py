@@ -69,11 +69,19 @@ def _csv(data: bytes) -> _Fields:
     reader = csv.reader(io.StringIO(_text(data), newline=""), strict=True)
     lines = _csv_lines(reader)
     start, header = next(lines, (0, []))
+    _check_separator(header, start)
     _check_columns(header, start)
     for line, values in lines:
         if len(values) != len(header):
             raise _Mistake(f"{len(values)} fields under {len(header)} columns", line)
         yield line, dict(zip(header, values, strict=True))
+
+
+def _check_separator(header: list[str], line: int) -> None:
+    """Spreadsheets of some languages write semicolons into what they call CSV."""
+    for other, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 and other in header[0]:
+            raise _Mistake(f"separate the columns with commas, not with {name}", line)
 
 
 def _csv_lines(reader: Any) -> Iterator[tuple[int, list[str]]]:
@@ -121,6 +129,8 @@ _READERS: dict[str, Callable[[bytes], _Fields]] = {
     ".ndjson": _json_lines,
     ".parquet": _parquet,
 }
+
+SUFFIXES = tuple(_READERS)
 
 
 def _text(data: bytes) -> str:

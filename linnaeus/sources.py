@@ -19,6 +19,7 @@ from linnaeus.errors import ConfigurationError, FailureCode, StorageError
 from linnaeus.listing import IMAGE_SUFFIXES, list_images
 from linnaeus.local_files import RECENT_MARK
 from linnaeus.locations import Entry, is_local, join, normalise, parent, split_uri
+from linnaeus.manifest_files import SUFFIXES as MANIFEST_SUFFIXES
 from linnaeus.manifest_files import Row, is_manifest_file, read_rows
 from linnaeus.object_descriptions import describe
 from linnaeus.records import MANIFEST
@@ -79,8 +80,24 @@ def _from_folder(source: str, workspace: Folder, *, is_folder: bool) -> _Listed:
         )
     entries = list_images(root, start, skip=_below(root.uri, workspace.uri))
     if not entries:
-        raise ConfigurationError(f"no images in {source}: their names end in {_SUFFIXES}")
+        raise _no_images(source, root, start)
     return _from_entries(source, root, entries)
+
+
+def _no_images(source: str, root: Folder, start: str) -> ConfigurationError:
+    """Say what is there instead, where `start` begins names in `root` or the folder is empty."""
+    if not start:
+        return ConfigurationError(f"no images in {source}: their names end in {_SUFFIXES}")
+    if root.head(start):
+        kinds = ", ".join(MANIFEST_SUFFIXES)
+        return ConfigurationError(
+            f"{source} is neither an image nor a list of images: IMAGES is a folder, the "
+            f"beginning of names, or a file that ends in {kinds}"
+        )
+    return ConfigurationError(
+        f"there is no such folder or file as {source}, and no image whose name begins so: "
+        "check the name"
+    )
 
 
 def _root_and_start(source: str, *, is_folder: bool) -> tuple[Folder, str]:

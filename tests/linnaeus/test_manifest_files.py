@@ -93,6 +93,8 @@ def test_a_line_is_counted_as_an_editor_counts_it():
         ("x.csv", b"uri,colour\na,b\n", "unknown column 'colour': use uri, label, split, weight"),
         ("x.csv", b"label,split\na,test\n", "line 1: there is no column uri"),
         ("x.csv", b"uri,label,label\na,b,c\n", "column 'label' appears twice"),
+        ("x.csv", b"uri;label\na;b\n", "line 1: separate the columns with commas.*semicolons"),
+        ("x.csv", b"uri\tlabel\na\tb\n", "line 1: separate the columns with commas.*tabs"),
         ("x.csv", b"", "x.csv: the file is empty"),
         ("x.csv", b"\n\n", "x.csv: the file is empty"),
         ("x.csv", b"uri,label\n", "x.csv lists no images"),

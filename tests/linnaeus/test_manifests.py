@@ -250,9 +250,10 @@ def test_a_name_that_is_not_utf8_is_listed_and_fails_alone(workspace: Folder, im
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("none", "no images in .*/none"),
         ("none/", "there is no folder .*/none"),
         ("none/below", "there is no folder .*/none/below"),
+        ("none", "there is no such folder or file as .*/none, and no image"),
+        ("text/readme.txt", "readme.txt is neither.* folder, .* .csv, .jsonl, .ndjson, .parquet"),
         ("none.csv", "there is no file .*none.csv"),
         ("empty", "no images in .*/empty"),
         ("text", "no images in .*/text.*jpg"),
@@ -387,7 +388,7 @@ def test_a_bucket_that_is_wrong_or_closed_is_named(s3: Any, monkeypatch, workspa
     with pytest.raises(StorageError, match="no bucket s3://no-such-bucket"):
         freeze(workspace, "s3://no-such-bucket/images")
     bucket = s3.bucket()
-    assert f"no images in {bucket}/images" in refused(workspace, f"{bucket}/images")
+    assert f"no such folder or file as {bucket}/images" in refused(workspace, f"{bucket}/images")
     assert f"no images in {bucket}/images" in refused(workspace, f"{bucket}/images/")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(StorageError, match="access denied"):
