@@ -2,24 +2,42 @@
 
 import json
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from linnaeus import layout, models, plans
+from linnaeus.errors import ConfigurationError
 from linnaeus.records import EMBEDDINGS, FAILURES, LABELS, OBJECTS, PREDICTIONS
-from linnaeus.storage import Folder
+from linnaeus.storage import Folder, is_local
 from linnaeus.tables import Table
 
 NEWEST_RUNS = 10
 
 
 def overview(workspace: Folder) -> dict[str, Any]:
-    """Rows of each table, versions of each model, and the newest runs."""
+    """Rows of each table, versions of each model, and the newest runs.
+
+    Raises:
+        ConfigurationError: If there is no such workspace.
+    """
+    if not _exists(workspace):
+        raise ConfigurationError(
+            f"there is no workspace {workspace.uri}: check the name; "
+            "the first command that writes makes one"
+        )
     return {
         "workspace": workspace.uri,
         "tables": _tables(workspace),
         "models": _models(workspace),
         "runs": _runs(workspace),
     }
+
+
+def _exists(workspace: Folder) -> bool:
+    """Whether the folder exists; in an object store, where folders do not, anything in it."""
+    if is_local(workspace.uri):
+        return Path(workspace.uri).is_dir()
+    return next(workspace.list(), None) is not None
 
 
 def _tables(workspace: Folder) -> dict[str, int]:
