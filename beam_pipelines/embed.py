@@ -4,15 +4,17 @@ python -m beam_pipelines.embed --workspace W --images IMAGES [--backbone B] [BEA
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from beam_pipelines.launching import OnBeam
 from beam_pipelines.options import check_beam_options
 from linnaeus import backbones, manifests
 from linnaeus.jobs import RunSummary, run_job
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
+from linnaeus.quiet import silence_libraries
 from linnaeus.runs import Job
 from linnaeus.sampling import sampler
 from linnaeus.storage import Folder
@@ -60,8 +62,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         known.images, known.backbone, known.precision, known.engine, beam_options
     )
     summary = embed(Folder(known.workspace), request, for_stream(sys.stderr))
-    print(summary)
+    print(json.dumps(asdict(summary), ensure_ascii=False))
 
 
 if __name__ == "__main__":
+    silence_libraries()
     main()

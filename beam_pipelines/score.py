@@ -5,6 +5,7 @@ python -m beam_pipelines.score --workspace W --images IMAGES --model NAME[:VERSI
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from linnaeus.models import Model
 from linnaeus.output import LabelFiles
 from linnaeus.plans import RunSpec
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
+from linnaeus.quiet import silence_libraries
 from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.worker import SIGNATURES
@@ -137,8 +139,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     known, beam_options = parser.parse_known_args(argv)
     fields = {k: v for k, v in vars(known).items() if k != "workspace"}
     request = ScoreRequest(**fields, beam_options=beam_options)
-    print(score(Folder(known.workspace), request, for_stream(sys.stderr)))
+    summary = score(Folder(known.workspace), request, for_stream(sys.stderr))
+    print(json.dumps(asdict(summary), ensure_ascii=False))
 
 
 if __name__ == "__main__":
+    silence_libraries()
     main()

@@ -12,7 +12,7 @@ def main() -> None:
     """Run the command that the process's arguments name."""
     try:
         from linnaeus.cli.app import app
-        from linnaeus.cli.quiet import silence_libraries
+        from linnaeus.quiet import silence_libraries
 
         if "--debug" not in sys.argv:
             silence_libraries()

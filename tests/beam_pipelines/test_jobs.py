@@ -1,5 +1,9 @@
 """Both Beam jobs, on a real runner, against their plain twins."""
 
+import json
+import subprocess
+import sys
+
 import apache_beam as beam
 import numpy as np
 import pytest
@@ -68,6 +72,16 @@ def test_beam_writes_the_rows_of_the_plain_function(prepared, bucket, plain, run
     assert table(workspace, layout.FAILURES, FAILURES)["code"].to_pylist() == ["NOT_AN_IMAGE"]
 
 
+def test_as_a_program_the_job_says_nothing_but_steps_and_a_summary(prepared, bucket):
+    workspace = prepared("program")
+    options = ["--workspace", workspace.uri, "--images", str(bucket), "--backbone", BACKBONE]
+    command = [sys.executable, "-m", "beam_pipelines.embed", *options, "--engine=tensorflow"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert json.loads(ended.stdout)["counts"]["done"] == 30
+    steps = {line.partition(":")[0] for line in ended.stderr.splitlines()}
+    assert steps == {"List images", "Prepare backbone", "Embed"}
+
+
 def test_several_worker_processes_write_the_same_rows(prepared, bucket, plain):
     workspace = prepared("processes")
     options = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
@@ -134,7 +148,7 @@ def test_the_job_has_a_main_that_passes_unknown_options_to_beam(prepared, bucket
     workspace = prepared("main")
     arguments = ["--workspace", workspace.uri, "--images", str(bucket), "--backbone", BACKBONE]
     embed_job.main([*arguments, "--runner=FnApiRunner", "--direct_num_workers=1"])
-    assert "done=30" in capsys.readouterr().out
+    assert json.loads(capsys.readouterr().out)["counts"]["done"] == 30
 
 
 def test_a_backbone_that_the_workspace_lacks_is_named(workspace: Folder):
