@@ -12,6 +12,7 @@ import typer
 from linnaeus.cli.session import Session
 from linnaeus.cli.wording import accuracy_text
 from linnaeus.errors import ReconciliationError
+from linnaeus.locations import normalise
 from linnaeus.progress import count_text
 
 if TYPE_CHECKING:
@@ -53,9 +54,9 @@ def demo(
     from linnaeus.datasets import DATASETS, place
 
     chosen = DATASETS[dataset]
-    folder = bucket / dataset
-    images = place(chosen.samples, folder, chosen.images, session.progress)
-    report = run_loop(session.workspace, chosen, str(images), str(bucket / f"{dataset}-labels"))
+    root = Path(normalise(str(bucket)))  # shown, like the other places, as an absolute path
+    images = place(chosen.samples, root / dataset, chosen.images, session.progress)
+    report = run_loop(session.workspace, chosen, str(images), str(root / f"{dataset}-labels"))
     session.show(report, report_text(report))
 
 

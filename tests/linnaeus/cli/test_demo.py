@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from linnaeus.cli.demo import Report, _by_default, _reconciled, _sample_rows, report_text
+from linnaeus.cli.demo import Report, _by_default, _reconciled, _sample_rows, demo, report_text
+from linnaeus.cli.session import Session
 from linnaeus.errors import ReconciliationError
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model, ModelBackbone
@@ -38,6 +40,18 @@ def test_the_report_has_accuracy_counts_rows_and_places():
     assert "  0.png  0  0.999\n  1.png  failed\n" in text
     assert "bucket/digits" in text
     assert "Nothing to do" not in text
+
+
+def test_places_are_absolute_however_the_bucket_is_named(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bucket" / "digits").mkdir(parents=True)
+    (tmp_path / "bucket" / "digits" / "manifest.csv").write_text("uri,label\n")
+    named = []
+    monkeypatch.setattr(
+        "linnaeus.cli.demo.run_loop", lambda *arguments: named.extend(arguments[2:]) or REPORT
+    )
+    demo(Session("workspace"), "digits", Path("bucket"))
+    assert named == [f"{tmp_path}/bucket/digits/manifest.csv", f"{tmp_path}/bucket/digits-labels"]
 
 
 def test_a_second_time_the_report_begins_with_nothing_to_do():
