@@ -219,7 +219,7 @@ class _Stream:
     def _under_way(
         self, references: Iterable[ObjectReference], concurrency: Concurrency
     ) -> Iterator[Outcome]:
-        """Fill up, hand out half, fill up again: a thread woken for each image costs 4 %."""
+        """Fill up, hand out half, fill up again: threads woken for every image cost time."""
         ahead = _Ahead()
         for reference in references:
             if ahead.exceeds(concurrency, reference):
