@@ -44,7 +44,8 @@ def find_named(workspace: Folder, key: str) -> BackboneSpec | None:
 
 def remember(workspace: Folder, key: str, spec: BackboneSpec) -> BackboneSpec:
     """Enter the backbone in the index; where another is entered already, that one is returned."""
-    entry = json.dumps({"fingerprint": spec.fingerprint, "name": spec.name}).encode()
+    text = json.dumps({"fingerprint": spec.fingerprint, "name": spec.name}) + "\n"
+    entry = text.encode()
     if workspace.write_new(_name_key(key), entry):
         return spec
     other = find_named(workspace, key)

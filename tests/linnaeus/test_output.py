@@ -25,6 +25,7 @@ def test_only_label_files_of_earlier_runs_are_taken_away(labels, tmp_path):
     for key in SOMEBODYS:
         folder.write(key, b"kept")
     LabelFiles(folder, "csv", rows_per_file=2).write(*labels, {})
+    assert folder.read("_SUCCESS.json").endswith(b"}\n")
     assert {entry.key for entry in folder.list()} == {*OURS, *SOMEBODYS, "_SUCCESS.json"}
     LabelFiles(folder, "jsonl").write(*labels, {})
     written = {entry.key for entry in folder.list()}
