@@ -9,12 +9,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from beam_pipelines.launching import OnBeam
+from beam_pipelines.launching import OnBeam, run_program
 from beam_pipelines.options import check_beam_options
 from linnaeus import backbones, manifests
 from linnaeus.jobs import RunSummary, run_job
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
-from linnaeus.quiet import silence_libraries
 from linnaeus.runs import Job
 from linnaeus.sampling import sampler
 from linnaeus.storage import Folder
@@ -66,5 +65,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    silence_libraries()
-    main()
+    run_program(main)

@@ -2,14 +2,16 @@
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
 from linnaeus.errors import LinnaeusError
 from linnaeus.plans import RunSpec
+from linnaeus.quiet import silence_libraries
 from linnaeus.storage import Folder
 
 WORKER_THREAD = "run_worker"
@@ -93,3 +95,12 @@ def _interrupts_stay_interrupts() -> Iterator[None]:
         raise
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def run_program(main: Callable[[], None]) -> None:
+    """Run a job as a program: the libraries are silent, and an error is one line, status 1."""
+    silence_libraries()
+    try:
+        main()
+    except LinnaeusError as error:
+        sys.exit(str(error))

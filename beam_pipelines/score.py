@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 
-from beam_pipelines.launching import OnBeam
+from beam_pipelines.launching import OnBeam, run_program
 from beam_pipelines.options import check_beam_options
 from linnaeus import backbones, manifests, models
 from linnaeus.errors import ConfigurationError, FingerprintMismatch
@@ -21,7 +21,6 @@ from linnaeus.models import Model
 from linnaeus.output import LabelFiles
 from linnaeus.plans import RunSpec
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
-from linnaeus.quiet import silence_libraries
 from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.worker import SIGNATURES
@@ -144,5 +143,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    silence_libraries()
-    main()
+    run_program(main)

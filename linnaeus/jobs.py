@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from linnaeus import runs
@@ -72,23 +72,24 @@ def run_job(
         ReconciliationError: the run's counts do not add up; it is not committed.
     """
     started = time.perf_counter()
-    counts, run = Counts(), None
+    counts, run, failed_earlier = Counts(), None, 0
     while run is None or run.manifest_id != manifest.id:
-        run = runs.open_run(workspace, job, manifest.source)
-        if run is None:
+        failed_earlier += counts.new_failures  # in the run of an older manifest that was joined
+        begun = runs.open_run(workspace, job, manifest.source)
+        if begun is None:
             plan = runs.make_plan(workspace, job, manifest)
             if not plan.spec.planned and _is_current(workspace, job, manifest, plan.spec.skipped):
                 counts = Counts(skipped=plan.spec.skipped, known_failures=plan.spec.known_failures)
                 break
-            run = runs.create_run(workspace, job, plan)
-        counts = _carry_out(workspace, run, executor, progress)
+            begun = runs.create_run(workspace, job, plan)
+        run, counts = begun, _carry_out(workspace, begun, executor, progress)
     return RunSummary(
         run_id=run.run_id if run else None,
         job=job.name,
         source=manifest.source,
         manifest_id=manifest.id,
         objects=manifest.objects,
-        counts=counts,
+        counts=replace(counts, new_failures=counts.new_failures + failed_earlier),
         seconds=time.perf_counter() - started,
     )
 

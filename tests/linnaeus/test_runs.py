@@ -242,6 +242,22 @@ def test_after_joining_an_older_run_what_is_left_is_planned(workspace, bucket):
     assert (summary.counts.planned, summary.counts.skipped) == (5, 20)
 
 
+def test_what_failed_in_a_joined_run_counts_for_the_command(workspace, bucket):
+    (bucket / "even" / "text.png").write_text("no picture")
+    begin(workspace, bucket)
+    fill(bucket, 5, first=20)
+    summary = run(workspace, bucket)
+    assert (summary.counts.failed, summary.counts.new_failures) == (0, 1)
+    assert summary.counts.known_failures == 1
+
+
+def test_a_joined_run_that_leaves_nothing_is_the_commands_own(workspace, bucket):
+    begun = begin(workspace, bucket)
+    (bucket / "even" / "0000.png").unlink()
+    summary = run(workspace, bucket)
+    assert (summary.run_id, summary.counts.skipped) == (begun.run_id, 19)
+
+
 def test_commands_started_at_once_share_one_run(workspace, bucket):
     manifest = manifests.freeze(workspace, str(bucket))
 
