@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from linnaeus.errors import LinnaeusError
+from linnaeus.leaving import leave_at_once
 from linnaeus.plans import RunSpec
 from linnaeus.quiet import silence_libraries
 from linnaeus.storage import Folder
@@ -103,4 +104,6 @@ def run_program(main: Callable[[], None]) -> None:
     try:
         main()
     except LinnaeusError as error:
-        sys.exit(str(error))
+        print(error, file=sys.stderr)
+        leave_at_once(1)
+    leave_at_once(0)

@@ -6,6 +6,7 @@ commit here first looks for its run in the log, and looks again after a conflict
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -45,7 +46,8 @@ class Table:
     def create(self) -> DeltaTable:
         """The newest snapshot of the table, which is made if it does not exist."""
         uri, options = Folder(self.uri).delta()
-        DeltaTable.create(uri, schema=self.schema, mode="ignore", storage_options=options)
+        with suppress(CommitFailedError):  # somebody else has just created it
+            DeltaTable.create(uri, schema=self.schema, mode="ignore", storage_options=options)
         return DeltaTable(uri, storage_options=options)
 
     def scan(

@@ -4,8 +4,9 @@ Exit status: 0 done; 1 the run failed; 2 wrong usage; 3 done, but with new failu
 `--max-failures`; 130 interrupted.
 """
 
-import os
 import sys
+
+from linnaeus.leaving import leave_at_once
 
 
 def main() -> None:
@@ -20,13 +21,4 @@ def main() -> None:
     except KeyboardInterrupt:  # before a command has begun
         sys.exit(130)
     except SystemExit as end:
-        if end.code:
-            _leave_at_once(end.code)
-        raise
-
-
-def _leave_at_once(status: str | int) -> None:
-    """End without waiting for the threads of a run that was broken off."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status if isinstance(status, int) else 1)
+        leave_at_once(end.code if isinstance(end.code, int) else int(end.code is not None))
