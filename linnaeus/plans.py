@@ -184,14 +184,9 @@ def read_shard(workspace: Folder, run_id: str, shard: int) -> list[PlannedObject
     """A shard's objects."""
     metadata = _metadata(workspace.uri, run_id)
     with workspace.open(layout.plan(run_id)) as file:
-        rows = pq.ParquetFile(file, metadata=metadata).read_row_group(shard).to_pylist()
+        rows = pq.ParquetFile(file, metadata=metadata).read_row_group(shard)
+    columns = [rows[name].to_pylist() for name in PLAN.names]
     return [
-        PlannedObject(
-            ObjectReference(row["uri"], row["etag"], row["size"], row["attempt"]),
-            row["sha256"],
-            row["part"],
-            row["row"],
-            row["embedded"],
-        )
-        for row in rows
+        PlannedObject(ObjectReference(uri, etag, size, attempt), *known)
+        for uri, etag, size, attempt, *known in zip(*columns, strict=True)
     ]

@@ -115,6 +115,10 @@ class ObjectReference:
     """The how-manieth try this is; 1 unless earlier runs failed on it."""
 
 
+PREDICTION_OUTPUTS = ("label", "confidence", "top_labels", "top_scores")
+"""What scoring asks of a model: all scores of a thousand classes would be ten times slower."""
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What a model says of one image; scores are best first."""

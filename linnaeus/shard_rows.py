@@ -33,8 +33,9 @@ class ShardRows:
     def __init__(self, run: RunSpec, results: Results) -> None:
         self._run, self._results = run, results
         self._now = datetime.now(UTC)
-        self._failed = [(o, f) for o in results.outcomes if (f := self._failure(o))]
-        self._done = [o for o in results.outcomes if not self._failure(o)]
+        judged = [(o, self._failure(o)) for o in results.outcomes]
+        self._failed = [(o, failure) for o, failure in judged if failure]
+        self._done = [o for o, failure in judged if not failure]
 
     def _failure(self, outcome: Outcome) -> Failure | None:
         if outcome.failure or self._run.job == "embed":

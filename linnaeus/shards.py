@@ -8,6 +8,7 @@ mix and a late one changes nothing.
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -119,8 +120,9 @@ class _Work:
         new = {o.sha256: o.embedding for o in outcomes if o.sha256 and o.embedding is not None}
         elsewhere = {o.sha256 for o in outcomes if not o.failure} - set(new)
         stored = [p for p in self.planned if p.embedded or p.sha256 in elsewhere]
-        rows = [*new.items(), *self._stored_vectors(stored)]
         outcomes += [Outcome(p.reference, p.sha256) for p in stored if p.embedded]
+        # Read part by part while the server is busy with the one before.
+        rows = chain(new.items(), self._stored_vectors(stored))
         return Results(outcomes, dict(self.worker.score(rows)))
 
     def _stored_vectors(

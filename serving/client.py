@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linnaeus.errors import FailureCode, ImageError, LinnaeusError, ServingError
-from linnaeus.records import Prediction
+from linnaeus.records import PREDICTION_OUTPUTS, Prediction
 from serving import tensors, wire
 from serving.batches import Value, batches
 from serving.retries import is_too_large, retry
@@ -32,7 +32,6 @@ CONNECT_SECONDS = 15.0
 """How long a server may be away before it has ever answered this client."""
 
 _INPUTS = {"embedding": "embedding", "pixels": "pixels", "serving_default": "image_bytes"}
-_OUTPUTS = ("label", "confidence", "top_labels", "top_scores")
 
 # TensorFlow Serving's words for requests that its model could not answer with any rows.
 _UNFIT = ("output tensor alias", "input size does not match", "Signature input alias")
@@ -50,7 +49,7 @@ class _Target:
         return f"version {self.version} of model {self.model}"
 
     def request(self, values: Sequence[Value]) -> Any:
-        request = wire.PredictRequest(output_filter=_OUTPUTS)
+        request = wire.PredictRequest(output_filter=PREDICTION_OUTPUTS)
         request.model_spec.name = self.model
         request.model_spec.version.value = self.version
         request.model_spec.signature_name = self.signature
@@ -328,7 +327,7 @@ def _stacked(values: Sequence[Value]) -> NDArray[Any]:
 
 def _read_predictions(outputs: Any, count: int) -> list[Prediction]:
     labels, confidences, top_labels, top_scores = (
-        tensors.to_array(outputs[name]).tolist() for name in _OUTPUTS
+        tensors.to_array(outputs[name]).tolist() for name in PREDICTION_OUTPUTS
     )
     if not len(labels) == len(confidences) == len(top_labels) == len(top_scores) == count:
         raise ServingError(

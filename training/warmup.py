@@ -10,16 +10,30 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from linnaeus.records import PREDICTION_OUTPUTS
+
 FILE = "assets.extra/tf_serving_warmup_requests"
 
 
 def write(folder: Path, model: str, inputs: dict[str, dict[str, Any]]) -> None:
-    """Writes one record a signature; `inputs` has each signature's inputs by name."""
+    """Writes two records a signature: one for all its outputs, one for those that scoring asks.
+
+    TensorFlow optimises the graph anew for each set of outputs, so the first request for a set
+    takes seconds.
+
+    Args:
+        folder: of the version.
+        model: its name.
+        inputs: each signature's inputs by name.
+    """
     path = folder / FILE
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, tensors in inputs.items():
-            writer.write(_record(model, signature, tensors).SerializeToString())
+            record = _record(model, signature, tensors)
+            writer.write(record.SerializeToString())
+            record.predict_log.request.output_filter.extend(PREDICTION_OUTPUTS)
+            writer.write(record.SerializeToString())
 
 
 def _record(model: str, signature: str, tensors: dict[str, Any]) -> PredictionLog:

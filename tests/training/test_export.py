@@ -10,6 +10,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from linnaeus.engines import open_engine
 from linnaeus.models import ModelBackbone
+from linnaeus.records import PREDICTION_OUTPUTS
 from tests.training.conftest import HEIGHT, LABELS, SIZE, WIDTH, Exported
 from training import golden
 from training.heads import log_softmax
@@ -232,7 +233,8 @@ def test_warm_up_records_are_requests_that_the_model_answers(
     records = [PredictionLog.FromString(r.numpy()) for r in tf.data.TFRecordDataset(str(path))]
     requests = [record.predict_log.request for record in records]
     names = [request.model_spec.signature_name for request in requests]
-    assert names == ["embedding", "pixels", "serving_default"]
+    assert names == [n for n in ("embedding", "pixels", "serving_default") for _ in range(2)]
+    assert [list(request.output_filter) for request in requests] == [[], [*PREDICTION_OUTPUTS]] * 3
     for request in requests:
         assert request.model_spec.name == "shapes"
         inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
