@@ -1,62 +1,198 @@
-"""What a person may choose about training, with the defaults; one value, passed around whole."""
+"""What a person may choose about training, with the defaults; one value, passed around whole.
+
+The `help` of each field is also what `linnaeus train --help` says of its option.
+"""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from linnaeus.errors import ConfigurationError
 
-HEADS = ("linear", "layers")
-OPTIMIZERS = ("adam", "rmsprop", "sgd")
+HeadKind = Literal["auto", "linear", "kernel", "layers"]
+Optimizer = Literal["sgd", "adam", "adamw", "rmsprop"]
+Activation = Literal["relu", "gelu", "swish", "tanh", "sigmoid"]
+Decay = Literal["none", "cosine", "exponential"]
+Sampling = Literal["shuffled", "balanced"]
+Balance = Literal["none", "balanced"]
+STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
+
+
+def _chosen(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
 class SplitConfig:
     """Which images are held out where the manifest does not say so itself."""
 
-    validation_percentage: float = 10.0
-    testing_percentage: float = 10.0
-    by: Literal["root-relative", "full-path"] = "root-relative"
-    """What of a URI is hashed; `full-path` reproduces retrain.py to the digit."""
+    validation_percentage: float = _chosen(10.0, "Held out to choose.")
+    testing_percentage: float = _chosen(10.0, "Held out to test.")
+    by: Literal["root-relative", "full-path"] = _chosen(
+        "root-relative",
+        "What of a path is hashed: that below IMAGES, which survives a move, or all of it, as "
+        "retrain.py did. A split column comes before both.",
+    )
+    near_duplicates: Literal["report", "together"] = _chosen(
+        "report",
+        "Pictures that are nearly equal but in different splits are reported, or kept together.",
+    )
 
 
 @dataclass(frozen=True)
 class LinearConfig:
-    """The linear softmax head, fitted by full-batch L-BFGS."""
+    """The linear head, fitted by full-batch L-BFGS."""
 
-    l2: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
+    l2: tuple[float, ...] = STRENGTHS
     """Candidate strengths: half of each times the squared weights is added to the mean loss."""
 
     def __post_init__(self) -> None:
-        if not self.l2 or min(self.l2) < 0:
-            raise ConfigurationError("l2 needs at least one strength, and none below 0")
+        _check_strengths(self.l2)
+
+
+@dataclass(frozen=True)
+class KernelConfig:
+    """A linear head, as above, on radial basis functions around some training images."""
+
+    centres: int = _chosen(1000, "Training images around which the radial basis functions lie.")
+    gamma: tuple[float, ...] = _chosen(
+        (0.3, 1.0), "Candidate widths: exp(-gamma / D * squared distance) of D standardised values."
+    )
+    l2: tuple[float, ...] = STRENGTHS
+
+    def __post_init__(self) -> None:
+        _check_strengths(self.l2)
+        if self.centres < 1 or not self.gamma or min(self.gamma) <= 0:
+            raise ConfigurationError("centres is at least 1, and every gamma above 0")
 
 
 @dataclass(frozen=True)
 class LayersConfig:
-    """The head of Keras layers: hidden ReLU layers with dropout, then a softmax."""
+    """A head of Keras layers: hidden ones with dropout, then the logits, trained by batches."""
 
-    hidden: tuple[int, ...] = ()
-    dropout: float = 0.2
-    l2: float = 1e-4
-    label_smoothing: float = 0.1
-    batch_size: int = 64
-    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
-    learning_rate: float = 1e-3
-    epochs: int = 50
-    patience: int = 5
-    """Epochs without a lower validation loss before training stops; the best weights are kept."""
+    hidden: tuple[int, ...] = _chosen((), "Sizes of hidden layers.")
+    activation: Activation = _chosen("relu", "Of the hidden layers.")
+    dropout: float = _chosen(0.2, "Share of activations dropped before each layer.")
+    l1: float = _chosen(0.0, "Times the absolute weights, added to the loss.")
+    l2: float = _chosen(1e-4, "Times the squared weights, added to the loss.")
+    label_smoothing: float = _chosen(0.1, "Share of a label spread over all classes.")
+    batch_size: int = _chosen(64, "Images a step.")
+    sampling: Sampling = _chosen(
+        "shuffled", "Every image once an epoch, or balanced: a label at random, then its image."
+    )
+    optimizer: Optimizer = _chosen("adam", "How weights follow gradients.")
+    learning_rate: float = _chosen(1e-3, "Step size.")
+    momentum: float = _chosen(0.0, "Of sgd and rmsprop.")
+    warmup_steps: int = _chosen(0, "Steps in which the step size grows from 0.")
+    decay: Decay = _chosen("none", "How the step size falls after that, to the last step.")
+    epochs: int = _chosen(50, "Passes over the training images, at most.")
+    steps: int | None = _chosen(None, "Batches in all, instead of epochs.")
+    patience: int = _chosen(
+        5, "Epochs without a lower validation loss before it stops; the best weights are kept."
+    )
 
     def __post_init__(self) -> None:
-        if self.optimizer not in OPTIMIZERS:
+        _check_word("optimizer", self.optimizer, get_args(Optimizer))
+        _check_word("activation", self.activation, get_args(Activation))
+        _check_word("decay", self.decay, get_args(Decay))
+        _check_word("sampling", self.sampling, get_args(Sampling))
+        if min((*self.hidden, self.batch_size, self.epochs, self.patience, self.steps or 1)) < 1:
             raise ConfigurationError(
-                f"unknown optimizer {self.optimizer!r}: choose one of {', '.join(OPTIMIZERS)}"
+                "hidden sizes, batch_size, epochs, steps and patience are at least 1"
             )
-        if min((*self.hidden, self.batch_size, self.epochs, self.patience)) < 1:
-            raise ConfigurationError("hidden sizes, batch_size, epochs and patience are at least 1")
-        if not (0 <= self.dropout < 1 and 0 <= self.label_smoothing < 1):
-            raise ConfigurationError("dropout and label_smoothing lie in [0, 1)")
-        if self.learning_rate <= 0 or self.l2 < 0:
-            raise ConfigurationError("learning_rate is above 0, and l2 not below it")
+        if not (0 <= self.dropout < 1 and 0 <= self.label_smoothing < 1 and 0 <= self.momentum < 1):
+            raise ConfigurationError("dropout, label_smoothing and momentum lie in [0, 1)")
+        if self.learning_rate <= 0 or min(self.l1, self.l2, self.warmup_steps) < 0:
+            raise ConfigurationError(
+                "learning_rate is above 0, and l1, l2 and warmup_steps not below it"
+            )
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """How training images are varied at random; all zero: not at all."""
+
+    horizontal_flip: bool = _chosen(False, "Mirror half of the pictures left to right.")
+    vertical_flip: bool = _chosen(False, "Mirror half of the pictures top to bottom.")
+    rotation: float = _chosen(0.0, "Turn by up to this many degrees either way.")
+    width_shift: float = _chosen(0.0, "Move sideways by up to this share of the width.")
+    height_shift: float = _chosen(0.0, "Move up or down by up to this share of the height.")
+    zoom: float = _chosen(0.0, "Scale by a factor from 1 - this to 1 + this.")
+    random_crop: float = _chosen(0.0, "Percent of margin that is cropped away at random.")
+    random_scale: float = _chosen(0.0, "Percent by which pictures grow at most before a crop.")
+    random_brightness: float = _chosen(0.0, "Percent by which pixels are multiplied up or down.")
+    views: int = _chosen(
+        4, "Varied copies of each training image that are embedded, once, beside the plain one."
+    )
+
+    @property
+    def varies(self) -> bool:
+        """Whether anything is varied at all."""
+        return any(value for name, value in vars(self).items() if name != "views")
+
+    def __post_init__(self) -> None:
+        if self.views < 1:
+            raise ConfigurationError("views is at least 1")
+        if min(value for name, value in vars(self).items() if name != "views") < 0:
+            raise ConfigurationError("no distortion is below 0")
+        if self.zoom >= 1 or self.random_brightness >= 100 or self.rotation > 180:
+            raise ConfigurationError(
+                "zoom is below 1, random_brightness below 100 and rotation at most 180"
+            )
+
+
+@dataclass(frozen=True)
+class FineTuningConfig:
+    """How the backbone itself is trained on."""
+
+    layers: int | None = _chosen(
+        None, "How many of the backbone's last layers are trained; all of them by default."
+    )
+    pooling: Literal["backbone", "flatten"] = _chosen(
+        "backbone", "What comes after the last layer: the backbone's own pooling, or every value."
+    )
+    hidden: int | None = _chosen(None, "Size of a dense ReLU layer before the last: the embedding.")
+    dropout: float = _chosen(0.5, "Share of activations dropped before the last layer.")
+    label_smoothing: float = _chosen(0.0, "Share of a label spread over all classes.")
+    l2: float = _chosen(0.0, "Times the squared weights of new layers, added to the loss.")
+    batch_size: int = _chosen(32, "Images a step.")
+    optimizer: Optimizer = _chosen("rmsprop", "How weights follow gradients.")
+    learning_rate: float = _chosen(1e-4, "Step size.")
+    momentum: float = _chosen(0.0, "Of sgd and rmsprop.")
+    warmup_steps: int = _chosen(0, "Steps in which the step size grows from 0.")
+    decay: Decay = _chosen("none", "How the step size falls after that, to the last step.")
+    epochs: int = _chosen(5, "Passes over the training images, at most.")
+    patience: int = _chosen(3, "Epochs without a lower validation loss before it stops.")
+    mixed_precision: bool = _chosen(False, "Compute in float16 on graphics cards.")
+
+    def __post_init__(self) -> None:
+        _check_word("optimizer", self.optimizer, get_args(Optimizer))
+        _check_word("decay", self.decay, get_args(Decay))
+        if min(self.layers or 1, self.hidden or 1, self.batch_size, self.epochs, self.patience) < 1:
+            raise ConfigurationError(
+                "layers, hidden, batch_size, epochs and patience are at least 1"
+            )
+        if not (0 <= self.dropout < 1 and 0 <= self.label_smoothing < 1 and 0 <= self.momentum < 1):
+            raise ConfigurationError("dropout, label_smoothing and momentum lie in [0, 1)")
+        if self.learning_rate <= 0 or min(self.l2, self.warmup_steps) < 0:
+            raise ConfigurationError("learning_rate is above 0, and l2 and warmup_steps not below")
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """What a model must reach, and when it says nothing."""
+
+    accuracy_at_least: float | None = _chosen(
+        None, "Test accuracy, from 0 to 1, below which nothing is published."
+    )
+    target_precision: float | None = _chosen(
+        None,
+        "Precision on validation images, from 0 to 1, below which scores become 'unknown'.",
+    )
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and not 0 <= value <= 1:
+                raise ConfigurationError(f"{name} lies in [0, 1], not at {value:g}")
 
 
 @dataclass(frozen=True)
@@ -65,14 +201,34 @@ class TrainConfig:
 
     backbone: str = "efficientnet-lite0"
     precision: str = "float32"
-    head: Literal["linear", "layers"] = "linear"
+    head: HeadKind = "auto"
+    """`auto` tries several kinds and keeps the best on validation; others are one kind."""
+    sweep: bool = False
+    """Whether `auto` tries dozens of heads instead of a few."""
+    labels: tuple[str, ...] = ()
+    """The labels in the order of the scores; empty: those of the images, sorted."""
+    class_weights: Balance = "none"
+    """`balanced`: every label weighs the same, however many images it has."""
+    seed: int = 0
     split: SplitConfig = field(default_factory=SplitConfig)
     linear: LinearConfig = field(default_factory=LinearConfig)
+    kernel: KernelConfig = field(default_factory=KernelConfig)
     layers: LayersConfig = field(default_factory=LayersConfig)
-    seed: int = 0
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    fine_tuning: FineTuningConfig | None = None
+    """None: the backbone stays as it is."""
+    gate: GateConfig = field(default_factory=GateConfig)
 
     def __post_init__(self) -> None:
-        if self.head not in HEADS:
-            raise ConfigurationError(
-                f"unknown head {self.head!r}: choose one of {', '.join(HEADS)}"
-            )
+        _check_word("head", self.head, get_args(HeadKind))
+        _check_word("class_weights", self.class_weights, get_args(Balance))
+
+
+def _check_word(name: str, word: str, known: tuple[str, ...]) -> None:
+    if word not in known:
+        raise ConfigurationError(f"unknown {name} {word!r}: choose one of {', '.join(known)}")
+
+
+def _check_strengths(l2: tuple[float, ...]) -> None:
+    if not l2 or min(l2) < 0:
+        raise ConfigurationError("l2 needs at least one strength, and none below 0")

@@ -154,6 +154,7 @@ def _labelled(
     return LabelledEmbeddings(
         rows=Examples(matrix, label_ids, weights),
         uris=used["uri"].combine_chunks(),
+        digests=used["sha256"].combine_chunks(),
         labels=labels,
         slices={
             name: slice(end - size, end)

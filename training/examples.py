@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,13 +18,13 @@ class Examples:
 
     embeddings: NDArray[np.float32]
     """[n, D], perhaps memory-mapped"""
-    label_ids: NDArray[np.int64]
-    """[n], positions in the sorted labels"""
+    targets: NDArray[Any]
+    """single: int64 [n], positions in the labels; multi: uint8 [n, C], 1 where a label is"""
     weights: NDArray[np.float32]
     """[n], at least 0"""
 
     def __len__(self) -> int:
-        return len(self.label_ids)
+        return len(self.targets)
 
 
 @dataclass(frozen=True)
@@ -32,18 +33,21 @@ class LabelledEmbeddings:
 
     rows: Examples
     uris: pa.Array
+    digests: pa.Array
+    """SHA-256 of each row's content, string [n]"""
     labels: tuple[str, ...]
-    """Sorted by code point; `label_ids` are positions here."""
+    """`targets` are positions here."""
     slices: Mapping[str, slice]
     """Of the rows, by split."""
     left_out: Mapping[str, int]
     """Images that could not be used, counted by reason."""
+    task: Literal["single", "multi"] = "single"
 
     def examples(self, *names: str) -> Examples:
         """The rows of adjacent splits, as views."""
         rows = slice(self.slices[names[0]].start, self.slices[names[-1]].stop)
         all_rows = self.rows
-        return Examples(all_rows.embeddings[rows], all_rows.label_ids[rows], all_rows.weights[rows])
+        return Examples(all_rows.embeddings[rows], all_rows.targets[rows], all_rows.weights[rows])
 
     @property
     def counts(self) -> dict[str, int]:

@@ -1,43 +1,79 @@
-"""A head: the dense layers that turn an embedding into class scores, in numpy.
+"""A head: the layers that turn an embedding into class scores, in numpy.
 
 Every trainer ends in a `Head`; evaluation and export know nothing else of how it was made.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import erf, expit
+
+from training.config import Activation
 
 Matrix = NDArray[np.float32]
 Vector = NDArray[np.float32]
 
 BLOCK_ROWS = 4096
 
+ACTIVATIONS: Mapping[str, Callable[[Matrix], Matrix]] = {
+    "linear": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0),
+    "gelu": lambda x: (0.5 * x * (1 + erf(x / np.sqrt(np.float32(2))))).astype(np.float32),
+    "swish": lambda x: x * expit(x),
+    "tanh": np.tanh,
+    "sigmoid": expit,
+}
+"""By the names that Keras has for them; `gelu` is the exact one."""
+
 
 @dataclass(frozen=True)
 class Dense:
-    """`x @ kernel + bias`; kernel [inputs, outputs], bias [outputs]."""
+    """`activation(x @ kernel + bias)`; kernel [inputs, outputs], bias [outputs]."""
 
     kernel: NDArray[np.floating]
     bias: NDArray[np.floating]
+    activation: Activation | Literal["linear"] = "linear"
+
+    def apply(self, x: Matrix) -> Matrix:
+        """Activations [n, outputs] of inputs [n, inputs]."""
+        return ACTIVATIONS[self.activation](x @ self.kernel + self.bias)
+
+
+@dataclass(frozen=True)
+class RadialBasis:
+    """`exp(-gamma * |x * scale - centre|^2)` of each centre: centres [M, D], scale [D]."""
+
+    centres: Matrix
+    scale: Vector
+    gamma: float
+
+    def apply(self, x: Matrix) -> Matrix:
+        """Values [n, M] of inputs [n, D]."""
+        scaled = x * self.scale
+        squares = (scaled * scaled).sum(axis=1, keepdims=True)
+        squares = squares - 2 * (scaled @ self.centres.T) + (self.centres**2).sum(axis=1)
+        values: Matrix = np.exp(-np.float32(self.gamma) * np.maximum(squares, 0))
+        return values
+
+
+Layer = Dense | RadialBasis
 
 
 @dataclass(frozen=True)
 class Head:
-    """Dense layers with ReLU between them; the last gives the logits [n, C]."""
+    """Layers one after the other; the last is a linear `Dense` and gives the logits [n, C]."""
 
-    layers: tuple[Dense, ...]
+    layers: tuple[Layer, ...]
 
     def logits(self, embeddings: Matrix) -> Matrix:
         """Class logits [n, C] of embeddings [n, D], as computed by one product a layer."""
-        *hidden, last = self.layers
         activations = embeddings
-        for layer in hidden:
-            activations = np.maximum(activations @ layer.kernel + layer.bias, 0)
-        logits: Matrix = activations @ last.kernel + last.bias
-        return logits
+        for layer in self.layers:
+            activations = layer.apply(activations)
+        return activations
 
     def logits_by_block(self, embeddings: Matrix) -> Matrix:
         """The same for embeddings that are larger than memory, some thousand rows at a time."""
@@ -45,15 +81,29 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Fit:
-    """What a trainer returns: a head, and what is needed to judge and to describe it."""
+class CurvePoint:
+    """How a head did after a step of its training (an epoch, or a regularisation strength)."""
 
-    head: Head
-    """What is published."""
+    step: int
+    train_loss: float
+    validation_loss: float
+    train_accuracy: float | None = None
+    validation_accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a trainer returns: a head that validation may judge, and how to make the final one."""
+
+    kind: str
+    """`linear`, `kernel`, `layers` or `fine-tuned`."""
     validated: Head
-    """What validation may judge: the same, but never fitted on validation images."""
+    """Never fitted on validation images."""
+    finish: Callable[[], Head]
+    """Makes the head to publish, which may have been fitted on validation images, too."""
     chosen: Mapping[str, Any]
-    """What the trainer found out by itself, for the model's description."""
+    """What describes this head among others, and what the trainer found out by itself."""
+    curve: tuple[CurvePoint, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,7 +132,7 @@ class Standardisation:
         """A layer that takes raw embeddings and gives what `layer` gives for standardised ones."""
         kernel = layer.kernel / self.deviation[:, None]
         bias = layer.bias - self.mean @ kernel
-        return Dense(kernel.astype(np.float32), bias.astype(np.float32))
+        return Dense(kernel.astype(np.float32), bias.astype(np.float32), layer.activation)
 
 
 def blocks(rows: int, block_rows: int = BLOCK_ROWS) -> Iterator[slice]:
@@ -94,6 +144,7 @@ def blocks(rows: int, block_rows: int = BLOCK_ROWS) -> Iterator[slice]:
 def with_temperature(head: Head, temperature: float) -> Head:
     """The head whose logits are divided by `temperature`."""
     *hidden, last = head.layers
+    assert isinstance(last, Dense)
     scale = np.float32(1 / temperature)
     return Head((*hidden, Dense(last.kernel * scale, last.bias * scale)))
 

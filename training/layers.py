@@ -45,7 +45,7 @@ def fit(
     head = to_head(network, scale)
     losses = history.history["val_loss"]
     chosen = {"epochs": len(losses), "best_epoch": int(np.argmin(losses)) + 1}
-    return Fit(head=head, validated=head, chosen=chosen)
+    return Fit("layers", validated=head, finish=lambda: head, chosen=chosen)
 
 
 def build(inputs: int, classes: int, config: LayersConfig) -> keras.Model:
@@ -54,7 +54,7 @@ def build(inputs: int, classes: int, config: LayersConfig) -> keras.Model:
     x = first = keras.Input((inputs,))
     for units in config.hidden:
         x = keras.layers.Dropout(config.dropout)(x)
-        x = keras.layers.Dense(units, activation="relu", kernel_regularizer=decay)(x)
+        x = keras.layers.Dense(units, activation=config.activation, kernel_regularizer=decay)(x)
     x = keras.layers.Dropout(config.dropout)(x)
     network = keras.Model(first, keras.layers.Dense(classes, kernel_regularizer=decay)(x))
     network.compile(
@@ -73,12 +73,13 @@ def build(inputs: int, classes: int, config: LayersConfig) -> keras.Model:
 
 def to_head(network: keras.Model, scale: Standardisation) -> Head:
     """The network's dense layers, the standardisation folded into the first."""
-    dense = [
-        Dense(*layer.get_weights())
-        for layer in network.layers
-        if isinstance(layer, keras.layers.Dense)
-    ]
+    dense = [_dense(layer) for layer in network.layers if isinstance(layer, keras.layers.Dense)]
     return Head((scale.fold(dense[0]), *dense[1:]))
+
+
+def _dense(layer: keras.layers.Dense) -> Dense:
+    kernel, bias = layer.get_weights()
+    return Dense(kernel, bias, layer.activation.__name__)
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -109,7 +110,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         examples = self._examples
         return (
             self._scale.apply(examples.embeddings[rows]),
-            self._one_hot[examples.label_ids[rows]],
+            self._one_hot[examples.targets[rows]],
             examples.weights[rows],
         )
 

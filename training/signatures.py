@@ -4,12 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from linnaeus.models import ModelBackbone
-from training.heads import Head
+from training.heads import Dense, Head, Layer, RadialBasis
 from training.image_ops import decode_images
 
 TOP_K = 5
@@ -35,7 +36,7 @@ class Classifier(tf.Module):
         self._backbone_of = self.backbone.signatures["serving_default"]
         self._size = (backbone.height, backbone.width)
         self._embedding_size = backbone.embedding_size
-        self._layers = [(_constant(layer.kernel), _constant(layer.bias)) for layer in head.layers]
+        self._layers = [_exported(layer) for layer in head.layers]
         self._labels = labels
 
     def signatures(self) -> dict[str, Callable[..., Tensors]]:
@@ -96,13 +97,45 @@ class Classifier(tf.Module):
         return {"classes": outputs["top_labels"], "scores": outputs["top_scores"]}
 
     def _logits(self, embedding: tf.Tensor) -> tf.Tensor:
-        *hidden, (kernel, bias) = self._layers
         activations = embedding
-        for hidden_kernel, hidden_bias in hidden:
-            activations = tf.nn.relu(tf.matmul(activations, hidden_kernel) + hidden_bias)
-        return tf.matmul(activations, kernel) + bias
+        for layer in self._layers:
+            activations = layer(activations)
+        return activations
 
 
-def _constant(values: NDArray[np.floating]) -> tf.Variable:
-    """Weights that are saved beside the graph, not in it."""
+class ExportedDense(tf.Module):
+    """`training.heads.Dense` in TensorFlow; its weights are saved beside the graph, not in it."""
+
+    def __init__(self, layer: Dense) -> None:
+        super().__init__()
+        self.kernel, self.bias = _variable(layer.kernel), _variable(layer.bias)
+        self._activation = keras.activations.get(layer.activation)
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """Activations [n, outputs] of inputs [n, inputs]."""
+        return self._activation(tf.matmul(x, self.kernel) + self.bias)
+
+
+class ExportedRadialBasis(tf.Module):
+    """`training.heads.RadialBasis` in TensorFlow."""
+
+    def __init__(self, layer: RadialBasis) -> None:
+        super().__init__()
+        self.centres, self.scale = _variable(layer.centres), _variable(layer.scale)
+        self._gamma = layer.gamma
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """Values [n, M] of inputs [n, D]."""
+        scaled = x * self.scale
+        squares = tf.reduce_sum(scaled * scaled, axis=1, keepdims=True)
+        squares += tf.reduce_sum(self.centres**2, axis=1)
+        squares -= 2 * tf.matmul(scaled, self.centres, transpose_b=True)
+        return tf.exp(-self._gamma * tf.maximum(squares, 0.0))
+
+
+def _exported(layer: Layer) -> ExportedDense | ExportedRadialBasis:
+    return ExportedDense(layer) if isinstance(layer, Dense) else ExportedRadialBasis(layer)
+
+
+def _variable(values: NDArray[np.floating]) -> tf.Variable:
     return tf.Variable(tf.constant(values, tf.float32), trainable=False)

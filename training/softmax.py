@@ -71,7 +71,7 @@ class Objective:
 
     def _data_terms(self, parameters: Parameters) -> tuple[float, Parameters]:
         """Mean loss and its gradient: float32 products a block, summed in float64."""
-        x, y, w = self.examples.embeddings, self.examples.label_ids, self.examples.weights
+        x, y, w = self.examples.embeddings, self.examples.targets, self.examples.weights
         layer = self._layer(parameters)
         loss, raw = 0.0, np.zeros(self.shape, np.float64)
         for rows in blocks(len(x)):
@@ -113,11 +113,15 @@ def fit(
         path.append(candidate)
         report(len(path))
     best = min(path, key=lambda candidate: candidate.log_loss)
-    everything = Objective.of(data.examples("train", "validation"), classes)
-    parameters = minimise(everything, best.l2, best.parameters, FINAL_TOLERANCE)
+
+    def finish() -> Head:
+        everything = Objective.of(data.examples("train", "validation"), classes)
+        return everything.head(minimise(everything, best.l2, best.parameters, FINAL_TOLERANCE))
+
     return Fit(
-        head=everything.head(parameters),
+        "linear",
         validated=objective.head(best.parameters),
+        finish=finish,
         chosen={
             "l2": best.l2,
             "validation_log_loss": {str(tried.l2): tried.log_loss for tried in path},
@@ -137,7 +141,7 @@ def follow_path(
     for l2 in sorted(set(config.l2), reverse=True):
         parameters = minimise(objective, l2, parameters, PATH_TOLERANCE)
         logits = objective.head(parameters).logits_by_block(validation.embeddings)
-        loss = log_loss(log_softmax(logits), validation.label_ids, validation.weights)
+        loss = log_loss(log_softmax(logits), validation.targets, validation.weights)
         yield Candidate(l2, parameters, loss)
         worse = 0 if loss < best else worse + 1
         best = min(best, loss)

@@ -84,10 +84,10 @@ def fit_and_test(
             data = dataset.load(workspace, manifest, ModelBackbone.of(spec), config.split, matrix)
             step.note(_read_note(data))
         fit = fit_head(data, config, progress)
-        calibrated, temperature = calibrate(fit, data)
+        validated, head, temperature = calibrate(fit, data)
         metrics = {
-            "test": _judge(calibrated.head, data, "test").to_dict(),
-            "validation": _judge(calibrated.validated, data, "validation").to_dict(),
+            "test": _judge(head, data, "test").to_dict(),
+            "validation": _judge(validated, data, "validation").to_dict(),
         }
     facts = {
         "manifest_id": manifest.id,
@@ -97,7 +97,7 @@ def fit_and_test(
         "left_out": dict(data.left_out),
     }
     hyperparameters = _hyperparameters(config, fit, temperature)
-    return Fitted(calibrated.head, data.labels, hyperparameters, metrics, facts)
+    return Fitted(head, data.labels, hyperparameters, metrics, facts)
 
 
 def _description(model: str, number: int, backbone: ModelBackbone, fitted: Fitted) -> Model:
@@ -129,34 +129,29 @@ def fit_head(data: LabelledEmbeddings, config: TrainConfig, progress: Progress =
     return fit
 
 
-def calibrate(fit: Fit, data: LabelledEmbeddings) -> tuple[Fit, float]:
-    """Fits one temperature on validation and folds it into both heads."""
+def calibrate(fit: Fit, data: LabelledEmbeddings) -> tuple[Head, Head, float]:
+    """Fits one temperature on validation; returns the validated and the final head with it."""
     validation = data.examples("validation")
     logits = fit.validated.logits_by_block(validation.embeddings)
-    temperature = fit_temperature(logits, validation.label_ids, validation.weights)
-    calibrated = Fit(
-        with_temperature(fit.head, temperature),
+    temperature = fit_temperature(logits, validation.targets, validation.weights)
+    return (
         with_temperature(fit.validated, temperature),
-        fit.chosen,
+        with_temperature(fit.finish(), temperature),
+        temperature,
     )
-    return calibrated, temperature
 
 
 def _judge(head: Head, data: LabelledEmbeddings, split: str) -> Evaluation:
     examples = data.examples(split)
     logits = head.logits_by_block(examples.embeddings)
-    return evaluate_logits(logits, examples.label_ids, data.labels)
+    return evaluate_logits(logits, examples.targets, data.labels)
 
 
 def _hyperparameters(config: TrainConfig, fit: Fit, temperature: float) -> dict[str, Any]:
     """What was asked for, less the other head's settings, and what was found."""
-    asked = asdict(config)
     return {
-        "head": config.head,
-        "seed": config.seed,
-        "split": asked["split"],
-        config.head: asked[config.head],
-        "chosen": {**fit.chosen, "temperature": temperature},
+        **asdict(config),
+        "chosen": {"head": fit.kind, **fit.chosen, "temperature": temperature},
     }
 
 

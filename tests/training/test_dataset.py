@@ -66,9 +66,7 @@ def test_rows_are_the_embeddings_of_their_images_split_by_split(
         examples, rows = data.examples(name), data.slices[name]
         uris = data.uris.to_pylist()[rows]
         assert uris == sorted(uris)
-        for uri, vector, label_id in zip(
-            uris, examples.embeddings, examples.label_ids, strict=True
-        ):
+        for uri, vector, label_id in zip(uris, examples.embeddings, examples.targets, strict=True):
             picture = images.decode(Path(uri).read_bytes(), 8, 8)
             assert np.array_equal(vector, PixelEngine().embed(picture.pixels[None])[0])
             assert data.labels[label_id] == Path(uri).parent.name

@@ -25,7 +25,7 @@ def rings(images: int = 600, seed: int = 0) -> LabelledEmbeddings:
     third = images // 3
     slices = {name: slice(i * third, (i + 1) * third) for i, name in enumerate(SPLITS)}
     uris = pa.array([f"/{i}.png" for i in range(images)])
-    return LabelledEmbeddings(rows, uris, ("inside", "outside"), slices, {})
+    return LabelledEmbeddings(rows, uris, uris, ("inside", "outside"), slices, {})
 
 
 CONFIG = LayersConfig(
@@ -37,8 +37,8 @@ def accuracy(data: LabelledEmbeddings, config: LayersConfig, seed: int = 0) -> f
     from training.layers import fit
 
     test = data.examples("test")
-    logits = fit(data, config, seed).head.logits(test.embeddings)
-    return evaluate_logits(logits, test.label_ids, data.labels).accuracy
+    logits = fit(data, config, seed).finish().logits(test.embeddings)
+    return evaluate_logits(logits, test.targets, data.labels).accuracy
 
 
 def test_hidden_layers_learn_what_no_linear_head_can() -> None:
@@ -49,7 +49,7 @@ def test_a_seed_decides_every_weight() -> None:
     from training.layers import fit
 
     config = LayersConfig(hidden=(8,), epochs=3)
-    first, again, other = (fit(rings(), config, seed).head for seed in (1, 1, 2))
+    first, again, other = (fit(rings(), config, seed).finish() for seed in (1, 1, 2))
     for one, two in zip(first.layers, again.layers, strict=True):
         assert np.array_equal(one.kernel, two.kernel)
     assert not np.array_equal(first.layers[0].kernel, other.layers[0].kernel)
@@ -76,19 +76,19 @@ def test_training_stops_early_and_keeps_the_best_weights() -> None:
     until_best = LayersConfig(
         learning_rate=3.0, hidden=(16,), epochs=found.chosen["best_epoch"], patience=3
     )
-    best = fit(rings(), until_best, 0).head
-    assert np.array_equal(found.head.layers[0].kernel, best.layers[0].kernel)
+    best = fit(rings(), until_best, 0).finish()
+    assert np.array_equal(found.finish().layers[0].kernel, best.layers[0].kernel)
 
 
 def test_images_of_no_weight_teach_nothing() -> None:
     data = rings()
     rows = data.rows
     wrong = np.arange(len(rows)) % 3 == 0
-    labels = np.where(wrong, 1 - rows.label_ids, rows.label_ids)
-    labels[400:] = rows.label_ids[400:]
+    labels = np.where(wrong, 1 - rows.targets, rows.targets)
+    labels[400:] = rows.targets[400:]
     weights = np.where(wrong, 0.0, 1.0).astype(np.float32)
     misled = Examples(rows.embeddings, labels, weights)
-    weighted = LabelledEmbeddings(misled, data.uris, data.labels, data.slices, {})
+    weighted = LabelledEmbeddings(misled, data.uris, data.digests, data.labels, data.slices, {})
     assert accuracy(weighted, CONFIG) > 0.95
 
 

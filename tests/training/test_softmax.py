@@ -28,7 +28,8 @@ def labelled(rows: Examples, *sizes: int) -> LabelledEmbeddings:
     return LabelledEmbeddings(
         rows=rows,
         uris=pa.array([f"/{i}.jpg" for i in range(len(rows))]),
-        labels=tuple(f"label {i}" for i in range(rows.label_ids.max() + 1)),
+        digests=pa.array([f"{i:064x}" for i in range(len(rows))]),
+        labels=tuple(f"label {i}" for i in range(rows.targets.max() + 1)),
         slices=dict(zip(names, map(slice, starts, ends), strict=True)),
         left_out={},
     )
@@ -56,7 +57,7 @@ def test_the_optimum_equals_scikit_learns(l2: float) -> None:
     scaler = StandardScaler().fit(rows.embeddings, sample_weight=rows.weights)
     strength = 1 / (l2 * rows.weights.sum())
     oracle = LogisticRegression(C=strength, tol=1e-8, max_iter=2000).fit(
-        scaler.transform(rows.embeddings), rows.label_ids, sample_weight=rows.weights
+        scaler.transform(rows.embeddings), rows.targets, sample_weight=rows.weights
     )
     expected = oracle.predict_log_proba(scaler.transform(rows.embeddings))
     assert np.allclose(log_softmax(head.logits(rows.embeddings)), expected, atol=1e-2)
@@ -69,7 +70,7 @@ def test_the_loss_over_several_blocks_equals_the_formula() -> None:
     centre = np.average(rows.embeddings.astype(np.float64), axis=0, weights=rows.weights)
     spread = np.average((rows.embeddings - centre) ** 2, axis=0, weights=rows.weights)
     logits = (rows.embeddings - centre) / np.sqrt(spread) @ parameters[:-1] + parameters[-1]
-    of_truth = log_softmax(logits)[np.arange(len(rows)), rows.label_ids]
+    of_truth = log_softmax(logits)[np.arange(len(rows)), rows.targets]
     expected = -np.average(of_truth, weights=rows.weights) + 0.05 * (parameters[:-1] ** 2).sum()
     loss, _ = objective.value_and_gradient(parameters.ravel(), 0.1)
     assert loss == pytest.approx(expected, rel=1e-5)
@@ -77,9 +78,9 @@ def test_the_loss_over_several_blocks_equals_the_formula() -> None:
 
 def test_a_weight_of_two_counts_as_the_image_twice() -> None:
     rows = examples(images=40)
-    doubled = Examples(rows.embeddings, rows.label_ids, np.where(np.arange(40) < 9, 2.0, 1.0))
+    doubled = Examples(rows.embeddings, rows.targets, np.where(np.arange(40) < 9, 2.0, 1.0))
     twice = np.concatenate([np.arange(40), np.arange(9)])
-    repeated = Examples(rows.embeddings[twice], rows.label_ids[twice], np.ones(49))
+    repeated = Examples(rows.embeddings[twice], rows.targets[twice], np.ones(49))
     at = np.random.default_rng(0).normal(size=(13, 3)).ravel()
     weighted, copied = (Objective.of(e, 3).value_and_gradient(at, 0.1) for e in (doubled, repeated))
     assert weighted[0] == pytest.approx(copied[0], rel=1e-5)
@@ -109,12 +110,12 @@ def test_the_published_head_has_seen_the_validation_images_but_never_the_test() 
     assert len(seen.examples) == 200
     expected = seen.head(minimise(seen, 0.1, np.zeros(seen.shape), FINAL_TOLERANCE))
     embeddings = rows.embeddings
-    assert np.allclose(found.head.logits(embeddings), expected.logits(embeddings), atol=0.05)
+    assert np.allclose(found.finish().logits(embeddings), expected.logits(embeddings), atol=0.05)
     scrambled = Examples(
-        rows.embeddings, np.where(np.arange(300) < 200, rows.label_ids, 0), rows.weights
+        rows.embeddings, np.where(np.arange(300) < 200, rows.targets, 0), rows.weights
     )
     again = fit(labelled(scrambled, 100, 100, 100), LinearConfig(l2=(0.1,)))
-    assert np.array_equal(again.head.logits(embeddings), found.head.logits(embeddings))
+    assert np.array_equal(again.finish().logits(embeddings), found.finish().logits(embeddings))
 
 
 def test_the_path_ends_when_validation_keeps_getting_worse() -> None:

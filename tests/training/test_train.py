@@ -182,7 +182,7 @@ def test_a_head_of_layers_is_published_as_the_next_version(
     assert second.version == model.version + 1
     assert second.metrics["test"]["accuracy"] > 0.8
     assert second.hyperparameters["layers"]["hidden"] == (16,)
-    assert "linear" not in second.hyperparameters
+    assert second.hyperparameters["chosen"]["head"] == "layers"
 
 
 def test_images_of_no_prepared_backbone_name_the_command(workspace: Folder, tmp_path: Path) -> None:

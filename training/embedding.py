@@ -1,0 +1,22 @@
+"""Embeds what a training needs and the tables lack, in this process, by the job's own steps."""
+
+from linnaeus.backbones import BackboneSpec
+from linnaeus.jobs import InThisProcess, RunSummary, run_job
+from linnaeus.manifests import Manifest
+from linnaeus.progress import SILENT, Progress
+from linnaeus.runs import Job
+from linnaeus.storage import Folder
+from linnaeus.worker import Worker
+
+
+def embed_missing(
+    workspace: Folder, manifest: Manifest, spec: BackboneSpec, progress: Progress = SILENT
+) -> RunSummary:
+    """Bring the embeddings of a manifest's images up to date, as `linnaeus embed` does.
+
+    Raises:
+        StorageError: If the workspace cannot be read or written.
+        ReconciliationError: If the counts do not add up.
+    """
+    executor = InThisProcess(lambda run: Worker(workspace, run))
+    return run_job(workspace, Job("embed", spec.fingerprint), manifest, executor, progress)

@@ -1,0 +1,20 @@
+"""Whom a training tells how it goes, besides the progress bar."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from training.heads import Head
+
+OnStep = Callable[[int, Callable[[], Head]], None]
+
+
+@dataclass(frozen=True)
+class Monitoring:
+    """What is written or called while a head or a backbone is trained."""
+
+    summaries_dir: str | None = None
+    """Folder for TensorBoard; None: no summaries."""
+    every_steps: int = 10
+    """Steps between looks at the validation images that go to TensorBoard."""
+    on_step: OnStep | None = None
+    """Called after each step with its number and a function that gives the head as it is then."""
