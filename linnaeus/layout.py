@@ -32,6 +32,11 @@ def summary(run_id: str) -> str:
     return f"{RUNS}/{run_id}/summary.json"
 
 
+def judged(run_id: str) -> str:
+    """What a training run's model says of every validation and test picture."""
+    return f"{RUNS}/{run_id}/judged.parquet"
+
+
 def attempt(run_id: str, shard: int, number: int) -> str:
     """Marker that a worker began a shard."""
     return f"{RUNS}/{run_id}/attempts/{shard:05d}-{number}"

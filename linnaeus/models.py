@@ -6,7 +6,7 @@ whatever publishes a version makes that file visible last.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -56,6 +56,17 @@ class Model:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     """Per split (`test`, `validation`)."""
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    """Task single: `abstain_below`, the confidence below which the label is `unknown`, and the
+    `target_precision` that asked for it, or nothing; task multi: each label's threshold."""
+    run_id: str = ""
+    """The training run that made it, whose folder in `runs/` says more."""
+    tried: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    """The heads that a sweep tried."""
+    curve: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    """The losses and accuracies while the head was trained."""
+    mistakes: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    """Misclassified test pictures, most confident first: `uri`, `true`, `predicted`, `score`."""
     data: Mapping[str, Any] = field(default_factory=dict)
     libraries: Mapping[str, str] = field(default_factory=dict)
     created_at: str = ""

@@ -20,8 +20,10 @@ MANIFEST = pa.schema(
         pa.field("label", pa.string()),
         pa.field("split", pa.string()),
         pa.field("weight", pa.float32()),
+        pa.field("labels", pa.list_(pa.string())),
     ]
 )
+"""An image has a `label`, or `labels` where several may apply, or neither."""
 
 OBJECTS = pa.schema(
     [
@@ -98,6 +100,24 @@ LABELS = pa.schema(
         ("manifest_id", pa.string()),
     ]
 )
+
+JUDGED = pa.schema(
+    [
+        ("uri", pa.string()),
+        ("sha256", pa.string()),
+        ("split", pa.string()),
+        ("truth", pa.list_(pa.string())),
+        ("label", pa.string()),
+        ("labels", pa.list_(pa.string())),
+        ("confidence", pa.float32()),
+        ("top_labels", pa.list_(pa.string())),
+        ("top_scores", pa.list_(pa.float32())),
+    ]
+)
+"""What a newly trained model says of pictures whose labels are known."""
+
+UNKNOWN = "unknown"
+"""The label of a picture for which the model is not sure enough of any."""
 
 LABELLED = "labelled"
 FAILED = "failed"

@@ -17,6 +17,11 @@ MODEL = Model(
     backbone=BACKBONE,
     hyperparameters={"head": "linear"},
     metrics={"test": {"accuracy": 0.9}},
+    thresholds={"abstain_below": 0.8, "target_precision": 0.95},
+    run_id="01K00000000000000000000000",
+    tried=[{"kind": "linear", "validation_log_loss": 0.2}],
+    curve=[{"step": 1, "train_loss": 0.3}],
+    mistakes=[{"uri": "/bucket/a.jpg", "true": "a b", "predicted": "c/d", "score": 0.9}],
     data={"source": "/bucket"},
     libraries={"numpy": "2"},
     created_at="2026-01-01T00:00:00+00:00",
@@ -36,6 +41,15 @@ def test_a_description_survives_json() -> None:
 def test_a_field_of_a_later_release_is_left_aside() -> None:
     later = {**json.loads(MODEL.to_json()), "gate": 0.9}
     assert Model.from_json(json.dumps(later)) == MODEL
+
+
+def test_a_description_of_an_earlier_release_is_read() -> None:
+    fields = json.loads(MODEL.to_json())
+    for later in ("thresholds", "run_id", "tried", "curve", "mistakes"):
+        del fields[later]
+    read = Model.from_json(json.dumps(fields))
+    assert (read.thresholds, read.run_id) == ({}, "")
+    assert read.tried == read.curve == read.mistakes == []
 
 
 def test_without_a_version_the_newest_by_number_is_loaded(workspace: Folder) -> None:
