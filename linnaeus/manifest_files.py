@@ -1,4 +1,8 @@
-"""Read a user's own list of images: CSV, JSON lines or Parquet with `uri[,label,split,weight]`."""
+"""Read a user's own list of images: CSV, JSON lines or Parquet.
+
+The columns are `uri[,label|labels,split,weight]`. `labels` are all that apply to an image: a list,
+or in a CSV file text with `|` between them.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,8 @@ import pyarrow.parquet as pq
 from linnaeus.errors import ConfigurationError
 from linnaeus.splits import SYNONYMS
 
-COLUMNS = ("uri", "label", "split", "weight")
+COLUMNS = ("uri", "label", "labels", "split", "weight")
+SEPARATOR = "|"
 
 
 class Row(NamedTuple):
@@ -28,6 +33,7 @@ class Row(NamedTuple):
     label: str | None
     split: str | None
     weight: float | None
+    labels: tuple[str, ...] | None = None
 
 
 def is_manifest_file(name: str) -> bool:
@@ -151,6 +157,8 @@ def _check_columns(names: Sequence[str], line: int) -> None:
         raise _Mistake(f"column {min(twice)!r} appears twice", line)
     if "uri" not in names:
         raise _Mistake("there is no column uri, which says where each image is", line)
+    if "label" in names and "labels" in names:
+        raise _Mistake("an image has a label or labels, not both: leave one column out", line)
 
 
 def _nearest(word: str, valid: Iterable[str]) -> str:
@@ -163,8 +171,27 @@ def _row(line: int, fields: dict[str, Any]) -> Row:
     uri = fields["uri"]
     if not isinstance(uri, str) or not uri.strip():
         raise _Mistake("the uri is missing")
-    label = _label(fields.get("label"))
-    return Row(line, uri, label, _split(fields.get("split")), _weight(fields.get("weight")))
+    return Row(
+        line,
+        uri,
+        _label(fields.get("label")),
+        _split(fields.get("split")),
+        _weight(fields.get("weight")),
+        _labels(fields.get("labels")),
+    )
+
+
+def _labels(value: Any) -> tuple[str, ...] | None:
+    """Sorted, each once; None, or an empty text, says nothing, an empty list that none applies."""
+    if value is None or value == "":
+        return None
+    words = value.split(SEPARATOR) if isinstance(value, str) else value
+    if not isinstance(words, list):
+        raise _Mistake(f"the labels {value!r} are no list")
+    labels = {_label(word) for word in words}
+    if None in labels:
+        raise _Mistake(f"the labels {value!r} hold an empty one")
+    return tuple(sorted(label for label in labels if label))
 
 
 def _label(value: Any) -> str | None:

@@ -66,6 +66,8 @@ def load(workspace: Folder, manifest_id: str) -> pa.Table:
             raise _unknown(workspace, manifest_id) from e
         raise
     table = pq.read_table(io.BytesIO(data))
+    if "labels" not in table.column_names:  # frozen by a release that had no such column
+        table = table.append_column("labels", pa.nulls(len(table), pa.list_(pa.string())))
     return table.replace_schema_metadata().cast(MANIFEST)
 
 

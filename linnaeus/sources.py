@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 import time
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +70,7 @@ class _Listed:
     labels: Sequence[str | None]
     splits: Sequence[str | None]
     weights: Sequence[float | None]
+    label_sets: Sequence[Sequence[str] | None]
 
 
 def _from_folder(source: str, workspace: Folder, *, is_folder: bool) -> _Listed:
@@ -126,10 +127,11 @@ def _from_entries(source: str, root: Folder, entries: list[Entry]) -> _Listed:
     splits = [split_folders.get(path[0]) if path else None for path in folders]
     depth = 1 if split_folders else 0
     labels = [path[depth] if len(path) > depth else None for path in folders]
-    _check_labels(source, labels)
     start = root.uri.rstrip("/")
     uris = [f"{start}/{entry.key}" for entry in entries]
-    return _Listed(uris, entries, labels, splits, [None] * len(entries))
+    _check_labels(source, zip(uris, labels, strict=True))
+    nothing = [None] * len(entries)
+    return _Listed(uris, entries, labels, splits, weights=nothing, label_sets=nothing)
 
 
 def _split_folders(source: str, top: set[str]) -> dict[str, str]:
@@ -150,15 +152,20 @@ def _split_folders(source: str, top: set[str]) -> dict[str, str]:
     return {}
 
 
-def _check_labels(source: str, labels: Iterable[str | None]) -> None:
-    """Refuse two labels that read the same but are written in different Unicode forms."""
+def _check_labels(source: str, labels: Iterable[tuple[str, str | None]]) -> None:
+    """Refuse two labels that read the same: in other Unicode forms, or with other spaces."""
+    first: dict[str, str] = {}
+    for uri, label in labels:
+        if label:
+            first.setdefault(label, uri)
     seen: dict[str, str] = {}
-    for label in sorted(set(labels) - {None}, key=str):
-        other = seen.setdefault(unicodedata.normalize("NFC", label or ""), label or "")
+    for label in sorted(first):
+        read = " ".join(unicodedata.normalize("NFC", label).split())
+        other = seen.setdefault(read, label)
         if other != label:
             raise ConfigurationError(
-                f"{source}: the labels {other} ({other!a}) and {label} ({label!a}) "
-                "read the same: rename one, or both to the same"
+                f"{source}: the labels {other} ({other!a}, of {first[other]}) and {label} "
+                f"({label!a}, of {first[label]}) read the same: rename one, or both to the same"
             )
 
 
@@ -171,15 +178,21 @@ def _from_file(source: str) -> _Listed:
             raise ConfigurationError(f"there is no file {source}: check the name") from e
         raise
     rows = _distinct(source, folder.uri, read_rows(source, data))
-    _check_labels(source, (row.label for row in rows.values()))
+    _check_labels(source, _labels_of(rows))
     found = describe(rows)
     if not any(entry.etag for entry in found):
         raise ConfigurationError(
             f"none of the {len(rows)} images in {source} exists, such as {next(iter(rows))}: "
             "a relative uri starts at the file's own folder"
         )
-    _, _, labels, splits, weights = zip(*rows.values(), strict=True)
-    return _Listed(list(rows), found, labels, splits, weights)
+    _, _, labels, splits, weights, label_sets = zip(*rows.values(), strict=True)
+    return _Listed(list(rows), found, labels, splits, weights, label_sets)
+
+
+def _labels_of(rows: dict[str, Row]) -> Iterator[tuple[str, str | None]]:
+    for uri, row in rows.items():
+        yield uri, row.label
+        yield from ((uri, label) for label in row.labels or ())
 
 
 def _distinct(source: str, folder: str, rows: list[Row]) -> dict[str, Row]:
@@ -191,14 +204,19 @@ def _distinct(source: str, folder: str, rows: list[Row]) -> dict[str, Row]:
         except ConfigurationError as e:
             raise ConfigurationError(f"{source}, line {row.line}: {e}") from e
         first = distinct.setdefault(uri, row)
-        for name in ("label", "split", "weight"):
+        for name in ("label", "split", "weight", "labels"):
             one, other = getattr(first, name), getattr(row, name)
             if one != other:
                 raise ConfigurationError(
                     f"{source}: lines {first.line} and {row.line} give {uri} "
-                    f"two {name}s, {one!r} and {other!r}: keep one"
+                    f"two {name.removesuffix('s')}s, {one!r} and {other!r}: "
+                    f"keep one{_where_several(name)}"
                 )
     return distinct
+
+
+def _where_several(name: str) -> str:
+    return ", or list all that apply in a column `labels`" if name == "label" else ""
 
 
 def _resolve(folder: str, uri: str) -> str:
@@ -221,6 +239,10 @@ def _table(source: str, listed: _Listed, started_ns: int) -> pa.Table:
         "label": [label and _valid(label) for label in listed.labels],
         "split": listed.splits,
         "weight": listed.weights,
+        "labels": [
+            labels if labels is None else [_valid(label) for label in labels]
+            for labels in listed.label_sets
+        ],
     }
     arrays = [pa.array(columns[field.name], field.type) for field in MANIFEST]
     return pa.Table.from_arrays(arrays, schema=MANIFEST).sort_by("uri")

@@ -56,7 +56,7 @@ def test_every_format_gives_the_rows_that_were_written(
         ("x.ndjson", lines + b"\n\n"),
         ("x.parquet", parquet.getvalue()),
     ):
-        assert [row[1:] for row in read_rows(name, data)] == expected(written)
+        assert [row[1:5] for row in read_rows(name, data)] == expected(written)
 
 
 def test_labels_are_kept_as_written():
@@ -70,6 +70,22 @@ def test_only_uri_is_required_and_columns_come_in_any_order():
     assert read_rows("x.csv", b"weight,split,uri\r\n0.5,val,a.jpg\r\n") == [
         Row(2, "a.jpg", None, "validation", 0.5)
     ]
+
+
+def test_several_labels_are_read_alike_from_every_format():
+    rows = [{"uri": "a.jpg", "labels": ["red", "big"]}, {"uri": "b.jpg", "labels": None}]
+    parquet = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), parquet)
+    for name, data in (
+        ("x.csv", b"uri,labels\na.jpg,red|big\nb.jpg,\n"),
+        ("x.jsonl", "\n".join(json.dumps(row) for row in rows).encode()),
+        ("x.parquet", parquet.getvalue()),
+    ):
+        assert [row.labels for row in read_rows(name, data)] == [("big", "red"), None], name
+
+
+def test_an_empty_list_says_that_no_label_applies():
+    assert read_rows("x.jsonl", b'{"uri": "a.jpg", "labels": []}')[0].labels == ()
 
 
 def test_whole_numbers_are_labels_in_json_and_parquet():
@@ -90,7 +106,7 @@ def test_a_line_is_counted_as_an_editor_counts_it():
             b"uri,lable\na,b\n",
             "x.csv, line 1: unknown column 'lable': do you mean 'label'",
         ),
-        ("x.csv", b"uri,colour\na,b\n", "unknown column 'colour': use uri, label, split, weight"),
+        ("x.csv", b"uri,colour\na,b\n", "unknown column 'colour': use uri, label, labels, split, weight"),
         ("x.csv", b"label,split\na,test\n", "line 1: there is no column uri"),
         ("x.csv", b"uri,label,label\na,b,c\n", "column 'label' appears twice"),
         ("x.csv", b"uri;label\na;b\n", "line 1: separate the columns with commas.*semicolons"),
@@ -111,6 +127,9 @@ def test_a_line_is_counted_as_an_editor_counts_it():
         ("x.jsonl", b'{"uri": "a", "label": 0.5}', "line 1: the label 0.5 is no text"),
         ("x.jsonl", b"", "x.jsonl lists no images"),
         ("x.parquet", b"PAR1", "x.parquet: not a Parquet file"),
+        ("x.csv", b"uri,label,labels\na,b,c\n", "line 1: an image has a label or labels, not both"),
+        ("x.csv", b"uri,labels\na,b||c\n", "line 2: the labels .* hold an empty one"),
+        ("x.jsonl", b'{"uri": "a", "labels": 7}', "line 1: the labels 7 are no list"),
     ],
 )
 def test_a_mistake_names_file_line_and_remedy(name: str, data: bytes, message: str):

@@ -184,6 +184,10 @@ def test_labels_that_read_the_same_are_refused(workspace: Folder, tmp_path: Path
     assert ascii(decomposed) in message
     (tmp_path / "l.csv").write_text(f"uri,label\na.jpg,{composed}\nb.jpg,{decomposed}\n")
     assert "read the same" in refused(workspace, tmp_path / "l.csv")
+    (tmp_path / "m.csv").write_text("uri,labels\na.jpg,big dog\nb.jpg,big  dog|cat\n")
+    message = refused(workspace, tmp_path / "m.csv")
+    assert "a.jpg" in message
+    assert "b.jpg" in message
 
 
 def test_one_label_may_be_decomposed(workspace: Folder, tmp_path: Path):
