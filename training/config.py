@@ -6,6 +6,7 @@ The `help` of each field is also what `linnaeus train --help` says of its option
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from linnaeus.augmentation_settings import Augmentation
 from linnaeus.errors import ConfigurationError
 
 HeadKind = Literal["auto", "linear", "kernel", "layers"]
@@ -108,39 +109,6 @@ class LayersConfig:
 
 
 @dataclass(frozen=True)
-class AugmentationConfig:
-    """How training images are varied at random; all zero: not at all."""
-
-    horizontal_flip: bool = _chosen(False, "Mirror half of the pictures left to right.")
-    vertical_flip: bool = _chosen(False, "Mirror half of the pictures top to bottom.")
-    rotation: float = _chosen(0.0, "Turn by up to this many degrees either way.")
-    width_shift: float = _chosen(0.0, "Move sideways by up to this share of the width.")
-    height_shift: float = _chosen(0.0, "Move up or down by up to this share of the height.")
-    zoom: float = _chosen(0.0, "Scale by a factor from 1 - this to 1 + this.")
-    random_crop: float = _chosen(0.0, "Percent of margin that is cropped away at random.")
-    random_scale: float = _chosen(0.0, "Percent by which pictures grow at most before a crop.")
-    random_brightness: float = _chosen(0.0, "Percent by which pixels are multiplied up or down.")
-    views: int = _chosen(
-        4, "Varied copies of each training image that are embedded, once, beside the plain one."
-    )
-
-    @property
-    def varies(self) -> bool:
-        """Whether anything is varied at all."""
-        return any(value for name, value in vars(self).items() if name != "views")
-
-    def __post_init__(self) -> None:
-        if self.views < 1:
-            raise ConfigurationError("views is at least 1")
-        if min(value for name, value in vars(self).items() if name != "views") < 0:
-            raise ConfigurationError("no distortion is below 0")
-        if self.zoom >= 1 or self.random_brightness >= 100 or self.rotation > 180:
-            raise ConfigurationError(
-                "zoom is below 1, random_brightness below 100 and rotation at most 180"
-            )
-
-
-@dataclass(frozen=True)
 class FineTuningConfig:
     """How the backbone itself is trained on."""
 
@@ -214,7 +182,10 @@ class TrainConfig:
     linear: LinearConfig = field(default_factory=LinearConfig)
     kernel: KernelConfig = field(default_factory=KernelConfig)
     layers: LayersConfig = field(default_factory=LayersConfig)
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    views: int = _chosen(
+        4, "Varied copies of each training image that are embedded, once, beside the plain one."
+    )
     fine_tuning: FineTuningConfig | None = None
     """None: the backbone stays as it is."""
     gate: GateConfig = field(default_factory=GateConfig)
@@ -222,6 +193,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _check_word("head", self.head, get_args(HeadKind))
         _check_word("class_weights", self.class_weights, get_args(Balance))
+        if self.views < 1:
+            raise ConfigurationError("views is at least 1")
 
 
 def _check_word(name: str, word: str, known: tuple[str, ...]) -> None:

@@ -1,0 +1,38 @@
+"""How training pictures are varied at random: the settings, which need no library to be read."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from linnaeus.errors import ConfigurationError
+
+
+def _chosen(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training images are varied at random; all zero: not at all."""
+
+    horizontal_flip: bool = _chosen(False, "Mirror half of the pictures left to right.")
+    vertical_flip: bool = _chosen(False, "Mirror half of the pictures top to bottom.")
+    rotation: float = _chosen(0.0, "Turn by up to this many degrees either way.")
+    width_shift: float = _chosen(0.0, "Move sideways by up to this share of the width.")
+    height_shift: float = _chosen(0.0, "Move up or down by up to this share of the height.")
+    zoom: float = _chosen(0.0, "Scale by a factor from 1 - this to 1 + this.")
+    random_crop: float = _chosen(0.0, "Percent of margin that is cropped away at random.")
+    random_scale: float = _chosen(0.0, "Percent by which pictures grow at most before a crop.")
+    random_brightness: float = _chosen(0.0, "Percent by which pixels are multiplied up or down.")
+
+    @property
+    def varies(self) -> bool:
+        """Whether anything is varied at all."""
+        return any(vars(self).values())
+
+    def __post_init__(self) -> None:
+        if min(vars(self).values()) < 0:
+            raise ConfigurationError("no distortion is below 0")
+        if self.zoom >= 1 or self.random_brightness >= 100 or self.rotation > 180:
+            raise ConfigurationError(
+                "zoom is below 1, random_brightness below 100 and rotation at most 180"
+            )
