@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from linnaeus.errors import ConfigurationError
-from linnaeus.locations import parent
+from linnaeus.locations import join, parent
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SYNONYMS = {
@@ -74,16 +74,19 @@ def assign(
     validation_percentage: float = 10.0,
     testing_percentage: float = 10.0,
     by: str = "root-relative",
+    root: str | None = None,
 ) -> pa.Array:
     """Give every row of a manifest its split, string [n]: `train`, `validation` or `test`.
 
+    `by` says what of a path is hashed: `root-relative`, or `full-path` with `root`, where it is
+    given, in place of the source's URI: `retrain.py` hashed `photos/daisy/1.jpg` of `photos`.
     A split that the manifest names is kept, and its rows without one are `train`; `validation`
     or `test`, where the manifest names no such row, is taken out of `train` by the hash.
     Where the hash leaves one of them without a labelled image, the groups of `train` whose hash
     is nearest fill it, as long as every label keeps one to train on; else ConfigurationError.
     """
     _check(validation_percentage, testing_percentage, by)
-    paths = _paths(manifest, by)
+    paths = _paths(manifest, by, root)
     given = manifest["split"].to_pylist()
     hashed = {VALIDATION: validation_percentage, TEST: testing_percentage}
     wanted = {name: share for name, share in hashed.items() if share > 0 and name not in given}
@@ -115,12 +118,13 @@ def _check(validation_percentage: float, testing_percentage: float, by: str) -> 
         )
 
 
-def _paths(manifest: pa.Table, by: str) -> list[str]:
+def _paths(manifest: pa.Table, by: str, root: str | None) -> list[str]:
     uris: list[str] = manifest["uri"].to_pylist()
-    if by == "full-path":
+    if by == "full-path" and root is None:
         return uris
     sources = manifest["source"].to_pylist()
-    return [root_relative(source, uri) for source, uri in zip(sources, uris, strict=True)]
+    below = [root_relative(source, uri) for source, uri in zip(sources, uris, strict=True)]
+    return below if by == "root-relative" else [join(root or "", path) for path in below]
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,10 @@ class SplitConfig:
         "What of a path is hashed: that below IMAGES, which survives a move, or all of it, as "
         "retrain.py did. A split column comes before both.",
     )
+    root: str | None = _chosen(
+        None,
+        "What stands for IMAGES in a full path that is hashed; retrain.py took it as it was typed.",
+    )
     near_duplicates: Literal["report", "together"] = _chosen(
         "report",
         "Pictures that are nearly equal but in different splits are reported, or kept together.",

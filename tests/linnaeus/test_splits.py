@@ -104,6 +104,14 @@ def test_the_full_path_split_is_retrains():
     ]
 
 
+def test_the_full_path_may_begin_as_it_was_typed():
+    uris = numbered(50)
+    typed = [f"../flowers/{uri.removeprefix('/data/flowers/')}" for uri in uris]
+    found = assign(manifest(uris), 20, 15, by="full-path", root="../flowers/")
+    assert found.to_pylist() == [retrain_split(path, 20, 15) for path in typed]
+    assert not found.equals(assign(manifest(uris), 20, 15, by="full-path"))
+
+
 def test_shares_are_near_what_was_asked_for():
     counts = Counter(assign(manifest(numbered(5000)), 10, 20).to_pylist())
     assert counts["validation"] == pytest.approx(500, rel=0.2)
