@@ -62,7 +62,7 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
     with progress.step("List images", None) as step:
         manifest = manifests.freeze(workspace, request.images)
         step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")
-    job = Job("score", model.fingerprint, model.name, model.version, request.payload)
+    job = Job("score", model.fingerprint, model.name, model.version, request.payload, model.task)
     with ExitStack() as servers:
         executor = _Scoring(workspace, model, request, progress, servers)
         summary = run_job(workspace, job, manifest, executor, progress)

@@ -8,7 +8,9 @@ from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
 from linnaeus import plans
+from linnaeus.plans import RunSpec
 from linnaeus.receipts import Receipt
+from linnaeus.records import prediction_outputs
 from linnaeus.shards import do_shard
 from linnaeus.storage import Folder
 from linnaeus.worker import Scorer, Worker
@@ -31,14 +33,14 @@ def open_worker(options: WorkerOptions) -> Worker:
     """The run's worker, in this process."""
     workspace = Folder(options.workspace)
     run = plans.read_spec(workspace, options.run_id)
-    return Worker(workspace, run, options.engine, lambda: open_scorer(options.server))
+    return Worker(workspace, run, options.engine, lambda: open_scorer(options.server, run))
 
 
-def open_scorer(server: str) -> Scorer:
-    """A client of the model server at `host:port`; gRPC is imported only here."""
+def open_scorer(server: str, run: RunSpec) -> Scorer:
+    """A client of the model server at `host:port` for a run; gRPC is imported only here."""
     from serving.client import ScoringClient
 
-    return ScoringClient(server)
+    return ScoringClient(server, outputs=prediction_outputs(run.task))
 
 
 class DoShard(beam.DoFn):

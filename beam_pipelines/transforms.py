@@ -15,7 +15,7 @@ from apache_beam.typehints.decorators import no_annotations
 from apache_beam.utils.shared import Shared
 
 from beam_pipelines.shards import WorkerOptions, open_scorer
-from linnaeus import images, models
+from linnaeus import models, views
 from linnaeus.embedding import Failure, Outcome, Source, embed_objects
 from linnaeus.plans import RunSpec
 from linnaeus.records import ObjectReference
@@ -70,7 +70,15 @@ class ScoreImages(beam.PTransform):
         """Apply to a PCollection of `ObjectReference`."""
         model = models.load_model(Folder(self._workspace), self._model)
         run = RunSpec(
-            "", "score", "", "", model.fingerprint, model.name, model.version, "embedding"
+            run_id="",
+            job="score",
+            source="",
+            manifest_id="",
+            fingerprint=model.fingerprint,
+            model=model.name,
+            model_version=model.version,
+            payload="embedding",
+            task=model.task,
         )
         return _by_outcome(references, _ScoreBatch(run, self._options), "Score batches")
 
@@ -95,7 +103,8 @@ class _EmbedBatch(beam.DoFn):
     def _open_worker(self) -> Worker:
         options = self._options
         workspace = Folder(options.workspace)
-        return Worker(workspace, self._run, options.engine, lambda: open_scorer(options.server))
+        run = self._run
+        return Worker(workspace, run, options.engine, lambda: open_scorer(options.server, run))
 
     def process(self, references: list[ObjectReference]) -> Iterator[Any]:
         """From a batch of references to rows; each content is computed once."""
@@ -108,8 +117,7 @@ class _EmbedBatch(beam.DoFn):
                 yield {**_object_row(outcome), "embedding": vectors[outcome.sha256]}
 
     def _embed(self, references: list[ObjectReference]) -> list[Outcome]:
-        spec = self._worker.spec
-        source = Source(read, lambda data: images.decode(data, spec.height, spec.width))
+        source = Source(read, views.decoder(self._worker.spec))
         return list(embed_objects(references, source, self._worker.engine))
 
 

@@ -49,6 +49,8 @@ class RunSpec:
     model: str = ""
     model_version: int = 0
     payload: str = ""
+    task: str = "single"
+    """The model's."""
     planned: int = 0
     skipped: int = 0
     known_failures: int = 0

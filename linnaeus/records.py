@@ -3,6 +3,7 @@
 A `uri` is `s3://bucket/key`, `gs://…`, `az://…` or, for local files, an absolute path.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -139,13 +140,20 @@ PREDICTION_OUTPUTS = ("label", "confidence", "top_labels", "top_scores")
 """What scoring asks of a model: all scores of a thousand classes would be ten times slower."""
 
 
+def prediction_outputs(task: str) -> tuple[str, ...]:
+    """The outputs that scoring asks for: those of a `multi` model have several `labels` a row."""
+    return (*PREDICTION_OUTPUTS, "labels") if task == "multi" else PREDICTION_OUTPUTS
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What a model says of one image; scores are best first."""
 
     label: str
+    """`unknown` if the model is not sure enough of any."""
     confidence: float
     labels: list[str]
+    """All that the model is sure enough of: at most one of a `single` model."""
     top_labels: list[str]
     top_scores: list[float]
 
@@ -159,6 +167,10 @@ class PhotoLabels:
     """(label, score), best first; empty where there is an error."""
     error: str | None = None
     """Why the photo cannot be labelled, in one line that names it."""
+    label: str = ""
+    """What the model decides on: the best label, or `unknown`."""
+    chosen: Sequence[str] = ()
+    """All labels that the model is sure enough of: at most one of a `single` model."""
 
 
 @dataclass(frozen=True)

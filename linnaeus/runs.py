@@ -38,6 +38,8 @@ class Job:
     model: str = ""
     model_version: int = 0
     payload: str = ""
+    task: str = "single"
+    """The model's, which follows from its version."""
 
     def spec(self, manifest: Manifest) -> RunSpec:
         """A run of it that has no plan yet."""
@@ -50,11 +52,14 @@ class Job:
             model=self.model,
             model_version=self.model_version,
             payload=self.payload,
+            task=self.task,
         )
 
     def index(self, source: str) -> str:
         """Folder of the index where the job's runs over a source are numbered."""
-        identity = json.dumps([*asdict(self).values(), source])
+        identity = json.dumps(
+            [self.name, self.fingerprint, self.model, self.model_version, self.payload, source]
+        )
         return layout.run_index(hashlib.sha256(identity.encode()).hexdigest()[:32])
 
 

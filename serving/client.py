@@ -44,12 +44,13 @@ class _Target:
     model: str
     version: int
     signature: str
+    outputs: Sequence[str]
 
     def __str__(self) -> str:
         return f"version {self.version} of model {self.model}"
 
     def request(self, values: Sequence[Value]) -> Any:
-        request = wire.PredictRequest(output_filter=PREDICTION_OUTPUTS)
+        request = wire.PredictRequest(output_filter=self.outputs)
         request.model_spec.name = self.model
         request.model_spec.version.value = self.version
         request.model_spec.signature_name = self.signature
@@ -76,6 +77,7 @@ class ScoringClient:
             before and is now away or overloaded.
         batch_rows: most rows in a request.
         batch_bytes: most bytes of values in a request, unless one row is larger.
+        outputs: what to ask of the model, from `linnaeus.records.prediction_outputs`.
     """
 
     def __init__(  # noqa: PLR0913 - each has a default that serves
@@ -87,12 +89,14 @@ class ScoringClient:
         deadline_seconds: float = 60.0,
         batch_rows: int = 256,
         batch_bytes: int = 4 << 20,
+        outputs: Sequence[str] = PREDICTION_OUTPUTS,
     ) -> None:
         self.address = address
         self._deadline_seconds = deadline_seconds
         self._batch_rows = batch_rows
         self._batch_bytes = batch_bytes
         self._in_flight = in_flight
+        self._outputs = outputs
         self._answered = False
         self._closed = threading.Event()
         self._channels = [_channel(address, number) for number in range(channels)]
@@ -150,7 +154,7 @@ class ScoringClient:
         Raises:
             ServingError: the server is not there, or refuses for another reason than one row.
         """
-        target = _Target(model, version, signature)
+        target = _Target(model, version, signature, self._outputs)
         pending: deque[Future[list[tuple[K, Outcome]]]] = deque()
         try:
             for batch in batches(rows, self._batch_rows, self._batch_bytes):
@@ -198,7 +202,7 @@ class ScoringClient:
         except grpc.RpcError as error:
             raise self._explained(error, target) from error
         self._check_version(response.model_spec, target)
-        return _read_predictions(response.outputs, len(values))
+        return _read_predictions(response.outputs, self._outputs, len(values))
 
     def _call(self, method: Any, request: Any) -> Any:
         response = retry(
@@ -325,23 +329,33 @@ def _stacked(values: Sequence[Value]) -> NDArray[Any]:
     return np.stack(values)  # type: ignore[arg-type]
 
 
-def _read_predictions(outputs: Any, count: int) -> list[Prediction]:
-    labels, confidences, top_labels, top_scores = (
-        tensors.to_array(outputs[name]).tolist() for name in PREDICTION_OUTPUTS
-    )
-    if not len(labels) == len(confidences) == len(top_labels) == len(top_scores) == count:
+def _read_predictions(outputs: Any, names: Sequence[str], count: int) -> list[Prediction]:
+    columns = {name: tensors.to_array(outputs[name]).tolist() for name in names}
+    if short := [name for name, column in columns.items() if len(column) != count]:
         raise ServingError(
-            f"{count} rows were sent, and {len(labels)} labels came back; serve another model"
+            f"{count} rows were sent, and {len(columns[short[0]])} came back as {short[0]}; "
+            "serve another model"
         )
+    columns["labels"] = columns.get("labels") or _only_labels(columns)
     return [
-        Prediction(label.decode(), confidence, [label.decode()], _decoded(names), scores)
-        for label, confidence, names, scores in zip(
-            labels, confidences, top_labels, top_scores, strict=True
+        Prediction(
+            label.decode(), confidence, _decoded(filter(None, labels)), _decoded(top_labels), scores
+        )
+        for label, confidence, top_labels, scores, labels in zip(
+            *(columns[name] for name in (*PREDICTION_OUTPUTS, "labels")), strict=True
         )
     ]
 
 
-def _decoded(names: list[bytes]) -> list[str]:
+def _only_labels(columns: dict[str, list[Any]]) -> list[list[bytes]]:
+    """Each row's label alone; none where the model is not sure enough of its best."""
+    return [
+        [label] if label == best[0] else []
+        for label, best in zip(columns["label"], columns["top_labels"], strict=True)
+    ]
+
+
+def _decoded(names: Iterable[bytes]) -> list[str]:
     return [name.decode() for name in names]
 
 

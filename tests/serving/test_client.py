@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from linnaeus.errors import FailureCode, ImageError, ServingError
-from linnaeus.records import Prediction
+from linnaeus.records import Prediction, prediction_outputs
 from serving import client as client_module
 from serving import tensors, wire
 from serving.client import ScoringClient
@@ -181,8 +181,8 @@ def test_a_server_that_restarts_on_its_port_loses_no_row(
     assert all(isinstance(outcome, Prediction) for _, outcome in outcomes)
 
 
-def answer(request: Any, version: int) -> Any:
-    """What a model with two labels would say."""
+def answer(request: Any, version: int, **others: Any) -> Any:
+    """What a model with two labels would say; `others` are its outputs that differ, for a row."""
     rows = request.inputs["image_bytes"].tensor_shape.dim[0].size
     outputs = {
         "label": np.array([b"cat"] * rows, object),
@@ -190,6 +190,7 @@ def answer(request: Any, version: int) -> Any:
         "top_labels": np.array([[b"cat", b"dog"]] * rows, object),
         "top_scores": np.array([[0.75, 0.25]] * rows, "float32"),
     }
+    outputs |= {name: np.array([value] * rows, object) for name, value in others.items()}
     response = wire.PredictResponse()
     response.model_spec.version.value = version
     for name, array in outputs.items():
@@ -255,6 +256,41 @@ def test_the_request_asks_for_the_version_and_for_no_more_outputs_than_it_needs(
     assert next(iter(scored.values())) == Prediction(
         "cat", 0.75, ["cat"], ["cat", "dog"], [0.75, 0.25]
     )
+
+
+def test_a_row_of_which_the_model_is_not_sure_has_no_labels():
+    with stand_in(lambda request, _: answer(request, 7, label=b"unknown")) as address:
+        scored = scored_by(address, numbers(3))
+    assert next(iter(scored.values())) == Prediction(
+        "unknown", 0.75, [], ["cat", "dog"], [0.75, 0.25]
+    )
+
+
+def test_a_model_of_several_labels_is_asked_for_all_of_them():
+    requests = []
+
+    def predict(request: Any, _: grpc.ServicerContext) -> Any:
+        requests.append(request)
+        return answer(request, 7, labels=["größe".encode(), b"cat", b""])
+
+    with stand_in(predict) as address:
+        scored = scored_by(address, numbers(3), outputs=prediction_outputs("multi"))
+    assert requests[0].output_filter[-1] == "labels"
+    assert next(iter(scored.values())).labels == ["größe", "cat"]
+
+
+def test_an_answer_with_too_few_rows_names_the_output():
+    def predict(request: Any, _: grpc.ServicerContext) -> Any:
+        response = answer(request, 7)
+        response.outputs["confidence"].tensor_shape.dim[0].size = 2
+        response.outputs["confidence"].tensor_content = bytes(8)
+        return response
+
+    with (
+        stand_in(predict) as address,
+        pytest.raises(ServingError, match="3 rows were sent, and 2 came back as confidence"),
+    ):
+        scored_by(address, numbers(3))
 
 
 def test_an_answer_of_another_version_is_an_error():
