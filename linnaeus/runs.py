@@ -40,6 +40,8 @@ class Job:
     payload: str = ""
     task: str = "single"
     """The model's, which follows from its version."""
+    only: frozenset[str] | None = None
+    """URIs that it is restricted to: others of the source are skipped. None: all of them."""
 
     def spec(self, manifest: Manifest) -> RunSpec:
         """A run of it that has no plan yet."""
@@ -57,9 +59,9 @@ class Job:
 
     def index(self, source: str) -> str:
         """Folder of the index where the job's runs over a source are numbered."""
-        identity = json.dumps(
-            [self.name, self.fingerprint, self.model, self.model_version, self.payload, source]
-        )
+        asked = [self.name, self.fingerprint, self.model, self.model_version, self.payload, source]
+        only = [] if self.only is None else [sorted(self.only)]
+        identity = json.dumps([*asked, *only])
         return layout.run_index(hashlib.sha256(identity.encode()).hexdigest()[:32])
 
 
@@ -114,6 +116,9 @@ def make_plan(workspace: Folder, job: Job, manifest: Manifest) -> RunPlan:
     )
     state = known_state(workspace, listed, question)
     up_to_date = state["scored"] if job.name == "score" else state["embedded"]
+    if job.only is not None:
+        wanted = pc.is_in(state["uri"], pa.array(sorted(job.only), pa.string()))
+        up_to_date = pc.or_(up_to_date, pc.invert(wanted))
     given_up = pc.and_not(state["given_up"], up_to_date)
     todo = state.filter(pc.invert(pc.or_(up_to_date, given_up)))
     pieces = plans.split(todo)

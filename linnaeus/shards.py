@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from linnaeus import images, layout, parts, plans
+from linnaeus import images, layout, parts, plans, views
 from linnaeus.embedding import Concurrency, Decode, Outcome, Source, decoded, embed_objects
 from linnaeus.embeddings import EmbeddingTable
 from linnaeus.errors import FailureCode, StorageError
@@ -85,12 +85,12 @@ class _Decoder:
         self.decode: Decode | None = None
         if shard.run.payload == "image":
             return
-        height, width = shard.worker.spec.height, shard.worker.spec.width
+        spec = shard.worker.spec
         if shard.attempt > 1:
-            self._isolated = IsolatedDecoder(height, width, images.Limits())
-            self.decode = self._isolated.decode
+            self._isolated = IsolatedDecoder(*views.decode_size(spec), images.Limits())
+            self.decode = views.seen_by(spec, self._isolated.decode)
         else:
-            self.decode = lambda data: images.decode(data, height, width)
+            self.decode = views.decoder(spec)
 
     def close(self) -> None:
         if self._isolated:

@@ -6,7 +6,9 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from linnaeus.augmentation_settings import Augmentation
 from linnaeus.errors import ConfigurationError
 
 FORMAT = 1
@@ -20,6 +22,18 @@ class StoredFile:
     path: str
     size_bytes: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class View:
+    """What makes a backbone a view: whose network it has, and how pictures are varied for it."""
+
+    base: str
+    """Fingerprint of the backbone whose network it is."""
+    augmentation: Augmentation
+    seed: int
+    number: int
+    """From 1; another number is another look at each picture."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,8 @@ class BackboneSpec:
 
     `cosine_min` and `cosine_mean` over `images` pictures, and `max_abs`, the largest difference.
     """
+    view: View | None = None
+    """None for a backbone that sees pictures as they are."""
 
     def to_json(self) -> str:
         """The text of `spec.json`; equal specs give equal text."""
@@ -76,4 +92,10 @@ class BackboneSpec:
             engine: tuple(StoredFile(**file) for file in files)
             for engine, files in values.pop("engines").items()
         }
-        return cls(engines=engines, **values)
+        return cls(engines=engines, view=_view(values.pop("view", None)), **values)
+
+
+def _view(values: dict[str, Any] | None) -> View | None:
+    if values is None:
+        return None
+    return View(**{**values, "augmentation": Augmentation(**values["augmentation"])})

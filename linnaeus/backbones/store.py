@@ -65,13 +65,23 @@ def publish(workspace: Folder, files: Path, spec: BackboneSpec) -> BackboneSpec:
     return load_spec(workspace, spec.fingerprint)
 
 
+def publish_spec(workspace: Folder, spec: BackboneSpec) -> BackboneSpec:
+    """Store a spec that needs no files of its own; returns the one that counts."""
+    if workspace.write_new(_spec_key(spec.fingerprint), spec.to_json().encode()):
+        return spec
+    return load_spec(workspace, spec.fingerprint)
+
+
 def local_files(workspace: Folder, fingerprint: str) -> Path:
     """The folder of the backbone's files on this machine: `openvino/`, `litert/`, `tensorflow/`.
 
     Files of a remote workspace are downloaded once a machine, into `$XDG_CACHE_HOME/linnaeus`,
-    and checked against the spec's hashes; safe for processes at once.
+    and checked against the spec's hashes; safe for processes at once. Of a view they are its
+    base's.
     """
     spec = load_spec(workspace, fingerprint)
+    if spec.view is not None:
+        return local_files(workspace, spec.view.base)
     below = Path(ROOT, fingerprint, spec.folder)
     if is_local(workspace.uri):
         return Path(workspace.uri) / below
