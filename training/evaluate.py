@@ -43,7 +43,7 @@ def evaluate(
     if not len(used):
         raise _nothing_to_judge(workspace, manifest, described)
     _refuse_unknown_labels(used, described)
-    split, used = _unseen(used, manifest, described)
+    split, used = _unseen(workspace, used, manifest, described)
     label_ids = pc.index_in(used["label"], pa.array(described.labels)).to_numpy()
     with progress.step("Evaluate", None):
         scores = _scores(workspace, described, used["sha256"].to_pylist())
@@ -69,11 +69,14 @@ def _scores(workspace: Folder, model: Model, digests: list[str]) -> NDArray[np.f
             return published.scores(matrix)
 
 
-def _unseen(used: pa.Table, manifest: Manifest, model: Model) -> tuple[str, pa.Table]:
+def _unseen(
+    workspace: Folder, used: pa.Table, manifest: Manifest, model: Model
+) -> tuple[str, pa.Table]:
     """The rows that the model was not trained on, and what to call them."""
     if manifest.source != model.data["source"]:
         return "all", used
-    assigned = dataset.assign(used, SplitConfig(**model.hyperparameters["split"]))
+    split = SplitConfig(**model.hyperparameters["split"])
+    assigned = dataset.assign(workspace, used, split, model.fingerprint)
     tested = used.filter(pc.equal(assigned, "test"))
     if not len(tested):
         raise ConfigurationError(

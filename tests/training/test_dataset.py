@@ -1,8 +1,10 @@
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from linnaeus import images, manifests
 from linnaeus.errors import ConfigurationError
@@ -15,8 +17,9 @@ from linnaeus.storage import Folder
 from tests.buckets import TestWorker, png
 from tests.pixel_engine import SPEC, PixelEngine
 from training.config import SplitConfig
-from training.dataset import load
+from training.dataset import Selection, load
 from training.examples import SPLITS, LabelledEmbeddings
+from training.near_duplicates import straddling
 
 BACKBONE = ModelBackbone("pixels@8", SPEC.fingerprint, 8, 8, SPEC.embedding_size)
 
@@ -44,7 +47,7 @@ def embedded(workspace: Folder, source: Path) -> Manifest:
 
 
 def loaded(workspace: Folder, source: Path, **split: float) -> LabelledEmbeddings:
-    return load(workspace, embedded(workspace, source), BACKBONE, SplitConfig(**split))
+    return load(workspace, embedded(workspace, source), BACKBONE, Selection(SplitConfig(**split)))
 
 
 def refusal(workspace: Folder, source: Path) -> str:
@@ -134,7 +137,7 @@ def test_what_cannot_be_used_is_counted_and_costs_nothing_else(
 def test_images_that_nobody_embedded_name_the_command(workspace: Folder, bucket: Path) -> None:
     manifest = manifests.freeze(workspace, str(bucket))
     with pytest.raises(ConfigurationError, match=r"linnaeus embed .*bucket --backbone pixels@8"):
-        load(workspace, manifest, BACKBONE, SplitConfig())
+        load(workspace, manifest, BACKBONE, Selection(SplitConfig()))
 
 
 def test_images_without_labels_are_refused(workspace: Folder, tmp_path: Path) -> None:
@@ -176,3 +179,56 @@ def test_a_split_that_nothing_falls_into_is_refused(
     percentage = {"validation": "validation_percentage", "test": "testing_percentage"}[split]
     with pytest.raises(ConfigurationError, match=f"{split} split: add images"):
         loaded(workspace, bucket, **{percentage: 0.0})
+
+
+def test_images_of_several_labels_make_a_matrix_of_which_each_has(
+    workspace: Folder, bucket: Path
+) -> None:
+    labels = [["a"], ["b", "a"], []]
+    rows = [
+        {"uri": str(put(bucket / "all", 100 + number)), "labels": labels[number % 3]}
+        for number in range(60)
+    ]
+    manifest = bucket / "several.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = loaded(workspace, manifest)
+    assert data.task == "multi"
+    assert data.labels == ("a", "b")
+    truth = {row["uri"]: row["labels"] for row in rows}
+    for uri, target in zip(data.uris.to_pylist(), data.rows.targets.tolist(), strict=True):
+        assert target == [int("a" in truth[uri]), int("b" in truth[uri])]
+
+
+def test_a_list_of_labels_gives_their_order(workspace: Folder, bucket: Path) -> None:
+    manifest = embedded(workspace, bucket)
+    data = load(workspace, manifest, BACKBONE, Selection(SplitConfig(), ("ä b", "Z")))
+    assert data.labels == ("ä b", "Z")
+    of_z = [uri.split("/")[-2] == "Z" for uri in data.uris.to_pylist()]
+    assert data.rows.targets.tolist() == [int(z) for z in of_z]
+
+
+def test_a_label_that_is_not_listed_is_refused_with_its_image(
+    workspace: Folder, bucket: Path
+) -> None:
+    manifest = embedded(workspace, bucket)
+    with pytest.raises(ConfigurationError, match=r"png has the label 'ä b'.*do you mean 'ä c'"):
+        load(workspace, manifest, BACKBONE, Selection(SplitConfig(), ("Z", "ä c")))
+
+
+def test_a_listed_label_without_images_is_named(workspace: Folder, bucket: Path) -> None:
+    manifest = embedded(workspace, bucket)
+    with pytest.raises(ConfigurationError, match=r"'none' .* no image to train on, none has it"):
+        load(workspace, manifest, BACKBONE, Selection(SplitConfig(), ("Z", "none", "ä b")))
+
+
+def test_near_duplicates_are_kept_together_on_request(workspace: Folder, bucket: Path) -> None:
+    """Pictures that differ in one pixel fall to both sides by their names alone."""
+    for number in range(10):
+        picture = np.array(Image.open(put(bucket / "Z", number * 2)))
+        picture[0, 0] ^= 1
+        Image.fromarray(picture).save(bucket / "Z" / f"copy-{number}.png")
+    manifest = embedded(workspace, bucket)
+    for kept, straddle in (("report", True), ("together", False)):
+        split = SplitConfig(30.0, 30.0, near_duplicates=kept)
+        data = load(workspace, manifest, BACKBONE, Selection(split))
+        assert bool(straddling(data).found) == straddle
