@@ -16,7 +16,7 @@ from PIL import Image
 
 from linnaeus.augmentation_settings import Augmentation
 
-__all__ = ["Augmentation", "Distortion", "affine", "augmented", "decode_size", "draw"]
+__all__ = ["Augmentation", "Distortion", "augmented", "decode_size", "distorted", "draw"]
 
 # Whoever changes a pixel that `augmented` returns raises it: stored views have it in their name.
 VERSION = 1
@@ -92,11 +92,17 @@ def augmented(
     Takes uint8 [H, W, 3], best of `decode_size`, and returns uint8 [height, width, 3], the same for
     the same seed; if nothing varies, the pixels resized as `images.decode` does.
     """
-    image = Image.fromarray(pixels)
     if not augmentation.varies:
-        return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-    distortion = draw(augmentation, seed)
-    matrix = affine(distortion, pixels.shape[:2], (height, width))
+        plain = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(plain)
+    return distorted(pixels, draw(augmentation, seed), height, width)
+
+
+def distorted(
+    pixels: NDArray[np.uint8], distortion: Distortion, height: int, width: int
+) -> NDArray[np.uint8]:
+    """A picture, uint8 [H, W, 3], with one distortion: uint8 [height, width, 3]."""
+    matrix = _affine(distortion, pixels.shape[:2], (height, width))
     moved = _resampled(pixels, matrix, height, width)
     if distortion.brightness != 1:
         levels = np.rint(np.arange(256) * distortion.brightness).clip(0, 255)
@@ -104,7 +110,7 @@ def augmented(
     return np.asarray(moved)
 
 
-def affine(
+def _affine(
     distortion: Distortion, source: tuple[int, ...], target: tuple[int, int]
 ) -> NDArray[np.float64]:
     """The map from a place in the result to one in the picture, float64 [3, 3].

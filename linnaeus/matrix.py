@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from linnaeus.database import query
@@ -79,12 +80,32 @@ def read_matrix(
     for place in located:
         vectors = table.vectors(place.part)
         if matrix is None:
-            matrix = _memory_map((len(digests), vectors.shape[1]), to)
+            matrix = memory_map((len(digests), vectors.shape[1]), to)
         matrix[place.targets] = vectors[place.rows]
     assert matrix is not None
     return matrix
 
 
-def _memory_map(shape: tuple[int, int], to: Path | None) -> NDArray[np.float32]:
+def read_into(
+    matrix: NDArray[np.float32], workspace: Folder, fingerprint: str, digests: Sequence[str]
+) -> None:
+    """Write stored vectors, in the order of `digests`, over a float32 matrix [n, D].
+
+    Raises:
+        ConfigurationError: some content has no stored vector.
+    """
+    table = EmbeddingTable(workspace, fingerprint)
+    for place in places(table, digests):
+        matrix[place.targets] = table.vectors(place.part)[place.rows]
+
+
+def stored(workspace: Folder, fingerprint: str, digests: pa.Array) -> NDArray[np.bool_]:
+    """Which of some contents have a stored vector: bool [n]."""
+    locations = EmbeddingTable(workspace, fingerprint).locations().read_all()
+    return np.asarray(pc.is_in(digests, locations["sha256"].combine_chunks()))
+
+
+def memory_map(shape: tuple[int, int], to: Path | None) -> NDArray[np.float32]:
+    """A float32 matrix of zeros in the file `to`, or in a nameless one."""
     with to.open("w+b") if to else TemporaryFile() as file:
         return np.memmap(file, np.float32, "w+", shape=shape)
