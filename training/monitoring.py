@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from training.heads import Head
+from training.heads import CurvePoint, Head
 
 OnStep = Callable[[int, Callable[[], Head]], None]
+OnPoint = Callable[[CurvePoint], None]
 
 
 @dataclass(frozen=True)
@@ -18,3 +19,5 @@ class Monitoring:
     """Steps between looks at the validation images that go to TensorBoard."""
     on_step: OnStep | None = None
     """Called after each step with its number and a function that gives the head as it is then."""
+    on_point: OnPoint | None = None
+    """Called with each point of the curve when it is known."""
