@@ -23,6 +23,7 @@ from linnaeus.storage import Folder
 
 if TYPE_CHECKING:
     from training.config import TrainConfig
+    from training.tflite import SmallModels
 
 __all__ = ["Labels", "Model", "PhotoLabels", "PlanSummary", "RunSummary", "Workspace"]
 
@@ -136,16 +137,20 @@ class Workspace:
         images: str,
         model: str,
         config: "TrainConfig | None" = None,
-        backbone: str = DEFAULT_BACKBONE,
-        precision: str = "float32",
+        *,
+        summaries_dir: str | None = None,
     ) -> Model:
-        """Train a head on stored embeddings, test it and publish the model's next version."""
+        """Train a head on stored embeddings, test it and publish the model's next version.
+
+        `summaries_dir` is a folder for TensorBoard.
+        """
         from training.config import TrainConfig
+        from training.monitoring import Monitoring
         from training.train import train
 
         models.check_name(model)
-        config = config or TrainConfig(backbone=backbone, precision=precision)
-        return train(self.folder, self.manifest(images), model, config, self._progress)
+        config, monitoring = config or TrainConfig(), Monitoring(summaries_dir)
+        return train(self.folder, self.manifest(images), model, config, self._progress, monitoring)
 
     def evaluate(self, images: str, model: str) -> dict[str, Any]:
         """Metrics of a published model on labelled images with stored embeddings."""
@@ -153,6 +158,20 @@ class Workspace:
 
         models.load_model(self.folder, model)  # before the images are listed
         return evaluate(self.folder, self.manifest(images), model, self._progress)
+
+    def tflite(
+        self,
+        images: str,
+        model: str,
+        output: str,
+        kinds: Sequence[str] = ("float32", "dynamic", "int8"),
+    ) -> "SmallModels":
+        """Write a published model as TFLite files, each tested on labelled images."""
+        described = models.load_model(self.folder, model)  # before TensorFlow is imported
+        from training.tflite import Export, export_tflite
+
+        export = Export(output, kinds)  # before the images are listed
+        return export_tflite(self.folder, self.manifest(images), described, export, self._progress)
 
     def score(  # noqa: PLR0913 - an argument an option of the command
         self,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from linnaeus.cli import demo, jobs, models, status
+from linnaeus.cli import demo, jobs, models, status, tflite, training
 from linnaeus.cli.session import register
 
 app = typer.Typer(
@@ -22,8 +22,9 @@ register(app, demo.demo)
 register(app, jobs.manifest)
 register(app, jobs.plan)
 register(app, jobs.embed)
-register(app, models.train)
+register(app, training.train)
 register(app, models.evaluate)
+register(app, tflite.tflite)
 register(app, models.serve)
 register(app, jobs.score)
 register(app, models.label)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from linnaeus.manifests import Manifest
     from linnaeus.models import Model
     from linnaeus.workspace import Workspace
+    from training.config import TrainConfig
 
 SAMPLE_ROWS = 3
 
@@ -66,7 +67,7 @@ def run_loop(workspace: Workspace, dataset: Dataset, images: str, output: str) -
     manifest = workspace.manifest(images)
     embedded = workspace.embed(images, backbone=dataset.backbone)
     known = _trained_on(workspace, manifest, dataset)
-    model = known or workspace.train(images, name, backbone=dataset.backbone)
+    model = known or workspace.train(images, name, _config(dataset))
     scored = workspace.score(images, name, output=output)
     labels = _labels_of(workspace, manifest, name)
     return Report(
@@ -85,28 +86,26 @@ def run_loop(workspace: Workspace, dataset: Dataset, images: str, output: str) -
     )
 
 
+def _config(dataset: Dataset) -> TrainConfig:
+    from training.config import TrainConfig
+
+    return TrainConfig(backbone=dataset.backbone)
+
+
 def _trained_on(workspace: Workspace, manifest: Manifest, dataset: Dataset) -> Model | None:
     """The newest model, if it is what training again would make."""
-    from linnaeus.backbones import prepare
     from linnaeus.models import load_model, versions
 
     if not versions(workspace.folder, dataset.name):
         return None
     model = load_model(workspace.folder, dataset.name)
-    same = (
-        model.data["manifest_id"] == manifest.id
-        and model.fingerprint == prepare(workspace.folder, dataset.backbone).fingerprint
-        and _by_default(model)
-    )
-    return model if same else None
+    return model if _would_repeat(model, manifest, _config(dataset)) else None
 
 
-def _by_default(model: Model) -> bool:
-    from training.config import TrainConfig
-
-    default = json.loads(json.dumps(asdict(TrainConfig())))
-    asked = ("head", "seed", "split", default["head"])
-    return all(model.hyperparameters.get(name) == default[name] for name in asked)
+def _would_repeat(model: Model, manifest: Manifest, config: TrainConfig) -> bool:
+    asked = json.loads(json.dumps(asdict(config)))
+    known = {name: model.hyperparameters.get(name) for name in asked}
+    return model.data["manifest_id"] == manifest.id and known == asked
 
 
 def _labels_of(workspace: Workspace, manifest: Manifest, model: str) -> pa.Table:

@@ -6,16 +6,26 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from linnaeus.augmentation_settings import Augmentation
 from linnaeus.cli.app import app
 from linnaeus.models import Model, ModelBackbone
 from linnaeus.records import Counts
-from training.config import LayersConfig, LinearConfig, SplitConfig, TrainConfig
+from training.config import (
+    FineTuningConfig,
+    GateConfig,
+    KernelConfig,
+    LayersConfig,
+    LinearConfig,
+    SplitConfig,
+    TrainConfig,
+)
 
 TEST_METRICS = {
     "images": 656,
@@ -250,14 +260,87 @@ def test_train_takes_every_hyperparameter_of_a_head_of_layers(
 def test_several_l2_are_candidates_of_a_linear_head(workspace: type[RecordingWorkspace]):
     workspace.answers = {"train": MODEL}
     run("train", "pics", "--model", "cells", "--l2", "0.1", "--l2", "0.01")
-    assert workspace.calls[-1][1][2] == TrainConfig(linear=LinearConfig((0.1, 0.01)))
+    assert workspace.calls[-1][1][2] == TrainConfig(
+        linear=LinearConfig((0.1, 0.01)), kernel=KernelConfig(l2=(0.1, 0.01))
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "head"), [("--hidden 50 --epochs 3", "layers"), ("--gamma 2", "kernel")]
+)
+def test_options_of_one_kind_of_head_choose_it(
+    workspace: type[RecordingWorkspace], options: str, head: str
+):
+    workspace.answers = {"train": MODEL}
+    run("train", "pics", "--model", "cells", *options.split())
+    assert workspace.calls[-1][1][2].head == head
+
+
+def test_fine_tuning_takes_its_settings_from_the_same_options(
+    workspace: type[RecordingWorkspace],
+):
+    workspace.answers = {"train": MODEL}
+    options = (
+        "--backbone vgg16 --fine-tune 4 --pooling flatten --hidden 1024 --dropout 0.5 "
+        "--optimizer rmsprop --learning-rate 1e-4 --epochs 5 --rotation 40 --horizontal-flip"
+    )
+    run("train", "pics", "--model", "beer", *options.split())
+    assert workspace.calls[-1][1][2] == TrainConfig(
+        backbone="vgg16",
+        augmentation=Augmentation(rotation=40.0, horizontal_flip=True),
+        fine_tuning=FineTuningConfig(
+            layers=4,
+            pooling="flatten",
+            hidden=1024,
+            dropout=0.5,
+            optimizer="rmsprop",
+            learning_rate=1e-4,
+            epochs=5,
+        ),
+    )
+
+
+def test_gates_and_labels_of_a_file_reach_the_training(
+    workspace: type[RecordingWorkspace], tmp_path: Path
+):
+    workspace.answers = {"train": MODEL}
+    labels = tmp_path / "labels.txt"
+    labels.write_text("b\na b\n")
+    options = "--assert-accuracy-at-least 0.9 --target-precision 0.95 --class-weights balanced"
+    run("train", "p", "--model", "c", *options.split(), "--labels", str(labels), "--sweep")
+    assert workspace.calls[-1][1][2] == TrainConfig(
+        sweep=True,
+        labels=("b", "a b"),
+        class_weights="balanced",
+        gate=GateConfig(0.9, 0.95),
+    )
+
+
+@pytest.mark.parametrize(("text", "named"), [("", "no labels"), ("a\nb\na\n", "'a' twice")])
+def test_a_list_of_labels_that_says_nothing_clear_is_refused(
+    workspace: type[RecordingWorkspace], tmp_path: Path, text: str, named: str
+):
+    labels = tmp_path / "labels.txt"
+    labels.write_text(text)
+    result = run("train", "p", "--model", "c", "--labels", str(labels))
+    assert result.exit_code == 2
+    assert named in result.stderr
 
 
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ("--dropout 0.5", "--dropout"),
-        ("--batch-size 8", "--batch-size"),
+        ("--head linear --dropout 0.5", "--dropout"),
+        ("--head kernel --batch-size 8", "--batch-size"),
+        ("--gamma 1 --dropout 0.5", "--gamma"),
+        ("--pooling flatten", "--fine-tune"),
+        ("--fine-tune some", "--fine-tune some"),
+        ("--fine-tune 0", "--fine-tune 0"),
+        ("--fine-tune all --head linear", "--head linear"),
+        ("--fine-tune all --gamma 1", "--gamma"),
+        ("--fine-tune all --hidden 5 --hidden 6", "--hidden"),
+        ("--rotation 200", "rotation"),
+        ("--assert-accuracy-at-least 85", "accuracy_at_least"),
         ("--head layers --l2 1 --l2 2", "--l2"),
         ("--head layers --dropout 1.5", "dropout"),
     ],

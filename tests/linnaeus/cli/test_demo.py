@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from linnaeus.cli.demo import Report, _by_default, _reconciled, _sample_rows, demo, report_text
+from linnaeus.cli.demo import Report, _reconciled, _sample_rows, _would_repeat, demo, report_text
 from linnaeus.cli.session import Session
 from linnaeus.errors import ReconciliationError
 from linnaeus.manifests import Manifest
@@ -75,11 +75,12 @@ def test_the_sample_spans_the_table(rows: int, shown: list[int]):
     assert [row["uri"] for row in sample] == [f"/b/{row}.png" for row in shown]
 
 
-def test_a_model_of_other_hyperparameters_is_trained_anew():
-    asked = asdict(TrainConfig())
-    kept = {name: asked[name] for name in ("head", "seed", "split", "linear")}
+def test_a_model_of_other_images_or_hyperparameters_is_trained_anew():
+    config, manifest = TrainConfig(backbone="pixels"), Manifest("m-1", "/b", 1, 4)
     backbone = ModelBackbone("pixels", "f00d", 8, 8, 192)
-    model = Model("digits", 1, ("0", "1"), backbone, hyperparameters=kept)
+    kept = {**asdict(config), "chosen": {"head": "linear"}}
+    model = Model("d", 1, ("0", "1"), backbone, hyperparameters=kept, data={"manifest_id": "m-1"})
     stored = Model.from_json(model.to_json())
-    assert _by_default(stored)
-    assert not _by_default(replace(stored, hyperparameters={**stored.hyperparameters, "seed": 1}))
+    assert _would_repeat(stored, manifest, config)
+    assert not _would_repeat(stored, manifest, replace(config, seed=1))
+    assert not _would_repeat(stored, replace(manifest, id="m-2"), config)
