@@ -30,6 +30,7 @@ class PublishedModel:
     """A loaded SavedModel, called by its signatures as a server calls it."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         # The signatures' functions die with the object they came from.
         self._loaded = tf.saved_model.load(str(folder))
 

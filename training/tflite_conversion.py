@@ -44,8 +44,7 @@ def convert(source: Source, kind: str, pictures: NDArray[np.uint8] | None = None
         ConfigurationError: If the kind is unknown, int8 has no pictures, or TFLite has no kernel
             for an operation of the backbone.
     """
-    if kind not in KINDS:
-        raise ConfigurationError(f"There is no kind {kind!r} of TFLite file: {', '.join(KINDS)}")
+    check_kind(kind)
     loaded = tf.saved_model.load(str(source.folder))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([_scores(loaded, source)], loaded)
     if kind != "float32":
@@ -56,6 +55,12 @@ def convert(source: Source, kind: str, pictures: NDArray[np.uint8] | None = None
     if kind == "int8":
         _take_bytes_as_they_are(model)
     return tflite_metadata.with_labels(model, source.labels, source.name)
+
+
+def check_kind(kind: str) -> None:
+    """Raises ConfigurationError for what is none of `KINDS`."""
+    if kind not in KINDS:
+        raise ConfigurationError(f"there is no TFLite kind {kind!r}: use {', '.join(KINDS)}")
 
 
 def _scores(loaded: Any, source: Source) -> Any:
