@@ -17,6 +17,7 @@ from linnaeus.progress import SILENT, Progress
 from linnaeus.storage import Folder
 from training import dataset
 from training.config import SplitConfig
+from training.decisions import DecisionRule
 from training.evaluation import evaluate_scores
 
 
@@ -34,7 +35,7 @@ def evaluate(
 
     Raises:
         ConfigurationError: If the model does not exist, an image has a label that the model does
-            not know, or nothing is there to judge.
+            not know, or several where it gives one, or nothing is there to judge.
         FingerprintMismatch: If the images are embedded by another backbone only.
     """
     described = load_model(workspace, model)
@@ -42,13 +43,12 @@ def evaluate(
     used = dataset.usable(judged)
     if not len(used):
         raise _nothing_to_judge(workspace, manifest, described)
-    _refuse_unknown_labels(used, described)
+    _refuse_unfit_labels(used, described)
     split, used = _unseen(workspace, used, manifest, described)
-    label_ids = pc.index_in(used["label"], pa.array(described.labels)).to_numpy()
     with progress.step("Evaluate", None):
         scores = _scores(workspace, described, used["sha256"].to_pylist())
-    with np.errstate(divide="ignore"):
-        evaluation = evaluate_scores(np.log(scores), label_ids, described.labels)
+        targets = _targets(used["truth"], described)
+        evaluation = evaluate_scores(scores, targets, DecisionRule.of(described))
     return {
         "model": f"{described.name}:{described.version}",
         "manifest_id": manifest.id,
@@ -86,15 +86,25 @@ def _unseen(
     return "test", tested
 
 
-def _refuse_unknown_labels(used: pa.Table, model: Model) -> None:
-    unknown = used.filter(pc.invert(pc.is_in(used["label"], pa.array(model.labels))))
-    if len(unknown):
-        first = unknown.slice(0, 1).to_pylist()[0]
-        raise ConfigurationError(
-            f"{first['uri']} has the label {first['label']!r}, which model {model.name}:"
-            f"{model.version} does not know ({', '.join(model.labels)}): train it anew or "
-            "evaluate without that label"
-        )
+def _targets(truth: pa.ChunkedArray, model: Model) -> NDArray[Any]:
+    """What the scores are held against, as the model's task has it."""
+    return (dataset.presence if model.task == "multi" else dataset.positions)(truth, model.labels)
+
+
+def _refuse_unfit_labels(used: pa.Table, model: Model) -> None:
+    named = f"model {model.name}:{model.version}"
+    for uri, truth in zip(used["uri"].to_pylist(), used["truth"].to_pylist(), strict=True):
+        for label in truth:
+            if label not in model.labels:
+                raise ConfigurationError(
+                    f"{uri} has the label {label!r}, which {named} does not know "
+                    f"({', '.join(model.labels)}): train it anew or evaluate without that label"
+                )
+        if model.task == "single" and len(truth) != 1:
+            raise ConfigurationError(
+                f"{uri} has {len(truth)} labels, and {named} gives one: evaluate a model that was "
+                "trained on several"
+            )
 
 
 def _nothing_to_judge(

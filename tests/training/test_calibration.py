@@ -36,6 +36,15 @@ def test_log_loss_is_never_worse_afterwards(seed: int, images: int) -> None:
     assert after <= log_loss(log_softmax(logits), truth, weights) + 1e-9
 
 
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 3.0])
+def test_the_temperature_of_several_labels_logits_is_found(temperature: float) -> None:
+    rng = np.random.default_rng(2)
+    logits = (2 * rng.normal(size=(2000, 3))).astype(np.float32)
+    truth = (rng.random(logits.shape) < 1 / (1 + np.exp(-logits))).astype(np.uint8)
+    found = fit_temperature(logits * temperature, truth, np.ones(2000, np.float32), "multi")
+    assert found == pytest.approx(temperature, rel=0.1)
+
+
 def test_a_folded_temperature_divides_the_logits() -> None:
     rng = np.random.default_rng(0)
     layers = (
