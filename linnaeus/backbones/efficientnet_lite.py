@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from linnaeus.backbones import saved_model
 from linnaeus.backbones.digests import file_sha256
+from linnaeus.backbones.keras_graph import About, FeatureMaps, trainable
 from linnaeus.backbones.names import BackboneName
 from linnaeus.backbones.network import TENSORFLOW, Saved
 from linnaeus.backbones.torch_weights import read_state_dict
+from linnaeus.backbones.trainable import Extent, Trainable
 from linnaeus.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 GRAPH_VERSION = "1"
 """Changes when equal weights would give other vectors."""
+GRAPH = f"efficientnet-lite-{GRAPH_VERSION}"
+LICENCE = "Apache-2.0"
 EPSILON = 1e-3
 MEAN, SCALE = 127.0, 128.0
 STEM_CHANNELS = 32
@@ -134,27 +137,25 @@ class EfficientNetLite:
 
     def save(self, to: Path) -> Saved:
         """Write the SavedModel; raises ConfigurationError when the weights are not installed."""
-        import tensorflow as tf
-
-        size = self.name.size or self.variant.size
-        state = read_state_dict(weights_file(self.variant))
-        network = feature_network(self.variant, state, size, self.name.middle)
-
-        def embed(pixels: Any) -> Any:
-            return network((tf.cast(pixels, tf.float32) - MEAN) / SCALE, training=False)
-
-        values = saved_model.write(
-            embed, saved_model.variables(network), (size, size), to / TENSORFLOW
-        )
+        maps = self._maps()
         return Saved(
             weights_sha256=self.variant.sha256,
-            graph=f"efficientnet-lite-{GRAPH_VERSION}",
+            graph=GRAPH,
             taps="mid" if self.name.middle else "",
-            height=size,
-            width=size,
-            embedding_size=values,
-            licence="Apache-2.0",
+            height=maps.height,
+            width=maps.width,
+            embedding_size=maps.write(to / TENSORFLOW),
+            licence=LICENCE,
         )
+
+    def trainable(self, extent: Extent) -> Trainable:
+        """Convolutions, normalisations and activations count as layers, and so do additions."""
+        return trainable(self._maps(), extent, About(str(self.name), GRAPH, LICENCE))
+
+    def _maps(self) -> FeatureMaps:
+        state = read_state_dict(weights_file(self.variant))
+        size = self.name.size or self.variant.size
+        return feature_maps(self.variant, state, size, self.name.middle)
 
 
 def weights_file(variant: Variant) -> Path:
@@ -197,13 +198,20 @@ def scaled_channels(channels: int, width: float) -> int:
 
 def feature_network(variant: Variant, state: State, size: int, middle: bool) -> keras.Model:
     """Normalised pixels `[N, size, size, 3]` to pooled features `[N, D]`."""
+    return feature_maps(variant, state, size, middle).pooled()
+
+
+def feature_maps(variant: Variant, state: State, size: int, middle: bool) -> FeatureMaps:
+    """The network up to its last map, and to those that `+mid` pools."""
     import keras
 
     image = keras.Input((size, size, 3))
     features, taps = _features(image, variant, state)
-    pooled = [_pool(tap) for tap in (*(taps if middle else ()), features)]
-    joined = keras.layers.Concatenate()(pooled) if middle else pooled[0]
-    return keras.Model(image, joined)
+    return FeatureMaps(image, tuple(taps) if middle else (), features, _normalised)
+
+
+def _normalised(pixels: Any) -> Any:
+    return (pixels - MEAN) / SCALE
 
 
 def classifier(variant: Variant, state: State, size: int) -> keras.Model:
@@ -215,12 +223,6 @@ def classifier(variant: Variant, state: State, size: int) -> keras.Model:
     probabilities = dense(features.output)
     dense.set_weights([state["_fc.weight"].T, state["_fc.bias"]])
     return keras.Model(features.input, probabilities)
-
-
-def _pool(features: Any) -> Any:
-    import keras
-
-    return keras.layers.GlobalAveragePooling2D()(features)
 
 
 def _features(image: Any, variant: Variant, state: State) -> tuple[Any, list[Any]]:

@@ -6,6 +6,7 @@ an image. Source: "Common SavedModel APIs for images" on tensorflow.org/hub.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from linnaeus.backbones import downloads, saved_model
 from linnaeus.backbones.digests import tree_sha256
 from linnaeus.backbones.names import BackboneName
 from linnaeus.backbones.network import TENSORFLOW, Saved
+from linnaeus.backbones.trainable import Extent, Trainable
 from linnaeus.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 GRAPH_VERSION = "1"
 """Changes when equal weights would give other vectors."""
+GRAPH = f"hub-{GRAPH_VERSION}"
 PROTO = "saved_model.pb"
 SIGNATURES = ("image_feature_vector", "default", "serving_default")
 """The signatures that may give a feature vector, the best first."""
@@ -50,24 +53,85 @@ class HubModule:
 
     def save(self, to: Path) -> Saved:
         """Write the SavedModel; a module that is no feature vector raises ConfigurationError."""
+        folder = self._checked_folder()
+        module = _load(folder)
+        size = _input_size(self.name, module.shape)
+        values = saved_model.write(_embedding(module, size), module.parts, size, to / TENSORFLOW)
+        return Saved(
+            weights_sha256=tree_sha256(folder),
+            graph=GRAPH,
+            taps="",
+            height=size[0],
+            width=size[1],
+            embedding_size=values,
+            licence=self._licence,
+        )
+
+    def trainable(self, extent: Extent) -> Trainable:
+        """The whole module, called with `training=True` while it learns, as its makers meant it.
+
+        So its batch normalisation and its dropout do then what they did when it was first trained.
+        Raises ConfigurationError unless it is a reusable TF2 module with `trainable_variables`, and
+        where only some layers are asked for, or their unpooled values. Source: "Reusable
+        SavedModels" on tensorflow.org/hub.
+        """
+        import tensorflow as tf
+
+        self._check_whole(extent)
+        module = _load(self._checked_folder())
+        loaded = module.parts
+        learned = list(getattr(loaded, "trainable_variables", ()))
+        if module.train is None or not learned:
+            raise ConfigurationError(
+                f"The module {self.name.network} cannot be fine-tuned: it has no trainable "
+                "variables to call with. Take a TF2 feature vector that says it can be."
+            )
+        size = _input_size(self.name, module.shape)
+        embed = _embedding(module, size)
+        learn = _embedding(dataclasses.replace(module, call=module.train), size)
+        variables = list(getattr(loaded, "variables", learned))
+
+        def trained(pixels: tf.Tensor, training: bool) -> tf.Tensor:
+            return learn(pixels) if training else embed(pixels)
+
+        return Trainable(
+            frozen=tf.identity,
+            frozen_shape=None,
+            trained=trained,
+            learned=learned,
+            variables=variables,
+            changed=variables,
+            parts=loaded,
+            height=size[0],
+            width=size[1],
+            graph=GRAPH,
+            licence=self._licence,
+            penalties=list(getattr(loaded, "regularization_losses", ())),
+        )
+
+    def _check_whole(self, extent: Extent) -> None:
+        if extent.layers is not None:
+            raise ConfigurationError(
+                f"The module {self.name.network} has no layers to count: fine-tune all of it."
+            )
+        if extent.flatten:
+            raise ConfigurationError(
+                f"The module {self.name.network} gives a vector, which cannot be flattened: "
+                "leave the pooling to the backbone."
+            )
+
+    def _checked_folder(self) -> Path:
         if self.name.middle:
             raise ConfigurationError(
                 f"Backbone {self.name}: a module's middle layers are out of reach, leave +mid out."
             )
         folder = self.folder or _download(self.name.network)
         _check_saved_model(folder)
-        module = _load(folder)
-        size = _input_size(self.name, module.shape)
-        values = saved_model.write(_embedding(module, size), module.parts, size, to / TENSORFLOW)
-        return Saved(
-            weights_sha256=tree_sha256(folder),
-            graph=f"hub-{GRAPH_VERSION}",
-            taps="",
-            height=size[0],
-            width=size[1],
-            embedding_size=values,
-            licence=f"as its publisher states: {self.name.network}",
-        )
+        return folder
+
+    @property
+    def _licence(self) -> str:
+        return f"as its publisher states: {self.name.network}"
 
 
 @dataclass(frozen=True)
@@ -78,6 +142,8 @@ class _Module:
     shape: list[int | None]
     dtype: Any
     parts: Any
+    train: Callable[[tf.Tensor], Any] | None = None
+    """The call while it is trained; None where it has none."""
 
 
 def _check_saved_model(folder: Path) -> None:
@@ -135,10 +201,12 @@ def _by_call(loaded: Any) -> _Module | None:
     for function in getattr(loaded.__call__, "concrete_functions", ()) if callable(loaded) else ():
         spec = _picture(function.structured_input_signature[0])
         if spec is not None:
-            inference = {"training": False}
-            options = inference if "training" in function.function_type.parameters else {}
-            call = functools.partial(loaded, **options)
-            return _Module(call, spec.shape.as_list(), spec.dtype, loaded)
+            told = "training" in function.function_type.parameters
+            call, train = (
+                functools.partial(loaded, training=training) if told else loaded
+                for training in (False, True)
+            )
+            return _Module(call, spec.shape.as_list(), spec.dtype, loaded, train)
     return None
 
 

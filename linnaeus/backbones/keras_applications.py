@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from linnaeus.backbones import downloads, saved_model
+from linnaeus.backbones import downloads
 from linnaeus.backbones.digests import arrays_sha256, file_sha256
 from linnaeus.backbones.keras_catalogue import APPLICATIONS, Application
+from linnaeus.backbones.keras_graph import About, FeatureMaps, bottlenecks, trainable
 from linnaeus.backbones.names import BackboneName
 from linnaeus.backbones.network import TENSORFLOW, Saved
+from linnaeus.backbones.trainable import Extent, Trainable
 from linnaeus.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -50,29 +51,36 @@ class KerasApplication:
 
     def save(self, to: Path) -> Saved:
         """Write the SavedModel; weights that cannot be had raise ConfigurationError."""
-        import keras
-        import tensorflow as tf
-
-        size = self.name.size or self.application.size
-        features = _without_top(self.name, self.application, size)
-        network = _pooled(features, self.name)
-        module = getattr(keras.applications, self.application.module)
-
-        def embed(pixels: Any) -> Any:
-            return network(module.preprocess_input(tf.cast(pixels, tf.float32)), training=False)
-
-        values = saved_model.write(
-            embed, saved_model.variables(network), (size, size), to / TENSORFLOW
-        )
+        features = self._features()
+        maps = self._maps(features)
         return Saved(
             weights_sha256=arrays_sha256(features.get_weights()),
-            graph=f"keras-{self.name.network}-{GRAPH_VERSION}",
+            graph=self._graph,
             taps="mid" if self.name.middle else "",
-            height=size,
-            width=size,
-            embedding_size=values,
+            height=maps.height,
+            width=maps.width,
+            embedding_size=maps.write(to / TENSORFLOW),
             licence=LICENCE,
         )
+
+    def trainable(self, extent: Extent) -> Trainable:
+        """Its layers are those without the top; see `keras_graph.trainable`."""
+        about = About(str(self.name), self._graph, LICENCE)
+        return trainable(self._maps(self._features()), extent, about)
+
+    @property
+    def _graph(self) -> str:
+        return f"keras-{self.name.network}-{GRAPH_VERSION}"
+
+    def _features(self) -> keras.Model:
+        return _without_top(self.name, self.application, self.name.size or self.application.size)
+
+    def _maps(self, features: keras.Model) -> FeatureMaps:
+        import keras
+
+        module = getattr(keras.applications, self.application.module)
+        middle = tuple(_middle(features, self.name)) if self.name.middle else ()
+        return FeatureMaps(features.input, middle, features.output, module.preprocess_input)
 
 
 def _without_top(name: BackboneName, application: Application, size: int) -> keras.Model:
@@ -115,16 +123,6 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _pooled(features: keras.Model, name: BackboneName) -> keras.Model:
-    """The network's average-pooled output, after those of its middle layers for `+mid`."""
-    import keras
-
-    maps = [*(_middle(features, name) if name.middle else ()), features.output]
-    pooled = [keras.layers.GlobalAveragePooling2D()(x) for x in maps]
-    joined = keras.layers.Concatenate()(pooled) if len(pooled) > 1 else pooled[0]
-    return keras.Model(features.input, joined)
-
-
 def _middle(features: keras.Model, name: BackboneName) -> list[Any]:
     """The last map of each of the two resolutions before the final one.
 
@@ -132,7 +130,7 @@ def _middle(features: keras.Model, name: BackboneName) -> list[Any]:
     only those below a quarter of the input's resolution, which hold more than edges.
     """
     side = features.input.shape[1]
-    last_of = {x.shape[1:3]: x for x in _bottlenecks(features) if 4 * x.shape[1] < side}
+    last_of = {x.shape[1:3]: x for x in bottlenecks(features) if 4 * x.shape[1] < side}
     last_of.pop(features.output.shape[1:3], None)
     if not last_of:
         raise ConfigurationError(
@@ -140,21 +138,3 @@ def _middle(features: keras.Model, name: BackboneName) -> list[Any]:
             "through, leave +mid out."
         )
     return list(last_of.values())[-MIDDLE_RESOLUTIONS:]
-
-
-def _bottlenecks(model: keras.Model) -> Iterator[Any]:
-    """Feature maps past which nothing earlier is used; padded ones are left out."""
-    import keras
-
-    nodes = [operation._inbound_nodes[-1] for operation in model.operations]
-    made_at = {id(x): place for place, node in enumerate(nodes) for x in node.output_tensors}
-    used_until = {
-        made_at[id(x)]: place for place, node in enumerate(nodes) for x in node.input_tensors
-    }
-    needed_until = 0
-    for place, node in enumerate(nodes):
-        x = node.output_tensors[0]
-        padded = isinstance(node.operation, keras.layers.ZeroPadding2D)
-        if needed_until <= place and len(x.shape) == 4 and not padded:
-            yield x
-        needed_until = max(needed_until, used_until.get(place, 0))

@@ -1,7 +1,8 @@
 """The names backbones are asked by: NETWORK[@SIZE][+mid][?weights=FILE].
 
 NETWORK is `efficientnet-lite0|1|2`, `pixels`, a `keras.applications` name (`vgg16`, or
-`keras:vgg16`), a TensorFlow Hub handle, or the folder of a SavedModel.
+`keras:vgg16`), a TensorFlow Hub handle, or the folder of a SavedModel. A fine-tuned backbone of the
+workspace is `tuned:FINGERPRINT`, with nothing behind it: its size and its layers are what they are.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ LITE = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 PIXELS = "pixels"
 KERAS = tuple(APPLICATIONS)
 KERAS_PREFIX = "keras:"
+TUNED_PREFIX = "tuned:"
 MIDDLE = "mid"
 WEIGHTS = "weights"
 SMALLEST_SIZE = 1
@@ -30,6 +32,7 @@ _NAME = re.compile(
     r"(?P<network>[^@+?]+)(?:@(?P<size>[^@+?]*))?(?:\+(?P<taps>[^@+?]*))?(?:\?(?P<query>.*))?"
 )
 _PLACE = re.compile(r"(?P<network>.+?)(?:@(?P<size>\d+))?(?:\+(?P<taps>mid))?")
+_TUNED = re.compile(TUNED_PREFIX + "[0-9a-f]+")
 
 
 class Kind(Enum):
@@ -39,6 +42,7 @@ class Kind(Enum):
     PIXELS = "pixels"
     KERAS = "keras"
     HUB = "hub"
+    TUNED = "tuned"
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class BackboneName:
 
     kind: Kind
     network: str
-    """The network alone: `vgg16`, a handle, or an absolute folder."""
+    """The network alone: `vgg16`, a handle, an absolute folder, or `tuned:FINGERPRINT`."""
     size: int | None = None
     """Height and width of the input in pixels; None for the network's own."""
     middle: bool = False
@@ -71,6 +75,8 @@ def parse(text: str) -> BackboneName:
     """
     if _is_place(text):
         return _place(text)
+    if text.startswith(TUNED_PREFIX):
+        return _tuned(text)
     match = _NAME.fullmatch(text)
     if match is None:
         raise _unknown(text, text)
@@ -96,6 +102,15 @@ def _place(text: str) -> BackboneName:
         network = str(Path(network).expanduser().absolute())
     checked = None if size is None else _size(text, size)
     return BackboneName(Kind.HUB, network, checked, match["taps"] is not None)
+
+
+def _tuned(text: str) -> BackboneName:
+    if _TUNED.fullmatch(text) is None:
+        raise ConfigurationError(
+            f"Backbone {text!r}: behind {TUNED_PREFIX} comes the fingerprint of a backbone that "
+            "was fine-tuned in this workspace, and nothing else."
+        )
+    return BackboneName(Kind.TUNED, text)
 
 
 def _kind(text: str, network: str, of_keras: bool) -> Kind:

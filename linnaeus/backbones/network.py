@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from linnaeus.backbones.spec import Tuning
+from linnaeus.backbones.trainable import Extent, Trainable
+
 TENSORFLOW = "tensorflow"
 """Folder of the SavedModel, below the backbone's."""
 
@@ -24,9 +27,17 @@ class Saved:
     width: int
     embedding_size: int
     licence: str
+    tuning: Tuning | None = None
 
 
-class Network(Protocol):
+class Writable(Protocol):
+    """A network that can become a backbone."""
+
+    def save(self, to: Path) -> Saved:
+        """Write the SavedModel into `to/tensorflow`."""
+
+
+class Network(Writable, Protocol):
     """A named network that has not been prepared yet."""
 
     def identity(self) -> str:
@@ -36,5 +47,5 @@ class Network(Protocol):
         hand or pinned; else the handle, which by convention never changes its content.
         """
 
-    def save(self, to: Path) -> Saved:
-        """Write the SavedModel into `to/tensorflow`."""
+    def trainable(self, extent: Extent) -> Trainable:
+        """The network with its weights in memory; raises ConfigurationError if it has none."""

@@ -9,6 +9,7 @@ from typing import Any
 from linnaeus.backbones import saved_model
 from linnaeus.backbones.names import BackboneName
 from linnaeus.backbones.network import TENSORFLOW, Saved
+from linnaeus.backbones.trainable import Extent, Trainable
 from linnaeus.errors import ConfigurationError
 
 GRAPH_VERSION = "1"
@@ -46,4 +47,12 @@ class Pixels:
             width=size,
             embedding_size=values,
             licence="none needed",
+        )
+
+    def trainable(self, extent: Extent) -> Trainable:
+        """Raises ConfigurationError: there are no weights."""
+        del extent
+        raise ConfigurationError(
+            f"Backbone {self.name} has no weights to fine-tune: train a head of layers on it, "
+            "or fine-tune a network such as efficientnet-lite0."
         )

@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from ulid import ULID
 
-from linnaeus.backbones import names, store
+from linnaeus.backbones import names, store, tuned
 from linnaeus.backbones.digests import arrays_sha256, json_sha256, stored_files
 from linnaeus.backbones.efficientnet_lite import EfficientNetLite
 from linnaeus.backbones.hub import HubModule
 from linnaeus.backbones.keras_applications import KerasApplication
 from linnaeus.backbones.names import BackboneName, Kind
-from linnaeus.backbones.network import TENSORFLOW, Network, Saved
+from linnaeus.backbones.network import TENSORFLOW, Network, Saved, Writable
 from linnaeus.backbones.pixels import Pixels
 from linnaeus.backbones.spec import BackboneSpec
 from linnaeus.errors import ConfigurationError
@@ -59,15 +59,29 @@ def prepare(
     """
     _check_precision(precision, sample)
     parsed = names.parse(name)
-    network = _NETWORKS[parsed.kind](parsed)
-    key = _index_key(parsed, precision, network.identity())
+    if parsed.kind is Kind.TUNED and precision == "float32":
+        return tuned.find(workspace, parsed)
+    named = network(workspace, parsed)
+    key = _index_key(parsed, precision, named.identity())
     known = store.find_named(workspace, key)
     if known is not None:
         return known
     _check_tensorflow(parsed)
     judge = None if precision == "float32" else sample
-    spec = _make(workspace, parsed, network, Precision(precision, judge))
+    spec = _make(workspace, named, Precision(precision, judge), str(parsed))
     return store.remember(workspace, key, spec)
+
+
+def publish_tuned(workspace: Folder, trained: Writable) -> BackboneSpec:
+    """Make a network that was fine-tuned a backbone of the workspace, `tuned:<fingerprint>`."""
+    return _make(workspace, trained, Precision("float32", None))
+
+
+def network(workspace: Folder, name: BackboneName) -> Network:
+    """The network of that name; raises ConfigurationError for a tuned one that is not there."""
+    if name.kind is Kind.TUNED:
+        return tuned.StoredTuned(workspace, tuned.find(workspace, name))
+    return _NETWORKS[name.kind](name)
 
 
 @dataclass(frozen=True)
@@ -123,25 +137,27 @@ def _index_key(name: BackboneName, precision: str, identity: str) -> str:
 
 
 def _make(
-    workspace: Folder, name: BackboneName, network: Network, precision: Precision
+    workspace: Folder, network: Writable, precision: Precision, name: str | None = None
 ) -> BackboneSpec:
     with TemporaryDirectory(prefix="linnaeus-backbone-") as folder:
         files = Path(folder)
         saved = network.save(files)
         size = saved.height, saved.width
         pictures = None if precision.sample is None else precision.sample(*size)
-        spec = _draft(name, saved, precision.name, pictures)
+        spec = _draft(saved, precision.name, pictures, name)
         known = store.find(workspace, spec.fingerprint)
         return known or store.publish(workspace, files, _with_engines(spec, files, pictures))
 
 
 def _draft(
-    name: BackboneName, saved: Saved, precision: str, pictures: NDArray[np.uint8] | None
+    saved: Saved, precision: str, pictures: NDArray[np.uint8] | None, name: str | None
 ) -> BackboneSpec:
+    """Without a name it is called by its fingerprint."""
     calibration = [pictures] if precision == "int8" and pictures is not None else []
+    hashed = fingerprint(saved, precision, arrays_sha256(calibration))
     return BackboneSpec(
-        name=str(name),
-        fingerprint=fingerprint(saved, precision, arrays_sha256(calibration)),
+        name=name or tuned.name_of(hashed),
+        fingerprint=hashed,
         height=saved.height,
         width=saved.width,
         embedding_size=saved.embedding_size,
@@ -149,6 +165,7 @@ def _draft(
         licence=saved.licence,
         preprocessing=PREPROCESSING,
         folder=str(ULID()),
+        tuning=saved.tuning,
     )
 
 

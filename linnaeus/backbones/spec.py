@@ -37,6 +37,15 @@ class View:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """What makes a backbone a fine-tuned one: where it began, and what was done."""
+
+    base: str
+    """Name of the backbone that was trained on."""
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class BackboneSpec:
     """A backbone of a workspace: uint8 `[N, height, width, 3]` to float32 `[N, embedding_size]`.
 
@@ -67,6 +76,8 @@ class BackboneSpec:
     """
     view: View | None = None
     """None for a backbone that sees pictures as they are."""
+    tuning: Tuning | None = None
+    """None for a network as it was published."""
 
     def to_json(self) -> str:
         """The text of `spec.json`; equal specs give equal text."""
@@ -92,10 +103,15 @@ class BackboneSpec:
             engine: tuple(StoredFile(**file) for file in files)
             for engine, files in values.pop("engines").items()
         }
-        return cls(engines=engines, view=_view(values.pop("view", None)), **values)
+        view, tuning = _view(values.pop("view", None)), _tuning(values.pop("tuning", None))
+        return cls(engines=engines, view=view, tuning=tuning, **values)
 
 
 def _view(values: dict[str, Any] | None) -> View | None:
     if values is None:
         return None
     return View(**{**values, "augmentation": Augmentation(**values["augmentation"])})
+
+
+def _tuning(values: dict[str, Any] | None) -> Tuning | None:
+    return None if values is None else Tuning(**values)
