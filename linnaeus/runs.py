@@ -41,7 +41,7 @@ class Job:
     task: str = "single"
     """The model's, which follows from its version."""
     only: frozenset[str] | None = None
-    """URIs that it is restricted to: others of the source are skipped. None: all of them."""
+    """URIs that embedding is restricted to: others of the source are skipped. None: all of them."""
 
     def spec(self, manifest: Manifest) -> RunSpec:
         """A run of it that has no plan yet."""
