@@ -83,9 +83,15 @@ def _runs(workspace: Folder) -> list[dict[str, Any]]:
 def _run(workspace: Folder, run_id: str) -> dict[str, Any] | None:
     if workspace.head(layout.summary(run_id)):
         summary = json.loads(workspace.read(layout.summary(run_id)))
-        counts = summary["counts"]
-        done = {"done": counts["done"], "failed": counts["failed"]}
-        return {"run": run_id, "job": summary["job"], "state": "committed", **done}
+        return {"run": run_id, "job": summary["job"], "state": "committed", **_result(summary)}
     if workspace.head(layout.plan(run_id)) is None:
         return None  # it lost the race to be the run of its command
     return {"run": run_id, "job": plans.read_spec(workspace, run_id).job, "state": "unfinished"}
+
+
+def _result(summary: dict[str, Any]) -> dict[str, Any]:
+    if summary["job"] == "train":
+        model = f"{summary['model']}:{summary['model_version']}"
+        return {"model": model, "test accuracy": summary["test"]["accuracy"]}
+    counts = summary["counts"]
+    return {"done": counts["done"], "failed": counts["failed"]}

@@ -243,7 +243,8 @@ def _labelled(
 def positions(truth: pa.ChunkedArray, labels: tuple[str, ...]) -> NDArray[np.int64]:
     """Where each row's only label is among `labels`, [n]."""
     found = pc.index_in(_flat(truth)[0], pa.array(labels, pa.string()))
-    return found.to_numpy(zero_copy_only=False).astype(np.int64)
+    ids: NDArray[np.int64] = found.to_numpy(zero_copy_only=False).astype(np.int64)
+    return ids
 
 
 def presence(truth: pa.ChunkedArray, labels: tuple[str, ...]) -> NDArray[np.uint8]:

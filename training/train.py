@@ -1,161 +1,142 @@
 """From labelled images with stored embeddings to a published, tested model.
 
-TensorFlow is imported by what needs it: a head of layers, and the export, which begins when the
-embeddings are out of memory.
+TensorFlow is imported by what needs it: heads of layers, fine-tuning, and the export, which begins
+when the embeddings are out of memory.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ulid import ULID
+
 from linnaeus import backbones, models
 from linnaeus.backbones import BackboneSpec
 from linnaeus.embeddings import EmbeddingTable
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model, ModelBackbone
-from linnaeus.progress import SILENT, Progress
-from linnaeus.sampling import sampler
+from linnaeus.progress import SILENT, Progress, Step
 from linnaeus.storage import Folder
-from training import dataset, softmax
-from training.calibration import fit_temperature
+from training import near_duplicates, training_run
 from training.config import TrainConfig
-from training.evaluation import Evaluation, evaluate_logits
-from training.examples import LabelledEmbeddings
-from training.heads import Fit, Head, with_temperature
+from training.evaluation import unrepresented
+from training.judged import mistakes
+from training.learning import Learned, Training, learn
+from training.monitoring import Monitoring
 from training.publication import publishing
+from training.verdict import Verdict, judge, pass_gate
 
 LIBRARIES = ("linnaeus", "numpy", "scipy", "tensorflow", "keras", "openvino", "pillow")
 
 
-def train(
+def train(  # noqa: PLR0913, PLR0917 - where, of what, which, how, and two who are told
     workspace: Folder,
     manifest: Manifest,
     model: str,
     config: TrainConfig,
     progress: Progress = SILENT,
+    monitoring: Monitoring = Monitoring(),
 ) -> Model:
     """Fits a head, tests it on the held-out split and publishes the model's next version.
 
+    A training that was interrupted goes on from its last checkpoint.
+
     Raises:
         ConfigurationError: If the images, their labels or their embeddings do not suffice.
+        GateFailed: If the model does not reach what was asked for; nothing is published then.
         StorageError: If the workspace cannot be read or written.
     """
     models.check_name(model)
-    with progress.step("Prepare backbone", None):
-        sample = sampler(workspace, manifest)
-        spec = backbones.prepare(workspace, config.backbone, config.precision, sample)
-    fitted = fit_and_test(workspace, manifest, spec, config, progress)
-    with progress.step("Export", None) as step, publishing(workspace, model) as draft:
+    with TemporaryDirectory(prefix="linnaeus-train-") as scratch:
+        learned = learn(Training(workspace, manifest, config, Path(scratch), progress, monitoring))
+        with progress.step("Test", None) as step:
+            verdict = judge(learned.fit, learned.data, config.gate)
+            facts = _facts(workspace, manifest, learned)
+            _tell(step, verdict, facts)
+    if monitoring.summaries_dir:
+        training_run.summarise(verdict, monitoring.summaries_dir)
+    pass_gate(verdict, config.gate)
+    described = _described(model, config, learned, verdict, facts)
+    published = _publish(workspace, described, learned.spec, verdict, progress)
+    training_run.record(workspace, published, verdict)
+    learned.checkpoints.clear()
+    return published
+
+
+def _publish(
+    workspace: Folder,
+    described: Model,
+    spec: BackboneSpec,
+    verdict: Verdict,
+    progress: Progress,
+) -> Model:
+    """Exports the model and makes it the next version, whose description is returned."""
+    with (
+        progress.step("Export", None) as step,
+        publishing(workspace, described.name) as draft,
+    ):
         from training.export import TrainedModel, export
 
+        published = replace(described, version=draft.version)
         files = backbones.local_files(workspace, spec.fingerprint)
-        export(TrainedModel(model, fitted.labels, fitted.head, spec, files), draft.folder)
-        described = _description(model, draft.version, ModelBackbone.of(spec), fitted)
-        (draft.folder / models.DESCRIPTION).write_text(described.to_json(), "utf-8")
-        step.note(f"{model}:{draft.version} in {workspace.uri_of(described.prefix)}")
-    return described
+        trained = TrainedModel(described.name, verdict.rule, verdict.head, spec, files)
+        export(trained, draft.folder)
+        (draft.folder / models.DESCRIPTION).write_text(published.to_json(), "utf-8")
+        step.note(f"{published.name}:{draft.version} in {workspace.uri_of(published.prefix)}")
+    return published
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """A tested head, and what `linnaeus.json` says of how it came about."""
-
-    head: Head
-    labels: tuple[str, ...]
-    hyperparameters: dict[str, Any]
-    metrics: dict[str, Any]
-    data: dict[str, Any]
-
-
-def fit_and_test(
-    workspace: Folder,
-    manifest: Manifest,
-    spec: BackboneSpec,
-    config: TrainConfig,
-    progress: Progress = SILENT,
-) -> Fitted:
-    """Fits a head on stored embeddings and tests it on the held-out split."""
-    with TemporaryDirectory(prefix="linnaeus-train-") as scratch:
-        matrix = Path(scratch) / "matrix.f32"
-        with progress.step("Read embeddings", None) as step:
-            data = dataset.load(workspace, manifest, ModelBackbone.of(spec), config.split, matrix)
-            step.note(_read_note(data))
-        fit = fit_head(data, config, progress)
-        validated, head, temperature = calibrate(fit, data)
-        metrics = {
-            "test": _judge(head, data, "test").to_dict(),
-            "validation": _judge(validated, data, "validation").to_dict(),
-        }
-    facts = {
-        "manifest_id": manifest.id,
-        "source": manifest.source,
-        "embeddings_version": EmbeddingTable(workspace, spec.fingerprint).version,
-        "images": data.counts,
-        "left_out": dict(data.left_out),
-    }
-    hyperparameters = _hyperparameters(config, fit, temperature)
-    return Fitted(head, data.labels, hyperparameters, metrics, facts)
-
-
-def _description(model: str, number: int, backbone: ModelBackbone, fitted: Fitted) -> Model:
+def _described(
+    name: str, config: TrainConfig, learned: Learned, verdict: Verdict, facts: dict[str, Any]
+) -> Model:
+    """All that `linnaeus.json` says, but for the version, which is not known before the export."""
+    fit = learned.fit
+    chosen = {"head": fit.kind, **fit.chosen, "temperature": verdict.temperature}
     return Model(
-        name=model,
-        version=number,
-        labels=fitted.labels,
-        backbone=backbone,
-        hyperparameters=fitted.hyperparameters,
-        metrics=fitted.metrics,
-        data=fitted.data,
-        libraries={name: version(name) for name in LIBRARIES},
+        name=name,
+        version=0,
+        labels=learned.data.labels,
+        backbone=ModelBackbone.of(learned.spec),
+        task=learned.data.task,
+        hyperparameters={**asdict(config), "chosen": chosen},
+        metrics={name: found.to_dict() for name, found in verdict.evaluations.items()},
+        thresholds=verdict.rule.thresholds,
+        run_id=str(ULID()),
+        tried=learned.tried,
+        curve=[asdict(point) for point in fit.curve],
+        mistakes=mistakes(verdict.judged),
+        data=facts,
+        libraries={library: version(library) for library in LIBRARIES},
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
-def fit_head(data: LabelledEmbeddings, config: TrainConfig, progress: Progress = SILENT) -> Fit:
-    """Trains the kind of head that the configuration names."""
-    if config.head == "layers":
-        from training import layers
-
-        with progress.step("Train", config.layers.epochs, "epochs") as step:
-            fit = layers.fit(data, config.layers, config.seed, step.update)
-            step.note(f"best of {fit.chosen['epochs']} epochs is {fit.chosen['best_epoch']}")
-    else:
-        with progress.step("Train", len(config.linear.l2), "strengths") as step:
-            fit = softmax.fit(data, config.linear, step.update)
-            step.note(f"regularisation {fit.chosen['l2']:g} is best on validation")
-    return fit
-
-
-def calibrate(fit: Fit, data: LabelledEmbeddings) -> tuple[Head, Head, float]:
-    """Fits one temperature on validation; returns the validated and the final head with it."""
-    validation = data.examples("validation")
-    logits = fit.validated.logits_by_block(validation.embeddings)
-    temperature = fit_temperature(logits, validation.targets, validation.weights)
-    return (
-        with_temperature(fit.validated, temperature),
-        with_temperature(fit.finish(), temperature),
-        temperature,
-    )
-
-
-def _judge(head: Head, data: LabelledEmbeddings, split: str) -> Evaluation:
-    examples = data.examples(split)
-    logits = head.logits_by_block(examples.embeddings)
-    return evaluate_logits(logits, examples.targets, data.labels)
-
-
-def _hyperparameters(config: TrainConfig, fit: Fit, temperature: float) -> dict[str, Any]:
-    """What was asked for, less the other head's settings, and what was found."""
+def _facts(workspace: Folder, manifest: Manifest, learned: Learned) -> dict[str, Any]:
+    """What the model was made of."""
+    data = learned.data
     return {
-        **asdict(config),
-        "chosen": {"head": fit.kind, **fit.chosen, "temperature": temperature},
+        "manifest_id": manifest.id,
+        "source": manifest.source,
+        "embeddings_version": EmbeddingTable(workspace, learned.spec.fingerprint).version,
+        "images": data.counts,
+        "left_out": dict(data.left_out),
+        "near_duplicates": asdict(near_duplicates.straddling(data)),
     }
 
 
-def _read_note(data: LabelledEmbeddings) -> str:
-    counts = ", ".join(f"{count:,} {name}" for name, count in data.counts.items())
-    left_out = ", ".join(f"{count:,} {why}" for why, count in data.left_out.items())
-    return f"{counts}; left out: {left_out}" if left_out else counts
+def _tell(step: Step, verdict: Verdict, facts: dict[str, Any]) -> None:
+    """One line of what a person should know of the test before believing it."""
+    told = [
+        f"no {split} image has the label {label!r}"
+        for split, evaluation in verdict.evaluations.items()
+        for label in unrepresented(evaluation)[:1]
+    ]
+    if found := facts["near_duplicates"]["found"]:
+        told.append(
+            f"{found:,} held-out images nearly equal one of another split "
+            "(--near-duplicates together keeps them in one)"
+        )
+    step.note("; ".join(told))
