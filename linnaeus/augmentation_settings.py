@@ -36,3 +36,5 @@ class Augmentation:
             raise ConfigurationError(
                 "zoom is below 1, random_brightness below 100 and rotation at most 180"
             )
+        if max(self.width_shift, self.height_shift) > 1:
+            raise ConfigurationError("shifts are shares of the picture: at most 1")

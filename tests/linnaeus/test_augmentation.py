@@ -202,7 +202,14 @@ def test_pictures_are_decoded_large_enough_for_what_is_enlarged_most():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"zoom": 1}, {"rotation": 181}, {"random_brightness": 100}, {"width_shift": -0.1}]
+    "wrong",
+    [
+        {"zoom": 1},
+        {"rotation": 181},
+        {"random_brightness": 100},
+        {"width_shift": -0.1},
+        {"height_shift": 30},
+    ],
 )
 def test_what_cannot_be_is_refused(wrong: dict[str, float]):
     with pytest.raises(ConfigurationError):
