@@ -6,7 +6,8 @@ labels.txt                                  a label a line, in the order of the 
 golden/                                     pictures and what the worker says of them
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from linnaeus.backbones import BackboneSpec
 from linnaeus.engines import open_engine
 from linnaeus.models import ModelBackbone
+from linnaeus.records import prediction_outputs
 from training import golden, warmup
+from training.decisions import DecisionRule, Task
 from training.heads import Head
 from training.signatures import CLASSIFY, Classifier
 
@@ -32,11 +35,19 @@ class TrainedModel:
     spec: BackboneSpec
     backbone_files: Path
     """The prepared backbone's folder, on this machine."""
+    task: Task = "single"
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    """As `linnaeus.json` has them."""
 
     @property
     def backbone(self) -> ModelBackbone:
         """The backbone as the model's description names it."""
         return ModelBackbone.of(self.spec)
+
+    @property
+    def rule(self) -> DecisionRule:
+        """What it makes of scores."""
+        return DecisionRule(self.labels, self.task, self.thresholds)
 
 
 def export(trained: TrainedModel, folder: Path) -> None:
@@ -50,7 +61,7 @@ def export(trained: TrainedModel, folder: Path) -> None:
 def write_saved_model(trained: TrainedModel, folder: Path) -> None:
     """Writes `saved_model.pb` and `variables/`."""
     classifier = Classifier(
-        trained.backbone_files / "tensorflow", trained.backbone, trained.head, trained.labels
+        trained.backbone_files / "tensorflow", trained.backbone, trained.head, trained.rule
     )
     tf.saved_model.save(classifier, str(folder), signatures=classifier.signatures())
     set_method(folder / "saved_model.pb", CLASSIFY, "tensorflow/serving/classify")
@@ -72,7 +83,7 @@ def write_golden(trained: TrainedModel, folder: Path) -> None:
     """Writes `golden/`, computed by the engine that a worker would choose here."""
     engine = open_engine(trained.backbone_files, trained.spec)
     try:
-        golden.write(folder / "golden", engine, trained.backbone, trained.head, trained.labels)
+        golden.write(folder / "golden", engine, trained.backbone, trained.head, trained.rule)
     finally:
         engine.close()
 
@@ -87,4 +98,4 @@ def write_warmup(trained: TrainedModel, folder: Path) -> None:
         "pixels": {"pixels": pixels},
         "serving_default": {"image_bytes": [picture]},
     }
-    warmup.write(folder, trained.name, inputs)
+    warmup.write(folder, trained.name, inputs, prediction_outputs(trained.task))

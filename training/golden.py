@@ -1,7 +1,8 @@
 """Golden images: pictures that ship with a model, and what the worker says of them.
 
 Whoever serves the model can send them and compare: `golden.json` has, for each file, the
-embedding that a worker computes (decoded by Pillow, embedded by the engine) and the head's scores.
+embedding that a worker computes (decoded by Pillow, embedded by the engine), the head's scores and
+what the model says of them.
 They are drawn, not photographed: the same on every machine and nobody's property.
 """
 
@@ -17,7 +18,8 @@ from PIL import Image, ImageDraw
 from linnaeus import images
 from linnaeus.engines import Engine
 from linnaeus.models import ModelBackbone
-from training.heads import Head, log_softmax
+from training.decisions import DecisionRule, scores_of
+from training.heads import Head
 
 SIZE = (640, 480)
 LARGE = (2400, 1800)
@@ -25,7 +27,7 @@ ORIENTATION, SIDEWAYS = 0x0112, 6
 
 
 def write(
-    folder: Path, engine: Engine, backbone: ModelBackbone, head: Head, labels: tuple[str, ...]
+    folder: Path, engine: Engine, backbone: ModelBackbone, head: Head, rule: DecisionRule
 ) -> None:
     """Writes the pictures and `golden.json` into `folder`, which is made."""
     folder.mkdir()
@@ -33,12 +35,19 @@ def write(
     for name, data in pictures.items():
         (folder / name).write_bytes(data)
     embeddings = embed(list(pictures.values()), engine, backbone)
-    scores = np.exp(log_softmax(head.logits(embeddings)))
+    scores = scores_of(head.logits(embeddings), rule.task)
+    said = rule.decide(scores)
     expected = [
-        {"file": name, "label": labels[row.argmax()], "scores": _rounded(row), "embedding": vector}
-        for name, row, vector in zip(pictures, scores, map(_rounded, embeddings), strict=True)
+        {
+            "file": name,
+            "label": said.label[i],
+            "labels": said.labels[i],
+            "scores": _rounded(scores[i]),
+            "embedding": _rounded(embeddings[i]),
+        }
+        for i, name in enumerate(pictures)
     ]
-    text = json.dumps({"labels": labels, "images": expected}, ensure_ascii=False) + "\n"
+    text = json.dumps({"labels": rule.labels, "images": expected}, ensure_ascii=False) + "\n"
     (folder / "golden.json").write_text(text, "utf-8")
 
 

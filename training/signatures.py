@@ -10,10 +10,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from linnaeus.models import ModelBackbone
+from linnaeus.records import UNKNOWN
+from training.decisions import TOP_K, DecisionRule
 from training.heads import Dense, Head, Layer, RadialBasis
 from training.image_ops import decode_images
 
-TOP_K = 5
 CLASSIFY = "classify"
 
 Tensors = dict[str, tf.Tensor]
@@ -22,13 +23,14 @@ Tensors = dict[str, tf.Tensor]
 class Classifier(tf.Module):
     """What is saved; every input has a first axis of any length N.
 
-    Outputs where nothing else is said: `label` string [N], `confidence` float32 [N],
-    `scores` float32 [N, C] in the order of the labels, `top_labels` string and `top_scores`
-    float32 [N, min(5, C)], best first.
+    Outputs where nothing else is said: `label` string [N], perhaps `unknown`, `confidence` float32
+    [N], `scores` float32 [N, C] in the order of the labels, `top_labels` string and `top_scores`
+    float32 [N, min(5, C)], best first. Where several labels may apply, `labels` string [N, M], too:
+    all that do, best first, padded with "" to as many as the batch has at most, and at least one.
     """
 
     def __init__(
-        self, saved_backbone: Path, backbone: ModelBackbone, head: Head, labels: tuple[str, ...]
+        self, saved_backbone: Path, backbone: ModelBackbone, head: Head, rule: DecisionRule
     ) -> None:
         super().__init__()
         # Held as an attribute, so that its variables are saved too.
@@ -37,7 +39,7 @@ class Classifier(tf.Module):
         self._size = (backbone.height, backbone.width)
         self._embedding_size = backbone.embedding_size
         self._layers = [_exported(layer) for layer in head.layers]
-        self._labels = labels
+        self._say = SAYS[rule.task](rule)
 
     def signatures(self) -> dict[str, Callable[..., Tensors]]:
         """The functions to save, by signature name."""
@@ -73,16 +75,7 @@ class Classifier(tf.Module):
 
     def embedding(self, embedding: tf.Tensor) -> Tensors:
         """Labels embeddings, float32 [N, D]."""
-        scores = tf.nn.softmax(self._logits(embedding))
-        top = tf.math.top_k(scores, k=min(TOP_K, len(self._labels)))
-        top_labels = tf.gather(tf.constant(self._labels), top.indices)
-        return {
-            "label": top_labels[:, 0],
-            "confidence": top.values[:, 0],
-            "scores": scores,
-            "top_labels": top_labels,
-            "top_scores": top.values,
-        }
+        return self._say(self._logits(embedding))
 
     def embed(self, image_bytes: tf.Tensor) -> Tensors:
         """Gives the `embedding` float32 [N, D] of encoded images, string [N]."""
@@ -131,6 +124,49 @@ class ExportedRadialBasis(tf.Module):
         squares += tf.reduce_sum(self.centres**2, axis=1)
         squares -= 2 * tf.matmul(scaled, self.centres, transpose_b=True)
         return tf.exp(-self._gamma * tf.maximum(squares, 0.0))
+
+
+def one_label(rule: DecisionRule) -> Callable[[tf.Tensor], Tensors]:
+    """`DecisionRule.decide` in TensorFlow, of logits [N, C] of a `single` model."""
+
+    def say(logits: tf.Tensor) -> Tensors:
+        best = _best(tf.nn.softmax(logits), rule)
+        winner, confidence = best["top_labels"][:, 0], best["top_scores"][:, 0]
+        sure = confidence >= tf.constant(rule.abstain_below, tf.float32)
+        return {"label": tf.where(sure, winner, UNKNOWN), "confidence": confidence, **best}
+
+    return say
+
+
+def several_labels(rule: DecisionRule) -> Callable[[tf.Tensor], Tensors]:
+    """`DecisionRule.decide` in TensorFlow, of logits [N, C] of a `multi` model."""
+
+    def say(logits: tf.Tensor) -> Tensors:
+        scores = tf.sigmoid(logits)
+        chosen = scores >= tf.constant(rule.label_thresholds)
+        ordered = tf.math.top_k(tf.where(chosen, scores, -1.0), k=len(rule.labels))
+        applies = ordered.values >= 0
+        most = tf.reduce_max(tf.reduce_sum(tf.cast(applies, tf.int32), axis=1))
+        labels = tf.where(applies, tf.gather(tf.constant(rule.labels), ordered.indices), "")
+        best = _best(scores, rule)
+        any_applies = applies[:, 0]
+        return {
+            "label": tf.where(any_applies, labels[:, 0], UNKNOWN),
+            "confidence": tf.where(any_applies, ordered.values[:, 0], best["top_scores"][:, 0]),
+            "labels": labels[:, : tf.maximum(most, 1)],
+            **best,
+        }
+
+    return say
+
+
+SAYS = {"single": one_label, "multi": several_labels}
+
+
+def _best(scores: tf.Tensor, rule: DecisionRule) -> Tensors:
+    top = tf.math.top_k(scores, k=min(TOP_K, len(rule.labels)))
+    top_labels = tf.gather(tf.constant(rule.labels), top.indices)
+    return {"scores": scores, "top_labels": top_labels, "top_scores": top.values}
 
 
 def _exported(layer: Layer) -> ExportedDense | ExportedRadialBasis:

@@ -4,18 +4,19 @@ TensorFlow Serving replays `assets.extra/tf_serving_warmup_requests`, a TFRecord
 PredictionLog messages (tensorflow/serving, servables/tensorflow/saved_model_warmup.cc).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from linnaeus.records import PREDICTION_OUTPUTS
-
 FILE = "assets.extra/tf_serving_warmup_requests"
 
 
-def write(folder: Path, model: str, inputs: dict[str, dict[str, Any]]) -> None:
+def write(
+    folder: Path, model: str, inputs: dict[str, dict[str, Any]], outputs: Sequence[str]
+) -> None:
     """Writes two records a signature: one for all its outputs, one for those that scoring asks.
 
     TensorFlow optimises the graph anew for each set of outputs, so the first request for a set
@@ -25,6 +26,7 @@ def write(folder: Path, model: str, inputs: dict[str, dict[str, Any]]) -> None:
         folder: of the version.
         model: its name.
         inputs: each signature's inputs by name.
+        outputs: those that scoring asks for.
     """
     path = folder / FILE
     path.parent.mkdir(exist_ok=True)
@@ -32,7 +34,7 @@ def write(folder: Path, model: str, inputs: dict[str, dict[str, Any]]) -> None:
         for signature, tensors in inputs.items():
             record = _record(model, signature, tensors)
             writer.write(record.SerializeToString())
-            record.predict_log.request.output_filter.extend(PREDICTION_OUTPUTS)
+            record.predict_log.request.output_filter.extend(outputs)
             writer.write(record.SerializeToString())
 
 

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,14 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from linnaeus.engines import open_engine
 from linnaeus.models import ModelBackbone
-from linnaeus.records import PREDICTION_OUTPUTS
+from linnaeus.records import PREDICTION_OUTPUTS, prediction_outputs
 from tests.training.conftest import HEIGHT, LABELS, SIZE, WIDTH, Exported
 from training import golden
+from training.decisions import DecisionRule, scores_of
+from training.export import TrainedModel, export
 from training.heads import log_softmax
 from training.published import PublishedModel
+from training.signatures import one_label, several_labels
 
 pytestmark = pytest.mark.slow
 
@@ -226,12 +230,16 @@ def test_labels_are_stored_as_written(exported: Exported) -> None:
     assert tuple(text.splitlines()) == LABELS
 
 
+def warm_up_requests(folder: Path) -> list[Any]:
+    path = folder / "assets.extra" / "tf_serving_warmup_requests"
+    records = [PredictionLog.FromString(r.numpy()) for r in tf.data.TFRecordDataset(str(path))]
+    return [record.predict_log.request for record in records]
+
+
 def test_warm_up_records_are_requests_that_the_model_answers(
     exported: Exported, published: PublishedModel
 ) -> None:
-    path = exported.folder / "assets.extra" / "tf_serving_warmup_requests"
-    records = [PredictionLog.FromString(r.numpy()) for r in tf.data.TFRecordDataset(str(path))]
-    requests = [record.predict_log.request for record in records]
+    requests = warm_up_requests(exported.folder)
     names = [request.model_spec.signature_name for request in requests]
     assert names == [n for n in ("embedding", "pixels", "serving_default") for _ in range(2)]
     assert [list(request.output_filter) for request in requests] == [[], [*PREDICTION_OUTPUTS]] * 3
@@ -253,3 +261,78 @@ def test_golden_images_say_what_the_worker_computes(
         answer = published.call("embedding", embedding=[one["embedding"]])
         assert np.allclose(answer["scores"][0], one["scores"], rtol=1e-4)
         assert one["label"] == LABELS[int(np.argmax(one["scores"]))]
+        assert one["labels"] == [one["label"]]
+
+
+def said_by(rule: DecisionRule, logits: NDArray[np.float32]) -> dict[str, Any]:
+    """What the exported graph says of logits, strings decoded."""
+    say = several_labels(rule) if rule.task == "multi" else one_label(rule)
+    outputs = {name: tensor.numpy() for name, tensor in say(tf.constant(logits)).items()}
+    return {
+        name: np.char.decode(array.astype(bytes), "utf-8") if array.dtype == object else array
+        for name, array in outputs.items()
+    }
+
+
+@pytest.mark.parametrize("below", [0.0, 0.4, 1.1])
+def test_one_label_is_decided_as_by_the_plain_rule(below: float) -> None:
+    rule = DecisionRule(LABELS, "single", {"abstain_below": below})
+    logits = np.random.default_rng(3).normal(size=(200, len(LABELS))).astype(np.float32)
+    expected, found = rule.decide(scores_of(logits)), said_by(rule, logits)
+    assert found["label"].tolist() == expected.label
+    assert found["top_labels"].tolist() == expected.top_labels
+    assert found["confidence"] == pytest.approx(expected.confidence, rel=1e-5)
+    assert found["top_scores"] == pytest.approx(expected.top_scores, rel=1e-5)
+    assert len(set(expected.label)) == {0.0: 6, 0.4: 7, 1.1: 1}[below]
+
+
+@pytest.mark.parametrize(("thresholds", "most"), [([0.0] * 6, 6), ([0.2, 0.9, 2, 0.5, 0.7, 1], 4)])
+@pytest.mark.parametrize("images", [0, 1, 200])
+def test_several_labels_are_decided_as_by_the_plain_rule(
+    thresholds: list[float], most: int, images: int
+) -> None:
+    rule = DecisionRule(LABELS, "multi", dict(zip(LABELS, thresholds, strict=True)))
+    logits = 2 * np.random.default_rng(4).normal(size=(images, len(LABELS))).astype(np.float32)
+    expected, found = rule.decide(scores_of(logits, "multi")), said_by(rule, logits)
+    assert found["label"].tolist() == expected.label
+    assert [[label for label in row if label] for row in found["labels"].tolist()] == (
+        expected.labels
+    )
+    assert found["labels"].shape == (images, max([1, *map(len, expected.labels)]))
+    assert found["labels"].shape[1] <= most
+    assert found["confidence"] == pytest.approx(expected.confidence, rel=1e-5)
+    assert found["top_labels"].tolist() == expected.top_labels
+
+
+def test_a_model_of_which_no_label_applies_still_answers_with_a_column_of_labels() -> None:
+    rule = DecisionRule(("a", "b"), "multi", {"a": 0.9, "b": 0.9})
+    found = said_by(rule, np.zeros((2, 2), np.float32))
+    assert found["label"].tolist() == ["unknown", "unknown"]
+    assert found["labels"].tolist() == [[""], [""]]
+    assert found["confidence"].tolist() == [0.5, 0.5]
+
+
+def test_a_model_of_several_labels_is_exported_with_all_of_them(
+    exported: Exported, tmp_path: Path
+) -> None:
+    prepared, thresholds = exported.prepared, dict.fromkeys(LABELS, 0.4)
+    trained = TrainedModel(
+        "shapes", LABELS, exported.head, prepared.spec, prepared.files, "multi", thresholds
+    )
+    export(trained, tmp_path)
+    published = PublishedModel(tmp_path)
+    embeddings = np.random.default_rng(1).normal(size=(64, SIZE)).astype(np.float32)
+    outputs = published.call("embedding", embedding=embeddings)
+    scores = 1 / (1 + np.exp(-exported.head.logits(embeddings)))
+    assert np.allclose(outputs["scores"], scores, rtol=1e-4)
+    assert [sum(map(bool, row)) for row in outputs["labels"]] == (scores >= 0.4).sum(1).tolist()
+    said = warm_up_requests(tmp_path)
+    assert [list(request.output_filter) for request in said[:2]] == [
+        [],
+        list(prediction_outputs("multi")),
+    ]
+    described = json.loads((tmp_path / "golden" / "golden.json").read_text("utf-8"))
+    for one in described["images"]:
+        answer = published.call("embedding", embedding=[one["embedding"]])
+        assert answer["labels"][0].tolist() == [label.encode() for label in one["labels"]] or [b""]
+        assert answer["label"][0].decode() == one["label"]
