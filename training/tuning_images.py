@@ -1,0 +1,124 @@
+"""What a fine-tuning reads: pictures, or what the layers that stay as they are make of them.
+
+Where pictures are not varied, the layers before the first trained one give the same values in each
+epoch. They are then computed once and kept in a file, if that is not too large.
+"""
+
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linnaeus import augmentation
+from linnaeus.backbones.trainable import Trainable
+from linnaeus.errors import ConfigurationError
+from linnaeus.progress import Progress
+from training.config import TrainConfig
+from training.examples import Examples, LabelledEmbeddings
+from training.learner import Task
+from training.pixel_stream import Pictures, Stream, computed, read_pictures
+
+COMPUTED_BYTES = 2 << 30
+"""The frozen layers' values are kept up to this size."""
+
+
+@dataclass(frozen=True)
+class Streams:
+    """What is learned from, and what validates."""
+
+    train: Stream
+    validation: Stream
+    task: Task
+    computed: bool
+    """Whether they hold what the network's frozen part made of the pixels."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the pictures of some labelled images for a network."""
+
+    data: LabelledEmbeddings
+    config: TrainConfig
+    batch_size: int
+    scratch: Path
+    """A folder for the files that the streams read from."""
+    progress: Progress
+
+    def streams(self, trunk: Trainable) -> Streams:
+        """Decodes the pictures and, where it is worth it, has the frozen layers computed.
+
+        Raises ConfigurationError if no picture of a split can be read.
+        """
+        size = trunk.height, trunk.width
+        larger = augmentation.decode_size(self.config.augmentation, *size)
+        train = self._pictures("train", larger)
+        validation = self._pictures("validation", size)
+        kept = not self.config.augmentation.varies and _is_small(trunk, train, validation)
+        return Streams(
+            self._stream("train", train, trunk, kept),
+            self._stream("validation", validation, trunk, kept),
+            self.data.task,
+            kept,
+        )
+
+    def _pictures(self, split: str, size: tuple[int, int]) -> Pictures:
+        rows = self.data.slices[split]
+        uris, digests = self.data.uris[rows].to_pylist(), self.data.digests[rows].to_pylist()
+        with self.progress.step(f"Decode {split} images", len(uris)) as step:
+            contents = dict(zip(uris, digests, strict=True))
+            pictures = read_pictures(contents, size, self.scratch / f"{split}.u8", step.update)
+            missing = len(uris) - len(pictures.rows)
+            if missing:
+                step.note(f"{len(pictures.rows):,} images, {missing:,} cannot be read any more")
+        if missing == len(uris):
+            raise ConfigurationError(
+                f"none of the {len(uris):,} {split} images can be read any more: "
+                "look whether they are still where they were when they were embedded"
+            )
+        return pictures
+
+    def _stream(self, split: str, pictures: Pictures, trunk: Trainable, kept: bool) -> Stream:
+        examples = self._examples(split)
+        if kept:
+            values = self._computed(split, pictures, trunk)
+            return Stream(values, pictures.rows, examples, self.batch_size)
+        vary = None
+        if split == "train" and self.config.augmentation.varies:
+            vary = _Variation(self.config, trunk.height, trunk.width)
+        return Stream(pictures.pixels, pictures.rows, examples, self.batch_size, vary)
+
+    def _examples(self, split: str) -> Examples:
+        """With weights that are 1 in the mean where images are trained on."""
+        examples = self.data.examples(split)
+        mean = examples.weights.mean() if split == "train" else np.float32(1)
+        return replace(examples, weights=examples.weights / mean)
+
+    def _computed(self, split: str, pictures: Pictures, trunk: Trainable) -> NDArray[np.float32]:
+        images = len(pictures.rows)
+        with self.progress.step(f"Compute frozen layers of {split} images", images) as step:
+            return computed(pictures, trunk.frozen, self.scratch / f"{split}.f32", step.update)
+
+
+@dataclass(frozen=True)
+class _Variation:
+    """Varies a picture as the seed, the epoch and the image's row decide."""
+
+    config: TrainConfig
+    height: int
+    width: int
+
+    def __call__(self, pixels: NDArray[np.uint8], epoch: int, row: int) -> NDArray[np.uint8]:
+        seed = [self.config.seed, epoch, row]
+        how: Any = self.config.augmentation
+        return augmentation.augmented(pixels, how, seed, self.height, self.width)
+
+
+def _is_small(trunk: Trainable, *pictures: Pictures) -> bool:
+    """Whether there are frozen layers whose values can be kept."""
+    if trunk.frozen_shape is None:
+        return False
+    images = sum(len(found.pixels) for found in pictures)
+    return 4 * images * prod(trunk.frozen_shape) <= COMPUTED_BYTES
