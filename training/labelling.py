@@ -13,9 +13,9 @@ from linnaeus.models import Model, load_model
 from linnaeus.progress import SILENT, Progress
 from linnaeus.records import PhotoLabels
 from linnaeus.storage import Folder, normalise, read_object
+from training.decisions import DecisionRule
 
 Pixels = NDArray[np.uint8]
-Scores = list[tuple[str, float]]
 
 
 def label_photos(
@@ -29,13 +29,10 @@ def label_photos(
         ConfigurationError: If the model does not exist or a photo's name cannot be one.
     """
     described = load_model(workspace, model)
-    read = [_read(photo, described) for photo in photos]
-    pixels = [one for one in read if not isinstance(one, str)]
-    scores = iter(_score(workspace, described, pixels, progress) if pixels else [])
-    return [
-        PhotoLabels(photo, [], one) if isinstance(one, str) else PhotoLabels(photo, next(scores))
-        for photo, one in zip(photos, read, strict=True)
-    ]
+    read = {photo: _read(photo, described) for photo in photos}
+    pixels = {photo: one for photo, one in read.items() if not isinstance(one, str)}
+    found = _label(workspace, described, pixels, progress) if pixels else {}
+    return [found.get(photo) or PhotoLabels(photo, [], str(read[photo])) for photo in photos]
 
 
 def _read(photo: str, model: Model) -> Pixels | str:
@@ -50,19 +47,23 @@ def _read(photo: str, model: Model) -> Pixels | str:
         return f"{photo}: {error}"
 
 
-def _score(
-    workspace: Folder, model: Model, pixels: list[Pixels], progress: Progress
-) -> list[Scores]:
-    """The best labels of each picture, embedded as a worker embeds it."""
+def _label(
+    workspace: Folder, model: Model, pixels: dict[str, Pixels], progress: Progress
+) -> dict[str, PhotoLabels]:
+    """What the model says of each picture by name, embedded as a worker embeds it."""
     with progress.step("Load model", None):
         from training.published import opened  # imports TensorFlow, for seconds
 
         spec = backbones.load_spec(workspace, model.fingerprint)
         engine = open_engine(backbones.local_files(workspace, model.fingerprint), spec)
         with closing(engine), opened(workspace, model) as published:
-            embeddings = np.concatenate([engine.embed(one[None]) for one in pixels])
-            outputs = published.call("embedding", embedding=embeddings)
-    return [
-        [(label.decode(), float(score)) for label, score in zip(*best, strict=True)]
-        for best in zip(outputs["top_labels"], outputs["top_scores"], strict=True)
+            embeddings = np.concatenate([engine.embed(one[None]) for one in pixels.values()])
+            said = DecisionRule.of(model).decide(published.scores(embeddings))
+    best = [
+        list(zip(labels, scores, strict=True))
+        for labels, scores in zip(said.top_labels, said.top_scores.tolist(), strict=True)
     ]
+    return {
+        photo: PhotoLabels(photo, best[i], None, said.label[i], said.labels[i])
+        for i, photo in enumerate(pixels)
+    }

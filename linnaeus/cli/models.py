@@ -5,16 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from linnaeus.cli.options import Images, ModelVersion
 from linnaeus.cli.session import FAILED, Session
-from linnaeus.cli.wording import evaluation_text
-
-if TYPE_CHECKING:
-    from linnaeus.records import PhotoLabels
+from linnaeus.cli.wording import evaluation_text, photos_text
 
 
 def evaluate(session: Session, images: Images, model: ModelVersion) -> None:
@@ -82,16 +79,6 @@ def label(
     labelled = session.workspace.label(photos, model)
     errors = [photo.error for photo in labelled if photo.error]
     if session.as_json or len(errors) < len(labelled):
-        session.show([asdict(photo) for photo in labelled], _photos_text(labelled))
+        session.show([asdict(photo) for photo in labelled], photos_text(labelled))
     if errors:
         session.fail("\n".join(errors), FAILED, "PhotoErrors")
-
-
-def _photos_text(photos: list[PhotoLabels]) -> str:
-    """The photos that have labels, with headings where several were asked for."""
-    blocks = []
-    for photo in (one for one in photos if not one.error):
-        heading = [f"{photo.path}:"] if len(photos) > 1 else []
-        lines = [f"{label} (score={score:.5f})" for label, score in photo.labels]
-        blocks.append("\n".join([*heading, *lines]))
-    return "\n\n".join(blocks)

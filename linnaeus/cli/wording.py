@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from linnaeus.progress import count_text, duration_text
 
 if TYPE_CHECKING:
-    from linnaeus.records import Counts
+    from linnaeus.records import Counts, PhotoLabels
     from linnaeus.workspace import RunSummary
 
 _NOTHING = "\N{EN DASH}    "
 """As wide as the numbers above and below."""
+_MEASURES = ("precision", "recall", "f1")
 
 
 def run_text(run: RunSummary) -> str:
@@ -48,22 +49,71 @@ def accuracy_text(metrics: Mapping[str, Any]) -> str:
 
 
 def evaluation_text(metrics: Mapping[str, Any]) -> str:
-    """Accuracy, a line a class, and how many images were left out and why."""
+    """Accuracy, a line a class, the other measures, and how many images were left out and why."""
     width = max((len(label) for label in metrics["classes"]), default=0)
     classes = [
         f"  {label:<{width}}  {_class_text(one)}" for label, one in metrics["classes"].items()
     ]
-    left_out = ", ".join(f"{count:,} {why}" for why, count in metrics["left_out"].items())
-    end = [f"left out: {left_out}"] if left_out else []
-    return "\n".join([f"Accuracy {accuracy_text(metrics)}", *classes, *end])
+    several = metrics.get("task") == "multi"
+    what = "All labels of an image right: accuracy" if several else "Accuracy"
+    return "\n".join([f"{what} {accuracy_text(metrics)}", *classes, *_measure_lines(metrics)])
+
+
+def _measure_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
+    for name in ("macro", "micro"):
+        if average := metrics.get(name):
+            yield f"{name} average: {_measures_text(average)}"
+    if top := metrics.get("top_k"):
+        yield f"true label among the best {top['k']}: {top['accuracy']:.3f}"
+    if "log_loss" in metrics:
+        yield f"log loss {metrics['log_loss']:.3f}"
+    if calibration := metrics.get("calibration"):
+        yield f"calibration error {calibration['error']:.3f}"
+    if abstention := metrics.get("abstention"):
+        yield _abstention_text(abstention)
+    if metrics["left_out"]:
+        left_out = ", ".join(f"{count:,} {why}" for why, count in metrics["left_out"].items())
+        yield f"left out: {left_out}"
+
+
+def _abstention_text(abstention: Mapping[str, Any]) -> str:
+    return (
+        f"unknown below a confidence of {abstention['threshold']:.3f}: "
+        f"{count_text(abstention['unknown'], 'images')}; the others: "
+        f"coverage {abstention['coverage']:.3f}, precision {abstention['precision']:.3f}"
+    )
 
 
 def _class_text(metrics: Mapping[str, Any]) -> str:
     """Dashes where no image of the class was judged, which says nothing of the model."""
-    support, names = metrics["support"], ("precision", "recall", "f1")
-    texts = [f"{metrics[name]:.3f}" if support else _NOTHING for name in names]
-    precision, recall, f1 = texts
-    return f"precision {precision}  recall {recall}  F1 {f1}  {count_text(support, 'images')}"
+    ranking = metrics.get("average_precision")
+    precision = "" if ranking is None else f"  average precision {_or_dash(ranking, metrics)}"
+    return f"{_measures_text(metrics)}{precision}  {count_text(metrics['support'], 'images')}"
+
+
+def _measures_text(metrics: Mapping[str, Any]) -> str:
+    precision, recall, f1 = (_or_dash(metrics[name], metrics) for name in _MEASURES)
+    return f"precision {precision}  recall {recall}  F1 {f1}"
+
+
+def _or_dash(measure: float, metrics: Mapping[str, Any]) -> str:
+    return f"{measure:.3f}" if metrics.get("support", 1) else _NOTHING
+
+
+def photos_text(photos: Sequence[PhotoLabels]) -> str:
+    """The photos that have labels, with headings where several were asked for."""
+    labelled = [photo for photo in photos if not photo.error]
+    headings = [f"{photo.path}:\n" if len(photos) > 1 else "" for photo in labelled]
+    texts = ["\n".join(_photo_lines(photo)) for photo in labelled]
+    return "\n\n".join(map("".join, zip(headings, texts, strict=True)))
+
+
+def _photo_lines(photo: PhotoLabels) -> Iterator[str]:
+    """`label (score=0.00000)`, best first; before them what is said instead where none is sure."""
+    if photo.label and not photo.chosen:
+        yield f"{photo.label} (score={photo.labels[0][1]:.5f})"
+    for label, score in photo.labels:
+        yield f"{label} (score={score:.5f})"
 
 
 def facts_text(facts: Mapping[str, Any]) -> str:

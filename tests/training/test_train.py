@@ -152,6 +152,8 @@ def test_photos_are_labelled_best_first(
     found = label_photos(workspace, photos, "colours")
     assert [photo.path for photo in found] == photos
     assert [photo.labels[0][0] for photo in found] == list(LABELS)
+    assert [photo.label for photo in found] == list(LABELS)
+    assert [photo.chosen for photo in found] == [[label] for label in LABELS]
     for photo in found:
         scores = [score for _, score in photo.labels]
         assert scores == sorted(scores, reverse=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from linnaeus.augmentation_settings import Augmentation
 from linnaeus.cli.app import app
 from linnaeus.models import Model, ModelBackbone
-from linnaeus.records import Counts
+from linnaeus.records import Counts, PhotoLabels
 from training.config import (
     FineTuningConfig,
     GateConfig,
@@ -65,13 +65,6 @@ class Frozen:
     source: str = "/pics"
     number: int = 1
     objects: int = 2624
-
-
-@dataclass(frozen=True)
-class PhotoLabels:
-    path: str
-    labels: Sequence[tuple[str, float]]
-    error: str | None = None
 
 
 class RecordingWorkspace:
@@ -378,6 +371,36 @@ def test_evaluate_says_what_it_could_not_judge(workspace: type[RecordingWorkspac
     assert end == "left out: 15 not embedded, 1 duplicate"
 
 
+def test_evaluate_shows_what_else_is_known_of_the_scores(workspace: type[RecordingWorkspace]):
+    measures = {"precision": 0.8, "recall": 0.7, "f1": 0.745}
+    more = {
+        "task": "single",
+        "macro": measures,
+        "top_k": {"k": 2, "accuracy": 0.991},
+        "log_loss": 0.4321,
+        "calibration": {"error": 0.0212, "bins": []},
+        "abstention": {"threshold": 0.83, "unknown": 12, "coverage": 0.9817, "precision": 0.951},
+    }
+    workspace.answers = {"evaluate": {**TEST_METRICS, **more}}
+    assert run("evaluate", "pics", "--model", "cells").stdout.splitlines()[3:] == [
+        "macro average: precision 0.800  recall 0.700  F1 0.745",
+        "true label among the best 2: 0.991",
+        "log loss 0.432",
+        "calibration error 0.021",
+        "unknown below a confidence of 0.830: 12 images; the others: coverage 0.982, "
+        "precision 0.951",
+    ]
+
+
+def test_evaluate_shows_how_each_of_several_labels_ranks(workspace: type[RecordingWorkspace]):
+    label = {"precision": 0.8, "recall": 0.7, "f1": 0.745, "support": 2, "average_precision": 0.9}
+    several = {**TEST_METRICS, "task": "multi", "classes": {"wet": label}}
+    workspace.answers = {"evaluate": several}
+    first, second, *_ = run("evaluate", "pics", "--model", "cells").stdout.splitlines()
+    assert first.startswith("All labels of an image right: accuracy 0.853")
+    assert second.endswith("F1 0.745  average precision 0.900  2 images")
+
+
 def test_label_prints_the_best_first_with_five_digits(workspace: type[RecordingWorkspace]):
     workspace.answers = {
         "label": [PhotoLabels("a.jpg", [("daisy", 0.9912345), ("rose", 0.0087655)])]
@@ -385,6 +408,21 @@ def test_label_prints_the_best_first_with_five_digits(workspace: type[RecordingW
     result = run("label", "a.jpg", "--model", "flowers")
     assert workspace.calls[-1] == ("label", (["a.jpg"], "flowers"), {})
     assert result.stdout == "daisy (score=0.99123)\nrose (score=0.00877)\n"
+
+
+def test_label_prints_unknown_before_the_best_where_the_model_is_not_sure(
+    workspace: type[RecordingWorkspace],
+):
+    best = [("daisy", 0.41), ("rose", 0.4)]
+    workspace.answers = {"label": [PhotoLabels("a.jpg", best, None, "unknown", [])]}
+    lines = run("label", "a.jpg", "--model", "flowers").stdout.splitlines()
+    assert lines == [
+        "unknown (score=0.41000)",
+        "daisy (score=0.41000)",
+        "rose (score=0.40000)",
+    ]
+    workspace.answers = {"label": [PhotoLabels("a.jpg", best, None, "daisy", ["daisy"])]}
+    assert run("label", "a.jpg", "--model", "flowers").stdout.splitlines() == lines[1:]
 
 
 def test_several_photos_have_headings(workspace: type[RecordingWorkspace]):
