@@ -1,120 +1,219 @@
-"""A head of Keras layers on standardised embeddings, trained batch by batch from the matrix."""
+"""Heads of Keras layers on standardised embeddings, trained batch by batch, many side by side.
 
-import math
-from collections.abc import Callable
+The matrix may be larger than memory: each batch is read and standardised once and given to every
+head that learns from it. A head learns the same as it would alone.
+"""
 
-import keras
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from hashlib import sha256
+from typing import Any
+
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
+from training.batches import Batches
+from training.checkpoints import Checkpoints, NoCheckpoints
 from training.config import LayersConfig
-from training.examples import Examples, LabelledEmbeddings
-from training.heads import Dense, Fit, Head, Standardisation
+from training.examples import LabelledEmbeddings
+from training.heads import Fit
+from training.learner import Learner, Totals, build, means
+from training.lesson import Lesson
+from training.monitoring import Monitoring
+from training.summaries import Summaries
 
-Batch = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+SAVE_SEC = 5.0
+"""A training that is killed loses about so much."""
+SAVING_SHARE = 0.05
+"""Share of the time that goes into checkpoints at most, where they are large or far away."""
 
 
-def fit(
+def fit(  # noqa: PLR0913, PLR0917 - what all trainers of long runs take
     data: LabelledEmbeddings,
     config: LayersConfig,
     seed: int,
     report: Callable[[int], None] = lambda done: None,
+    checkpoints: Checkpoints = NoCheckpoints(),  # noqa: B008 - has no state
+    monitoring: Monitoring = Monitoring(),  # noqa: B008 - frozen
 ) -> Fit:
-    """Trains on the training images until validation loss stops falling; keeps the best weights.
+    """Trains one head, as `fit_many` does."""
+    return fit_many(data, [config], seed, report, checkpoints, monitoring)[0]
 
-    Equal data, configuration and seed give equal weights on one machine's CPU. `report` is told
-    after each epoch how many are done.
+
+def fit_many(  # noqa: PLR0913, PLR0917 - what all trainers of long runs take
+    data: LabelledEmbeddings,
+    configs: Sequence[LayersConfig],
+    seed: int,
+    report: Callable[[int], None] = lambda done: None,
+    checkpoints: Checkpoints = NoCheckpoints(),  # noqa: B008 - has no state
+    monitoring: Monitoring = Monitoring(),  # noqa: B008 - frozen
+) -> list[Fit]:
+    """Trains each head until its validation loss stops falling; keeps its best weights.
+
+    A head that has `steps` instead of epochs takes them all and keeps the last weights; it is
+    validated every `monitoring.every_steps`. Losses are cross-entropies against smoothed labels,
+    without the penalty on weights; an image's weight counts relative to the mean of all.
+
+    Equal data, configuration and seed give equal weights on one machine's CPU, interrupted or not,
+    alone or beside others. `report` is told how many epochs (or steps, of heads that count these)
+    are done, of all heads together. Summaries of several heads go to folders `head-0`, `head-1`
+    and so on; `monitoring.on_step` is called where there is one head only.
+
+    Raises:
+        ConfigurationError: If a head's loss became infinite, or a checkpoint is damaged.
     """
-    keras.utils.set_random_seed(seed)
-    train, validation = data.examples("train"), data.examples("validation")
-    scale = Standardisation.of(train.embeddings, train.weights)
-    network = build(train.embeddings.shape[1], len(data.labels), config)
-    stopping = keras.callbacks.EarlyStopping(
-        "val_loss", patience=config.patience, restore_best_weights=True
-    )
-    history = network.fit(
-        Batches(train, scale, len(data.labels), config.batch_size, seed),
-        validation_data=Batches(validation, scale, len(data.labels), config.batch_size),
-        epochs=config.epochs,
-        callbacks=[
-            stopping,
-            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: report(epoch + 1)),
-        ],
-        verbose=0,
-    )
-    head = to_head(network, scale)
-    losses = history.history["val_loss"]
-    chosen = {"epochs": len(losses), "best_epoch": int(np.argmin(losses)) + 1}
-    return Fit("layers", validated=head, finish=lambda: head, chosen=chosen)
+    lesson = Lesson.of(data)
+    monitorings = [_of_head(i, len(configs), monitoring) for i in range(len(configs))]
+    fits: dict[int, Fit] = {}
+    done = 0
+    for members in group_by_batches(configs):
+        group = Group(lesson, [configs[i] for i in members], seed, checkpoints)
+        monitors = [Monitor(monitorings[i], lesson, group.step) for i in members]
+        for more in group.train(monitors):
+            report(done + more)
+        done += group.done
+        fits |= zip(members, group.fits(), strict=True)
+    return [fits[i] for i in range(len(configs))]
 
 
-def build(inputs: int, classes: int, config: LayersConfig) -> keras.Model:
-    """The compiled network: dropout before every dense layer, ReLU after every hidden one."""
-    decay = keras.regularizers.L2(config.l2)
-    x = first = keras.Input((inputs,))
-    for units in config.hidden:
-        x = keras.layers.Dropout(config.dropout)(x)
-        x = keras.layers.Dense(units, activation=config.activation, kernel_regularizer=decay)(x)
-    x = keras.layers.Dropout(config.dropout)(x)
-    network = keras.Model(first, keras.layers.Dense(classes, kernel_regularizer=decay)(x))
-    network.compile(
-        optimizer=keras.optimizers.get(
-            {
-                "class_name": config.optimizer,
-                "config": {"learning_rate": config.learning_rate},
-            }
-        ),
-        loss=keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=config.label_smoothing
-        ),
-    )
-    return network
+def _of_head(head: int, heads: int, monitoring: Monitoring) -> Monitoring:
+    if heads == 1:
+        return monitoring
+    folder = monitoring.summaries_dir and f"{monitoring.summaries_dir}/head-{head}"
+    return replace(monitoring, summaries_dir=folder, on_step=None)
 
 
-def to_head(network: keras.Model, scale: Standardisation) -> Head:
-    """The network's dense layers, the standardisation folded into the first."""
-    dense = [_dense(layer) for layer in network.layers if isinstance(layer, keras.layers.Dense)]
-    return Head((scale.fold(dense[0]), *dense[1:]))
+def group_by_batches(configs: Sequence[LayersConfig]) -> list[list[int]]:
+    """Positions of the configurations that can share batches and moments of validation."""
+    groups: dict[Any, list[int]] = {}
+    for i, config in enumerate(configs):
+        groups.setdefault((config.batch_size, config.sampling, config.steps), []).append(i)
+    return list(groups.values())
 
 
-def _dense(layer: keras.layers.Dense) -> Dense:
-    kernel, bias = layer.get_weights()
-    return Dense(kernel, bias, layer.activation.__name__)
-
-
-class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of (standardised embeddings, one-hot labels, weights), shuffled where seeded."""
+class Group:
+    """Heads that learn side by side from the same batches."""
 
     def __init__(
-        self,
-        examples: Examples,
-        scale: Standardisation,
-        classes: int,
-        batch_size: int,
-        seed: int | None = None,
+        self, lesson: Lesson, configs: Sequence[LayersConfig], seed: int, checkpoints: Checkpoints
     ) -> None:
-        super().__init__()
-        self._examples = examples
-        self._scale = scale
-        self._one_hot = np.eye(classes, dtype=np.float32)
-        self._batch_size = batch_size
-        self._shuffling = None if seed is None else np.random.default_rng(seed)
-        self._order = np.arange(len(examples))
-        self.on_epoch_end()
+        """Goes on from the checkpoint, where there is one."""
+        first = configs[0]
+        self.step = 0
+        self._lesson = lesson
+        self._counts_steps = first.steps
+        self._batches = Batches(lesson.train.targets, first.batch_size, first.sampling, seed)
+        self._heads = [self._learner(config, seed) for config in configs]
+        settings = json.dumps([lesson.digest(), seed, [asdict(config) for config in configs]])
+        self._checkpoint = f"layers-{sha256(settings.encode()).hexdigest()[:16]}"
+        self._checkpoints = checkpoints
+        self._save_at = time.monotonic() + SAVE_SEC
+        self._restore()
 
-    def __len__(self) -> int:
-        return math.ceil(len(self._order) / self._batch_size)
+    @property
+    def done(self) -> int:
+        """Epochs, or steps, of all heads together."""
+        return sum(head.progress(self.step) for head in self._heads)
 
-    def __getitem__(self, index: int) -> Batch:
-        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        examples = self._examples
-        return (
-            self._scale.apply(examples.embeddings[rows]),
-            self._one_hot[examples.targets[rows]],
-            examples.weights[rows],
-        )
+    def train(self, monitors: Sequence["Monitor"]) -> Iterator[int]:
+        """Trains until every head has finished; gives what is done after each validation."""
+        active = self._active()
+        while active:
+            batch = self._lesson.batch(self._batches.rows(self.step))
+            self.step += 1
+            for i in active:
+                totals = self._heads[i].learn(*batch)
+                monitors[i].after_step(self.step, self._heads[i], batch[0], totals)
+            validated = self._validate(active, monitors)
+            active = self._active() if validated else active
+            if time.monotonic() > self._save_at or not active:
+                self._save()
+            if validated:
+                yield self.done
 
-    def on_epoch_end(self) -> None:
-        """Draws the next epoch's order."""
-        if self._shuffling is not None:
-            self._shuffling.shuffle(self._order)
+    def fits(self) -> list[Fit]:
+        """The trained heads."""
+        return [head.fit(self._lesson.scale) for head in self._heads]
+
+    def _learner(self, config: LayersConfig, seed: int) -> Learner:
+        lesson = self._lesson
+        network = build(lesson.train.embeddings.shape[1], lesson.classes, config, seed)
+        steps = config.steps or config.epochs * self._batches.per_epoch
+        return Learner(network, config, lesson.task, steps)
+
+    def _active(self) -> list[int]:
+        return [i for i, head in enumerate(self._heads) if not head.finished(self.step)]
+
+    def _validate(self, active: list[int], monitors: Sequence["Monitor"]) -> bool:
+        """Ends an epoch, or what is one to a head that counts steps; tells TensorBoard, too."""
+        stretch = monitors[0].every_steps if self._counts_steps else self._batches.per_epoch
+        ended = self.step % stretch == 0 or self.step == self._counts_steps
+        watched = monitors[0].watches(self.step)
+        if not ended and not watched:
+            return False
+        for i, totals in zip(active, self._judge(active), strict=True):
+            if watched:
+                monitors[i].after_validation(self.step, self._heads[i], totals)
+            if ended:
+                self._heads[i].note(
+                    self.step if self._counts_steps else self.step // stretch, totals
+                )
+        return ended
+
+    def _judge(self, active: list[int]) -> NDArray[np.float64]:
+        """Each head's totals of the validation images, [heads, 3]."""
+        totals = np.zeros((len(active), 3))
+        for block in self._lesson.validation_blocks():
+            totals += [self._heads[i].judge(*block).numpy() for i in active]
+        return totals
+
+    def _save(self) -> None:
+        began = time.monotonic()
+        arrays = {"step": np.array(self.step)}
+        for i, head in enumerate(self._heads):
+            arrays |= {f"{i}-{name}": array for name, array in head.state().items()}
+        self._checkpoints.save(self._checkpoint, arrays)
+        now = time.monotonic()
+        self._save_at = now + max(SAVE_SEC, (now - began) / SAVING_SHARE)
+
+    def _restore(self) -> None:
+        arrays = self._checkpoints.load(self._checkpoint)
+        if arrays is None:
+            return
+        self.step = int(arrays["step"])
+        for i, head in enumerate(self._heads):
+            own = [name for name in arrays if name.startswith(f"{i}-")]
+            head.restore({name.removeprefix(f"{i}-"): arrays[name] for name in own})
+
+
+class Monitor:
+    """Whom the training of one head tells how it goes."""
+
+    def __init__(self, monitoring: Monitoring, lesson: Lesson, step: int) -> None:
+        """`step`: where the training goes on."""
+        self.every_steps = monitoring.every_steps
+        self._on_step = monitoring.on_step
+        self._lesson = lesson
+        folder = monitoring.summaries_dir
+        self._train = folder and Summaries(f"{folder}/train", lesson.task, step)
+        self._validation = folder and Summaries(f"{folder}/validation", lesson.task, step)
+
+    def watches(self, step: int) -> bool:
+        """Whether TensorBoard gets to know how validation is after this step."""
+        return bool(self._validation) and step % self.every_steps == 0
+
+    def after_step(self, step: int, head: Learner, inputs: tf.Tensor, totals: tf.Tensor) -> None:
+        """Told of each step with its batch and what it was like before the step."""
+        if self._train:
+            self._train.write(step, means(totals.numpy()), head.head(), inputs.numpy())
+        if self._on_step:
+            self._on_step(step, lambda: head.head(self._lesson.scale))
+
+    def after_validation(self, step: int, head: Learner, totals: Totals) -> None:
+        """Told at the steps that it watches."""
+        if self._validation:
+            sample = self._lesson.validation_sample
+            self._validation.write(step, means(totals), head.head(), sample)
