@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from linnaeus.errors import ConfigurationError
 from training import tflite_metadata
+from training.tflite_precision import Head
 
 KINDS = ("float32", "dynamic", "int8")
 """Exact; weights of 8 bits and arithmetic chosen at run time; everything in 8 bits."""
@@ -46,7 +47,9 @@ def convert(source: Source, kind: str, pictures: NDArray[np.uint8] | None = None
     """
     check_kind(kind)
     loaded = tf.saved_model.load(str(source.folder))
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([_scores(loaded, source)], loaded)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [_scores(loaded, source, kind)], loaded
+    )
     if kind != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if kind == "int8":
@@ -63,14 +66,19 @@ def check_kind(kind: str) -> None:
         raise ConfigurationError(f"there is no TFLite kind {kind!r}: use {', '.join(KINDS)}")
 
 
-def _scores(loaded: Any, source: Source) -> Any:
-    """The signature `pixels` without its strings, for one picture."""
+def _scores(loaded: Any, source: Source, kind: str) -> Any:
+    """The signature `pixels` without its strings, for one picture; the head ready for 8 bits."""
     pixels = tf.TensorSpec([1, source.height, source.width, 3], tf.uint8, name="pixels")
     signature = loaded.signatures["pixels"]
+    backbone, head = loaded.backbone.signatures["serving_default"], Head(loaded)
 
-    def scores(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+    def exact(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"scores": signature(pixels=pixels)["scores"]}
 
+    def in_bytes(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"scores": head(backbone(pixels=pixels)["embedding"])}
+
+    scores = exact if kind == "float32" else in_bytes
     return tf.function(scores, input_signature=[pixels]).get_concrete_function()
 
 

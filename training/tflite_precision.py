@@ -1,0 +1,100 @@
+"""Keeps a head's precision where its weights become 8 bits.
+
+Standardisation is folded into a head's weights, so those of one output differ by orders of
+magnitude, and 8 bits of the largest leave little of the others. So a product with weights W is
+computed as two, W = coarse + fine: `coarse` is W on the grid of its 8 bits, just what a converter
+would keep, and `fine` what that loses, with a finer grid of its own. Together they have some 16
+bits, and the head alone is twice as large.
+"""
+
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+STEPS = 127
+"""The largest 8-bit weight; the smallest is its negative."""
+
+Nodes: TypeAlias = dict[str, NodeDef]
+
+
+class Head:
+    """The signature `embedding` of a loaded model, ready for 8 bits."""
+
+    def __init__(self, loaded: Any) -> None:
+        signature = loaded.signatures["embedding"]
+        size = signature.structured_input_signature[1]["embedding"].shape[1]
+        embedding = tf.TensorSpec([1, size], tf.float32, name="embedding")
+
+        def scores(embedding: tf.Tensor) -> tf.Tensor:
+            return signature(embedding=embedding)["scores"]
+
+        function = tf.function(scores, input_signature=[embedding]).get_concrete_function()
+        frozen = convert_variables_to_constants_v2(function)
+        self._graph = frozen.graph.as_graph_def()
+        self._output = frozen.outputs[0].name
+        two_products(self._graph)
+
+    def __call__(self, embedding: tf.Tensor) -> tf.Tensor:
+        """Scores [1, C] of an embedding [1, D]."""
+        (scores,) = tf.graph_util.import_graph_def(
+            self._graph, input_map={"embedding": embedding}, return_elements=[self._output]
+        )
+        return scores
+
+
+def two_products(graph: GraphDef) -> None:
+    """Computes every sum of a bias and a product with constant weights as coarse and fine.
+
+    The bias stays with the coarse product: the two large numbers make a small one, which 8 bits
+    hold.
+    """
+    nodes: Nodes = {node.name: node for node in graph.node}
+    for total, product in list(_sums(graph, nodes)):
+        weights = tf.make_ndarray(_source(nodes, product.input[1]).attr["value"].tensor)
+        parts = [
+            _constant(graph, f"{product.name}/weights_{number}", part)
+            for number, part in enumerate(split(weights))
+        ]
+        fine = graph.node.add()
+        fine.CopyFrom(product)
+        fine.name = f"{product.name}/fine"
+        product.input[1], fine.input[1] = parts
+        coarse = graph.node.add()
+        coarse.CopyFrom(total)
+        coarse.name = f"{total.name}/coarse"
+        total.input[:] = [coarse.name, fine.name]
+
+
+def split(weights: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weights [inputs, outputs] as a sum, of which the first is exact in 8 bits an output."""
+    step = np.abs(weights).max(axis=0) / STEPS
+    step = np.maximum(step, np.finfo(np.float32).tiny)
+    coarse = (np.rint(weights / step) * step).astype(np.float32)
+    return coarse, weights - coarse
+
+
+def _sums(graph: GraphDef, nodes: Nodes) -> Iterator[tuple[NodeDef, NodeDef]]:
+    """Every addition to a product with constant weights [inputs, outputs], and the product."""
+    for total in graph.node:
+        if total.op == "AddV2":
+            product = nodes[total.input[0].partition(":")[0]]
+            if product.op == "MatMul" and _source(nodes, product.input[1]).op == "Const":
+                yield total, product
+
+
+def _source(nodes: Nodes, name: str) -> NodeDef:
+    node = nodes[name]
+    return _source(nodes, node.input[0]) if node.op == "Identity" else node
+
+
+def _constant(graph: GraphDef, name: str, values: NDArray[np.float32]) -> str:
+    node = graph.node.add(op="Const", name=name)
+    node.attr["dtype"].type = tf.float32.as_datatype_enum
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(values))
+    return name
