@@ -6,8 +6,7 @@ labels.txt                                  a label a line, in the order of the 
 golden/                                     pictures and what the worker says of them
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from linnaeus.engines import open_engine
 from linnaeus.models import ModelBackbone
 from linnaeus.records import prediction_outputs
 from training import golden, warmup
-from training.decisions import DecisionRule, Task
+from training.decisions import DecisionRule
 from training.heads import Head
 from training.signatures import CLASSIFY, Classifier
 
@@ -30,30 +29,23 @@ class TrainedModel:
     """All that an export is made of."""
 
     name: str
-    labels: tuple[str, ...]
+    rule: DecisionRule
+    """The labels, and what the model makes of their scores."""
     head: Head
     spec: BackboneSpec
     backbone_files: Path
     """The prepared backbone's folder, on this machine."""
-    task: Task = "single"
-    thresholds: Mapping[str, float] = field(default_factory=dict)
-    """As `linnaeus.json` has them."""
 
     @property
     def backbone(self) -> ModelBackbone:
         """The backbone as the model's description names it."""
         return ModelBackbone.of(self.spec)
 
-    @property
-    def rule(self) -> DecisionRule:
-        """What it makes of scores."""
-        return DecisionRule(self.labels, self.task, self.thresholds)
-
 
 def export(trained: TrainedModel, folder: Path) -> None:
     """Writes everything but `linnaeus.json` into the existing `folder`."""
     write_saved_model(trained, folder)
-    write_labels(trained.labels, folder)
+    write_labels(trained.rule.labels, folder)
     write_golden(trained, folder)
     write_warmup(trained, folder)
 
@@ -98,4 +90,4 @@ def write_warmup(trained: TrainedModel, folder: Path) -> None:
         "pixels": {"pixels": pixels},
         "serving_default": {"image_bytes": [picture]},
     }
-    warmup.write(folder, trained.name, inputs, prediction_outputs(trained.task))
+    warmup.write(folder, trained.name, inputs, prediction_outputs(trained.rule.task))

@@ -68,6 +68,7 @@ def small_backbone(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 @pytest.fixture(scope="session")
 def exported(small_backbone: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    from training.decisions import DecisionRule
     from training.export import TrainedModel, export
 
     rng = np.random.default_rng(6)
@@ -78,6 +79,8 @@ def exported(small_backbone: Prepared, tmp_path_factory: pytest.TempPathFactory)
 
     head = Head((dense(SIZE, 32), dense(32, len(LABELS))))
     folder = tmp_path_factory.mktemp("model")
-    trained = TrainedModel("shapes", LABELS, head, small_backbone.spec, small_backbone.files)
+    trained = TrainedModel(
+        "shapes", DecisionRule(LABELS), head, small_backbone.spec, small_backbone.files
+    )
     export(trained, folder)
     return Exported(folder, head, small_backbone)

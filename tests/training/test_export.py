@@ -315,10 +315,8 @@ def test_a_model_of_which_no_label_applies_still_answers_with_a_column_of_labels
 def test_a_model_of_several_labels_is_exported_with_all_of_them(
     exported: Exported, tmp_path: Path
 ) -> None:
-    prepared, thresholds = exported.prepared, dict.fromkeys(LABELS, 0.4)
-    trained = TrainedModel(
-        "shapes", LABELS, exported.head, prepared.spec, prepared.files, "multi", thresholds
-    )
+    prepared, rule = exported.prepared, DecisionRule(LABELS, "multi", dict.fromkeys(LABELS, 0.4))
+    trained = TrainedModel("shapes", rule, exported.head, prepared.spec, prepared.files)
     export(trained, tmp_path)
     published = PublishedModel(tmp_path)
     embeddings = np.random.default_rng(1).normal(size=(64, SIZE)).astype(np.float32)

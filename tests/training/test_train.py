@@ -219,6 +219,7 @@ def test_the_real_network_scores_alike_in_worker_and_server(tmp_path: Path) -> N
     from skimage import data
 
     from linnaeus.models import ModelBackbone
+    from training.decisions import DecisionRule
     from training.export import TrainedModel, export
     from training.heads import Dense, Head, log_softmax
     from training.published import PublishedModel
@@ -231,7 +232,7 @@ def test_the_real_network_scores_alike_in_worker_and_server(tmp_path: Path) -> N
     head = Head((Dense(kernel, np.zeros(4, np.float32)),))
     folder = tmp_path / "model"
     folder.mkdir()
-    export(TrainedModel("photos", ("a", "b", "c", "d"), head, spec, files), folder)
+    export(TrainedModel("photos", DecisionRule(("a", "b", "c", "d")), head, spec, files), folder)
     published = PublishedModel(folder)
 
     encoded = [
