@@ -9,24 +9,22 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from linnaeus.records import JUDGED, UNKNOWN
-from training.decisions import DecisionRule, Task, scores_of
+from training.decisions import DecisionRule, Scores, Task
 from training.examples import LabelledEmbeddings
 
 MOST_MISTAKES = 1_000
 
 
-def judge(
-    logits: Mapping[str, NDArray[np.float32]], data: LabelledEmbeddings, rule: DecisionRule
-) -> pa.Table:
+def judge(data: LabelledEmbeddings, scores: Mapping[str, Scores], rule: DecisionRule) -> pa.Table:
     """What is said of each picture, schema `linnaeus.records.JUDGED`.
 
     Args:
-        logits: [n, C] of each split to be judged, in the order of its rows: those of the test by
-            the model itself, those of validation by the head that validation chose.
-        data: whose splits they are.
+        data: with the splits to be judged.
+        scores: [n, C] of each such split, in the order of its rows: those of the test by the model
+            itself, those of validation by a head that was not fitted on it.
         rule: of the model.
     """
-    tables = [_of_split(name, of_split, data, rule) for name, of_split in logits.items()]
+    tables = [_of_split(data, name, of_split, rule) for name, of_split in scores.items()]
     return pa.concat_tables([JUDGED.empty_table(), *tables])
 
 
@@ -58,15 +56,13 @@ def _predicted(row: dict[str, Any], task: Task) -> list[str]:
     return labels
 
 
-def _of_split(
-    name: str, logits: NDArray[np.float32], data: LabelledEmbeddings, rule: DecisionRule
-) -> pa.Table:
+def _of_split(data: LabelledEmbeddings, name: str, scores: Scores, rule: DecisionRule) -> pa.Table:
     rows = data.slices[name]
-    said = rule.decide(scores_of(logits, rule.task))
+    said = rule.decide(scores)
     columns = {
         "uri": data.uris[rows],
         "sha256": data.digests[rows],
-        "split": [name] * len(logits),
+        "split": [name] * len(scores),
         "truth": _truth(data.rows.targets[rows], rule),
         **vars(said),
         "top_scores": list(said.top_scores),

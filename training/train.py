@@ -107,7 +107,7 @@ def _described(
         run_id=str(ULID()),
         tried=learned.tried,
         curve=[asdict(point) for point in fit.curve],
-        mistakes=mistakes(verdict.judged),
+        mistakes=mistakes(verdict.judged, verdict.rule.task),
         data=facts,
         libraries={library: version(library) for library in LIBRARIES},
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),

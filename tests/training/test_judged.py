@@ -24,16 +24,16 @@ def data_of(targets: np.ndarray) -> LabelledEmbeddings:
     )
 
 
-def logits_of(scores: list[list[float]]) -> np.ndarray:
-    return np.log(np.array(scores, np.float32))
+def array(scores: list[list[float]]) -> np.ndarray:
+    return np.array(scores, np.float32)
 
 
 def test_every_held_out_picture_is_listed_with_what_is_said_of_it() -> None:
     data = data_of(np.array([0, 1, 2, 0, 1, 2, 0, 1]))
-    validation = logits_of([[0.1, 0.2, 0.7], [0.4, 0.35, 0.25]])
-    test = logits_of([[0.1, 0.8, 0.1]] * 4)
+    validation = array([[0.1, 0.2, 0.7], [0.4, 0.35, 0.25]])
+    test = array([[0.1, 0.8, 0.1]] * 4)
     rule = DecisionRule(LABELS, thresholds={"abstain_below": 0.5})
-    table = judge({"validation": validation, "test": test}, data, rule)
+    table = judge(data, {"validation": validation, "test": test}, rule)
     assert table.schema == JUDGED
     assert table["uri"].to_pylist() == [f"/{number}.jpg" for number in range(2, 8)]
     assert table["split"].to_pylist() == ["validation"] * 2 + ["test"] * 4
@@ -54,10 +54,10 @@ def test_every_held_out_picture_is_listed_with_what_is_said_of_it() -> None:
 
 def test_mistakes_are_of_the_test_alone_and_the_most_confident_comes_first() -> None:
     data = data_of(np.array([0, 1, 2, 0, 1, 2, 0, 1]))
-    validation = logits_of([[0.9, 0.05, 0.05]] * 2)
-    test = logits_of([[0.6, 0.3, 0.1], [0.1, 0.1, 0.8], [0.35, 0.4, 0.25], [0.7, 0.2, 0.1]])
+    validation = array([[0.9, 0.05, 0.05]] * 2)
+    test = array([[0.6, 0.3, 0.1], [0.1, 0.1, 0.8], [0.35, 0.4, 0.25], [0.7, 0.2, 0.1]])
     rule = DecisionRule(LABELS, thresholds={"abstain_below": 0.5})
-    found = mistakes(judge({"validation": validation, "test": test}, data, rule))
+    found = mistakes(judge(data, {"validation": validation, "test": test}, rule))
     assert found == [
         {"uri": "/7.jpg", "true": "b", "predicted": "a", "score": pytest.approx(0.7)},
         {"uri": "/4.jpg", "true": "b", "predicted": "a", "score": pytest.approx(0.6)},
@@ -68,14 +68,14 @@ def test_mistakes_are_of_the_test_alone_and_the_most_confident_comes_first() -> 
 def test_a_right_label_is_no_mistake_though_the_model_abstains() -> None:
     data = data_of(np.array([0, 1, 2, 0, 1, 1, 1, 1]))
     rule = DecisionRule(LABELS, thresholds={"abstain_below": 0.99})
-    assert mistakes(judge({"test": logits_of([[0.1, 0.8, 0.1]] * 4)}, data, rule)) == []
+    assert mistakes(judge(data, {"test": array([[0.1, 0.8, 0.1]] * 4)}, rule)) == []
 
 
 def test_of_several_labels_any_that_is_missing_or_too_many_is_a_mistake() -> None:
     targets = np.zeros((8, 3), np.uint8)
     targets[4:] = [[1, 1, 0], [1, 1, 0], [0, 0, 0], [0, 0, 1]]
-    logits = np.array([[2, 1, -9], [2, -9, -9], [-9, -9, -9], [-1, -2, -3]], np.float32)
-    table = judge({"test": logits}, data_of(targets), DecisionRule(LABELS, "multi"))
+    scores = array([[0.9, 0.7, 0], [0.9, 0, 0], [0, 0, 0], [0.4, 0.3, 0.2]])
+    table = judge(data_of(targets), {"test": scores}, DecisionRule(LABELS, "multi"))
     assert table["truth"].to_pylist() == [["a", "b"], ["a", "b"], [], ["größe"]]
     assert [(one["uri"], one["true"], one["predicted"]) for one in mistakes(table, "multi")] == [
         ("/5.jpg", "a, b", "a"),
@@ -87,5 +87,5 @@ def test_at_most_a_thousand_mistakes_are_listed() -> None:
     images = 1_200
     data = data_of(np.ones(images, np.int64))
     data = LabelledEmbeddings(**{**vars(data), "slices": {"test": slice(0, images)}})
-    logits = np.tile(logits_of([[0.8, 0.1, 0.1]]), (images, 1))
-    assert len(mistakes(judge({"test": logits}, data, DecisionRule(LABELS)))) == 1_000
+    scores = np.tile(array([[0.8, 0.1, 0.1]]), (images, 1))
+    assert len(mistakes(judge(data, {"test": scores}, DecisionRule(LABELS)))) == 1_000
