@@ -104,5 +104,5 @@ def _save(architecture: Architecture, graph: Path, to: Path) -> None:
 
     image = tf.TensorSpec([None, architecture.size, architecture.size, 3], tf.float32, "image")
     module = tf.Module()
-    module.embed = tf.compat.v1.wrap_function(feature_vector, [image])
+    module.embed = tf.function(feature_vector, input_signature=[image])
     tf.saved_model.save(module, str(to), signatures={"serving_default": module.embed})
