@@ -4,10 +4,11 @@
 # make lint | format   check the source, or rewrite it in the agreed form
 # make bench           measure speed, print a table and save it as JSON
 # make install         only the environment, .venv
+# make browser         Chromium and its driver, which the tests of pages need (Debian, as root)
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := demo
-.PHONY: install demo test test-fast lint format bench
+.PHONY: install demo test test-fast lint format bench browser
 
 DATASET ?= solar-cells
 BIN := .venv/bin
@@ -49,7 +50,19 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: lint
+browser:
+	@if command -v chromium > /dev/null && command -v chromedriver > /dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	    echo 'Installing chromium and chromium-driver ...'; \
+	    export DEBIAN_FRONTEND=noninteractive; \
+	    { apt-get update -qq && apt-get install -qq -y --no-install-recommends \
+	        chromium chromium-driver; } > /dev/null 2>&1 < /dev/null; \
+	fi; \
+	if ! command -v chromedriver > /dev/null; then \
+	    echo 'There is no Chromium: install chromium and chromium-driver to test pages' >&2; \
+	fi
+
+test: lint browser
 	$(PYTHON) -m pytest -n 2
 
 test-fast: install

@@ -37,6 +37,11 @@ def judged(run_id: str) -> str:
     return f"{RUNS}/{run_id}/judged.parquet"
 
 
+def report(run_id: str) -> str:
+    """The page to look at, if somebody asked for one."""
+    return f"{RUNS}/{run_id}/report.html"
+
+
 def attempt(run_id: str, shard: int, number: int) -> str:
     """Marker that a worker began a shard."""
     return f"{RUNS}/{run_id}/attempts/{shard:05d}-{number}"

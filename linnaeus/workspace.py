@@ -216,3 +216,16 @@ class Workspace:
     def status(self) -> dict[str, Any]:
         """Tables, models and runs."""
         return overview(self.folder)
+
+    def report(self, run: str, output: str | None = None) -> str:
+        """Make the page to look at of a training or scoring run, or of a model's training run.
+
+        Returns:
+            Where it is: `output`, or `report.html` in the run's folder.
+        """
+        from linnaeus.report import save
+
+        with self._progress.step("Report", None) as step:
+            uri = save(self.folder, run, output)
+            step.note(uri)
+        return uri

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from linnaeus.cli import demo, jobs, models, status, tflite, training
+from linnaeus.cli import demo, jobs, models, report, status, tflite, training
 from linnaeus.cli.session import register
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ register(app, jobs.score)
 register(app, models.label)
 register(app, jobs.commit)
 register(app, status.status)
+register(app, report.report)
 
 
 def _print_version(asked: bool) -> None:

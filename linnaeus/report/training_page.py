@@ -1,0 +1,124 @@
+"""The page of a training run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linnaeus.errors import ConfigurationError
+from linnaeus.matrix import read_matrix
+from linnaeus.models import Model
+from linnaeus.report import embedding_map, headline, judgements
+from linnaeus.report.confusion import Confusion, confusion
+from linnaeus.report.curves import curves
+from linnaeus.report.finished import FinishedRun
+from linnaeus.report.judgements import Judgement, Judgements
+from linnaeus.report.page import render
+from linnaeus.report.thumbnails import Sheet, sheet, thumbnails
+from linnaeus.storage import Folder
+
+SAMPLE, MISTAKES, LEAST_CERTAIN = 72, 36, 24
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What is shown of the test pictures."""
+
+    verdicts: Mapping[str, int]
+    sample: list[Judgement]
+    mistakes: list[Judgement]
+    least_certain: list[Judgement]
+
+    @classmethod
+    def of(cls, judged: Judgements) -> "Tested":
+        """Pick it."""
+        return cls(
+            judged.verdicts(),
+            judged.sample(SAMPLE),
+            judged.mistakes(MISTAKES),
+            judged.least_certain(LEAST_CERTAIN),
+        )
+
+    @property
+    def uris(self) -> list[str]:
+        """Every picture that is shown."""
+        shown = [*self.sample, *self.mistakes, *self.least_certain]
+        return [judgement.uri for judgement in shown]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A picture on the map: where, and the number of its (first) true label."""
+
+    x: float
+    y: float
+    label: int
+    judgement: Judgement
+
+
+@dataclass(frozen=True)
+class EmbeddingMap:
+    """Pictures in the plane, and a tile of each."""
+
+    points: list[Point]
+    labels: list[str]
+    """Those that a point has."""
+    sheet: Sheet
+
+
+def page(workspace: Folder, run: FinishedRun) -> str:
+    """The whole page as HTML."""
+    with judgements.of_training(workspace, run) as judged:
+        tested = Tested.of(judged)
+    with judgements.of_training(workspace, run, ("validation", "test")) as judged:
+        mapped = judged.sample(embedding_map.POINTS)
+    return render(
+        "training.html",
+        run=run,
+        model=run.model,
+        test=run.model.metrics["test"],
+        facts=headline.facts(run.model),
+        tested=tested,
+        confusion=_confusion(run.model),
+        curves=curves(run.model.curve),
+        tried=sorted(run.model.tried, key=lambda one: one["validation_log_loss"]),
+        map=_map(workspace, run, mapped),
+        thumbnails=thumbnails(tested.uris),
+    )
+
+
+def _confusion(model: Model) -> Confusion | None:
+    if model.task == "multi":
+        return None
+    return confusion(model.labels, model.metrics["test"]["confusion"])
+
+
+def _map(workspace: Folder, run: FinishedRun, mapped: list[Judgement]) -> EmbeddingMap | None:
+    """None where the embeddings are gone."""
+    if not mapped:
+        return None
+    try:
+        digests = [judgement.sha256 for judgement in mapped]
+        embeddings = read_matrix(workspace, run.model.fingerprint, digests)
+    except ConfigurationError:
+        return None
+    positions = embedding_map.layout_map(embeddings)
+    labels = sorted({_map_label(judgement) for judgement in mapped})
+    return EmbeddingMap(
+        _points(positions, mapped, labels), labels, sheet([one.uri for one in mapped])
+    )
+
+
+def _points(
+    positions: NDArray[np.float64], mapped: list[Judgement], labels: list[str]
+) -> list[Point]:
+    numbers = {label: number for number, label in enumerate(labels)}
+    return [
+        Point(x, y, numbers[_map_label(judgement)], judgement)
+        for (x, y), judgement in zip(positions.tolist(), mapped, strict=True)
+    ]
+
+
+def _map_label(judgement: Judgement) -> str:
+    return judgement.truth[0] if judgement.truth else "no label"
