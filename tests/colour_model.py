@@ -1,0 +1,66 @@
+"""A model without training, which says which colours are in a picture, and pictures for it."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from linnaeus import backbones, models
+from linnaeus.models import Model, ModelBackbone
+from linnaeus.storage import Folder
+from training.decisions import DecisionRule
+from training.heads import Dense, Head
+
+BACKBONE, SIZE = "pixels@8", 8
+CHANNELS = ("red", "green", "blue")
+LABELS = ("blue", "green", "red")
+NAME = "colours"
+
+
+def mixtures() -> Iterator[tuple[str, ...]]:
+    """No colour, each alone, and together: eight in all."""
+    for count in range(len(CHANNELS) + 1):
+        yield from itertools.combinations(CHANNELS, count)
+
+
+def paint(folder: Path) -> dict[str, tuple[str, ...]]:
+    """A picture of each mixture; from its path to its colours."""
+    folder.mkdir(parents=True)
+    painted = {}
+    for colours in mixtures():
+        channels = [230 if name in colours else 20 for name in CHANNELS]
+        path = folder / f"{'-'.join(colours) or 'black'}.png"
+        Image.new("RGB", (20, 20), tuple(channels)).save(path)
+        painted[str(path)] = colours
+    return painted
+
+
+def publish(workspace: Folder, rule: DecisionRule) -> Model:
+    """Publishes a version whose logits are from -5 (a colour is not there) to 5 (it is)."""
+    from training.export import TrainedModel, export
+    from training.publication import publishing
+
+    spec = backbones.prepare(workspace, BACKBONE)
+    with publishing(workspace, NAME) as draft:
+        files = backbones.local_files(workspace, spec.fingerprint)
+        export(TrainedModel(NAME, rule, head(), spec, files), draft.folder)
+        model = Model(
+            name=NAME,
+            version=draft.version,
+            labels=rule.labels,
+            backbone=ModelBackbone.of(spec),
+            task=rule.task,
+            thresholds=rule.thresholds,
+            data={"source": ""},
+        )
+        (draft.folder / models.DESCRIPTION).write_text(model.to_json(), "utf-8")
+    return model
+
+
+def head() -> Head:
+    """From the pixels' values to a logit for each of `LABELS`."""
+    of_channel = np.array([[label == channel for label in LABELS] for channel in CHANNELS])
+    kernel = np.tile(of_channel * 12.0 / SIZE**2, (SIZE**2, 1))
+    return Head((Dense(kernel.astype(np.float32), np.full(len(LABELS), -6, np.float32)),))
