@@ -15,6 +15,7 @@ from linnaeus.models import Model
 from linnaeus.progress import SILENT, Progress
 from linnaeus.storage import Folder
 from training import tflite_pictures
+from training.decisions import DecisionRule
 from training.heads import blocks
 from training.published import PublishedModel, opened
 from training.tflite_conversion import KINDS, Source, check_kind, convert
@@ -125,11 +126,10 @@ def accuracy(found: Scores, pictures: LabelledPictures, model: Model) -> float:
     Args:
         found: `[n, C]`, in the order of the model's labels.
         pictures: n of them.
-        model: its task and, for several labels a picture, its thresholds.
+        model: its task, and for several labels a picture its thresholds.
     """
     if model.task == "multi":
-        thresholds = np.array([model.thresholds.get(label, 0.5) for label in model.labels])
-        return float(((found >= thresholds) == pictures.truth).all(axis=1).mean())
+        return float((DecisionRule.of(model).chosen(found) == pictures.truth).all(axis=1).mean())
     best = found.argmax(axis=1)
     return float(pictures.truth[np.arange(len(best)), best].mean())
 
