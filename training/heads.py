@@ -3,6 +3,7 @@
 Every trainer ends in a `Head`; evaluation and export know nothing else of how it was made.
 """
 
+import mmap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,7 +17,8 @@ from training.config import Activation
 Matrix = NDArray[np.float32]
 Vector = NDArray[np.float32]
 
-BLOCK_ROWS = 4096
+BLOCK_ROWS = 1024
+"""Few enough that a block is still in the processor's cache when it is multiplied again."""
 
 ACTIVATIONS: Mapping[str, Callable[[Matrix], Matrix]] = {
     "linear": lambda x: x,
@@ -53,10 +55,14 @@ class RadialBasis:
     def apply(self, x: Matrix) -> Matrix:
         """Values [n, M] of inputs [n, D]."""
         scaled = x * self.scale
-        squares = (scaled * scaled).sum(axis=1, keepdims=True)
-        squares = squares - 2 * (scaled @ self.centres.T) + (self.centres**2).sum(axis=1)
-        values: Matrix = np.exp(-np.float32(self.gamma) * np.maximum(squares, 0))
-        return values
+        values = scaled @ self.centres.T
+        values *= -2
+        values += np.einsum("ij,ij->i", scaled, scaled)[:, None]
+        values += np.einsum("ij,ij->i", self.centres, self.centres)
+        np.maximum(values, 0, out=values)
+        values *= -np.float32(self.gamma)
+        closeness: Matrix = np.exp(values, out=values)
+        return closeness
 
 
 Layer = Dense | RadialBasis
@@ -77,7 +83,7 @@ class Head:
 
     def logits_by_block(self, embeddings: Matrix) -> Matrix:
         """The same for embeddings that are larger than memory, some thousand rows at a time."""
-        return np.concatenate([self.logits(embeddings[rows]) for rows in blocks(len(embeddings))])
+        return np.concatenate([self.logits(block) for _, block in read_blocks(embeddings)])
 
 
 @dataclass(frozen=True)
@@ -116,12 +122,17 @@ class Standardisation:
     @classmethod
     def of(cls, embeddings: Matrix, weights: Vector) -> "Standardisation":
         """The weighted mean and deviation of the rows; constant columns get deviation 1."""
-        total = weights.sum(dtype=np.float64)
-        mean = _weighted_sum(embeddings, weights, 0.0, power=1) / total
-        variance = _weighted_sum(embeddings, weights, mean, power=2) / total
+        mean, variance = _moments(embeddings, weights)
         deviation = np.sqrt(variance)
         constant = deviation <= 1e-4 * deviation.max(initial=0.0)
         return cls(mean, np.where(constant, 1.0, deviation))
+
+    @classmethod
+    def alike(cls, embeddings: Matrix, weights: Vector) -> "Standardisation":
+        """The same with one deviation for all columns, so that distances keep their proportions."""
+        mean, variance = _moments(embeddings, weights)
+        common = float(np.sqrt(variance.mean())) or 1.0
+        return cls(mean, np.full(len(mean), common))
 
     def apply(self, embeddings: Matrix) -> Matrix:
         """Standardised rows, [n, D]."""
@@ -141,6 +152,28 @@ def blocks(rows: int, block_rows: int = BLOCK_ROWS) -> Iterator[slice]:
         yield slice(start, min(start + block_rows, rows))
 
 
+def read_blocks(matrix: Matrix) -> Iterator[tuple[slice, Matrix]]:
+    """Each of `blocks` with its rows, which leave this process's memory if they are mapped there.
+
+    The operating system still has them; but a matrix larger than memory does not fill it.
+    """
+    for rows in blocks(len(matrix)):
+        block = matrix[rows]
+        yield rows, block
+        _release(block)
+
+
+def _release(block: Matrix) -> None:
+    mapping: Any = block
+    while isinstance(mapping, np.ndarray):
+        mapping = mapping.base
+    if not isinstance(mapping, mmap.mmap) or not block.size or getattr(block, "mode", "c") == "c":
+        return  # the pages of a copy-on-write mapping may be all there is of a change
+    start = block.ctypes.data - np.frombuffer(mapping, np.uint8).ctypes.data
+    page = start // mmap.PAGESIZE * mmap.PAGESIZE
+    mapping.madvise(mmap.MADV_DONTNEED, page, start + block.nbytes - page)
+
+
 def with_temperature(head: Head, temperature: float) -> Head:
     """The head whose logits are divided by `temperature`."""
     *hidden, last = head.layers
@@ -156,12 +189,20 @@ def log_softmax(logits: Matrix) -> NDArray[np.float64]:
     return log_scores
 
 
+def _moments(
+    embeddings: Matrix, weights: Vector
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The weighted mean and variance of each column."""
+    total = weights.sum(dtype=np.float64)
+    mean = _weighted_sum(embeddings, weights, 0.0, power=1) / total
+    return mean, _weighted_sum(embeddings, weights, mean, power=2) / total
+
+
 def _weighted_sum(
     embeddings: Matrix, weights: Vector, centre: NDArray[np.float64] | float, power: int
 ) -> NDArray[np.float64]:
     """Sum over rows of weight times (row - centre) ** power, accumulated in float64."""
     total = np.zeros(embeddings.shape[1], np.float64)
-    for rows in blocks(len(embeddings)):
-        centred = (embeddings[rows] - np.asarray(centre, np.float32)) ** power
-        total += weights[rows] @ centred
+    for rows, block in read_blocks(embeddings):
+        total += weights[rows] @ (block - np.asarray(centre, np.float32)) ** power
     return total

@@ -1,26 +1,29 @@
-"""Linear softmax regression by full-batch L-BFGS, streamed over a matrix that need not fit memory.
+"""Linear heads by full-batch L-BFGS, streamed over a matrix that need not fit memory.
 
 Minimises, over weights W [D, C] and biases b [C] of standardised embeddings z,
 
-    sum_i w_i * -log softmax(z_i W + b)[y_i] / sum_i w_i  +  l2 / 2 * |W|^2
+    sum_i w_i * loss(z_i W + b, y_i) / sum_i w_i  +  l2 / 2 * |W|^2
 
-(multinomial logistic regression: Bishop, Pattern Recognition and Machine Learning, 4.3.4). The
+with the cross-entropy of `training.loss`: softmax, or a sigmoid for each of several labels. The
 strength `l2` is chosen by validation log loss along a warm-started path from strong to weak
 (Friedman, Hastie, Tibshirani 2010, 2.5), and the head of that strength is then fitted once more on
 training and validation images together.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from training.checkpoints import Arrays, Checkpoints, NoCheckpoints
+from training.conditioning import Conditioning, Curvature, Parameters, Unconditioned
 from training.config import LinearConfig
-from training.evaluation import log_loss
 from training.examples import Examples, LabelledEmbeddings
-from training.heads import Dense, Fit, Head, Standardisation, blocks, log_softmax
+from training.heads import CurvePoint, Dense, Fit, Head, Standardisation, read_blocks
+from training.loss import Loss, Score, judge, loss_and_residual
 
 PATH_TOLERANCE = 1e-4
 """Relative decrease of the loss at which L-BFGS stops while strengths are compared."""
@@ -31,9 +34,6 @@ MAX_ITERATIONS = 500
 PATIENCE = 2
 """Strengths in a row without a lower validation loss that end the path."""
 
-Parameters = NDArray[np.float64]
-"""[D + 1, C]: the weights of standardised embeddings, and below them the biases."""
-
 
 @dataclass(frozen=True)
 class Objective:
@@ -42,12 +42,15 @@ class Objective:
     examples: Examples
     classes: int
     standardisation: Standardisation
+    curvature: Curvature | None
 
     @classmethod
-    def of(cls, examples: Examples, classes: int) -> "Objective":
-        """Standardises by the examples' own weighted mean and deviation."""
-        scale = Standardisation.of(examples.embeddings, examples.weights)
-        return cls(examples, classes, scale)
+    def of(
+        cls, examples: Examples, classes: int, standardisation: Standardisation | None = None
+    ) -> "Objective":
+        """Standardises by the examples' own weighted mean and deviation, if not told how."""
+        scale = standardisation or Standardisation.of(examples.embeddings, examples.weights)
+        return cls(examples, classes, scale, Curvature.of(examples, classes, scale))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -56,63 +59,113 @@ class Objective:
 
     def value_and_gradient(self, flat: Parameters, l2: float) -> tuple[float, Parameters]:
         """The loss and its gradient at the flattened parameters, in one pass over the rows."""
-        parameters = flat.reshape(self.shape)
+        value, gradient, _ = self.evaluate(flat.reshape(self.shape), l2)
+        return value, gradient.ravel()
+
+    def evaluate(self, parameters: Parameters, l2: float) -> tuple[float, Parameters, Score]:
+        """The loss, its gradient [D + 1, C], and how the head does, in one pass over the rows."""
         loss, gradient = self._data_terms(parameters)
+        total = self.examples.weights.sum(dtype=np.float64)
         weights = parameters[:-1]
+        gradient /= total
         gradient[:-1] += l2 * weights
-        return loss + l2 / 2 * float((weights * weights).sum()), gradient.ravel()
+        value = loss.loss / total + l2 / 2 * float((weights * weights).sum())
+        return value, gradient, Score.of(loss, self.examples)
+
+    def conditioning(self, l2: float) -> Conditioning | Unconditioned:
+        """The variables in which L-BFGS is to work."""
+        return self.curvature.conditioning(l2) if self.curvature else Unconditioned()
 
     def head(self, parameters: Parameters) -> Head:
         """The head for raw embeddings, standardisation folded in."""
-        return Head((self._layer(parameters),))
+        return Head((self.layer(parameters),))
 
-    def _layer(self, parameters: Parameters) -> Dense:
+    def layer(self, parameters: Parameters) -> Dense:
+        """Its layer."""
         return self.standardisation.fold(Dense(parameters[:-1], parameters[-1]))
 
-    def _data_terms(self, parameters: Parameters) -> tuple[float, Parameters]:
-        """Mean loss and its gradient: float32 products a block, summed in float64."""
-        x, y, w = self.examples.embeddings, self.examples.targets, self.examples.weights
-        layer = self._layer(parameters)
-        loss, raw = 0.0, np.zeros(self.shape, np.float64)
-        for rows in blocks(len(x)):
-            block = x[rows]
-            block_loss, residual = _loss_and_residual(
-                block @ layer.kernel + layer.bias, y[rows], w[rows]
+    def _data_terms(self, parameters: Parameters) -> tuple[Loss, Parameters]:
+        """Summed loss and its gradient: float32 products a block, summed in float64."""
+        examples, layer = self.examples, self.layer(parameters)
+        loss, raw = Loss(0.0, 0), np.zeros(self.shape, np.float64)
+        for rows, block in read_blocks(examples.embeddings):
+            logits = block @ layer.kernel
+            logits += layer.bias
+            of_block, residual = loss_and_residual(
+                logits, examples.targets[rows], examples.weights[rows]
             )
-            loss += block_loss
+            loss += of_block
             raw[:-1] += block.T @ residual
             raw[-1] += residual.sum(axis=0, dtype=np.float64)
-        total = w.sum(dtype=np.float64)
         scale = self.standardisation
         raw[:-1] = (raw[:-1] - np.outer(scale.mean, raw[-1])) / scale.deviation[:, None]
-        return loss / total, raw / total
+        return loss, raw
 
 
 @dataclass(frozen=True)
+class Minimum:
+    """Where L-BFGS ended, and how the head does there on what it was fitted to."""
+
+    parameters: Parameters
+    train: Score
+
+
+@dataclass(frozen=True, eq=False)
 class Candidate:
-    """One strength of the path: its parameters on the training images, and how they validate."""
+    """One strength of a path: its parameters on the training images, and how they do."""
 
     l2: float
     parameters: Parameters
-    log_loss: float
+    train: Score
+    validation: Score
+
+    @property
+    def log_loss(self) -> float:
+        """What candidates are compared by."""
+        return self.validation.log_loss
+
+    def to_arrays(self) -> Arrays:
+        """As a checkpoint has it."""
+        scores = [self.train, self.validation]
+        return {
+            "parameters": self.parameters,
+            "scores": np.array([(score.log_loss, score.accuracy) for score in scores]),
+        }
+
+    @classmethod
+    def from_arrays(cls, l2: float, arrays: Arrays) -> "Candidate":
+        """From a checkpoint."""
+        train, validation = (Score(*score) for score in arrays["scores"].tolist())
+        return cls(l2, arrays["parameters"], train, validation)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which strengths are tried, who is told of it, and where they are kept."""
+
+    l2: Sequence[float]
+    report: Callable[[int], None] = lambda done: None
+    """Told after each strength how many are done."""
+    checkpoints: Checkpoints = NoCheckpoints()
+    name: str = "linear"
+    """What the checkpoints' names begin with."""
 
 
 def fit(
     data: LabelledEmbeddings,
     config: LinearConfig,
     report: Callable[[int], None] = lambda done: None,
+    checkpoints: Checkpoints = NoCheckpoints(),
 ) -> Fit:
     """Chooses the strength on validation, then fits training and validation images with it.
 
-    `report` is told after each strength how many are done.
+    `report` is told after each strength how many are done; each is a checkpoint.
     """
     classes = len(data.labels)
     objective = Objective.of(data.examples("train"), classes)
-    path = []
-    for candidate in follow_path(objective, data.examples("validation"), config):
-        path.append(candidate)
-        report(len(path))
-    best = min(path, key=lambda candidate: candidate.log_loss)
+    plan = Plan(config.l2, report, checkpoints)
+    path = follow_path(objective, data.examples("validation"), plan)
+    best = best_of(path)
 
     def finish() -> Head:
         everything = Objective.of(data.examples("train", "validation"), classes)
@@ -122,57 +175,88 @@ def fit(
         "linear",
         validated=objective.head(best.parameters),
         finish=finish,
-        chosen={
-            "l2": best.l2,
-            "validation_log_loss": {str(tried.l2): tried.log_loss for tried in path},
-        },
+        chosen={"l2": best.l2, "validation_log_loss": losses(path)},
+        curve=curve(path),
     )
 
 
-def follow_path(
-    objective: Objective, validation: Examples, config: LinearConfig
-) -> Iterator[Candidate]:
+def follow_path(objective: Objective, validation: Examples, plan: Plan) -> list[Candidate]:
     """Fits strength after strength, strongest first, each from the last one's parameters.
 
     Ends early when validation has got worse `PATIENCE` times in a row.
     """
+    path: list[Candidate] = []
     parameters: Parameters = np.zeros(objective.shape)
-    best, worse = np.inf, 0
-    for l2 in sorted(set(config.l2), reverse=True):
-        parameters = minimise(objective, l2, parameters, PATH_TOLERANCE)
-        logits = objective.head(parameters).logits_by_block(validation.embeddings)
-        loss = log_loss(log_softmax(logits), validation.targets, validation.weights)
-        yield Candidate(l2, parameters, loss)
-        worse = 0 if loss < best else worse + 1
-        best = min(best, loss)
-        if worse == PATIENCE:
-            return
+    for l2 in sorted(set(plan.l2), reverse=True):
+        path.append(_candidate(objective, validation, l2, parameters, plan))
+        parameters = path[-1].parameters
+        plan.report(len(path))
+        if len(path) - 1 - path.index(best_of(path)) == PATIENCE:
+            break
+    return path
+
+
+def best_of(path: Sequence[Candidate]) -> Candidate:
+    """The one that validates best; of equals, the most regularised."""
+    return min(path, key=lambda candidate: candidate.log_loss)
+
+
+def _candidate(
+    objective: Objective, validation: Examples, l2: float, start: Parameters, plan: Plan
+) -> Candidate:
+    """Fitted now, or before the training was interrupted."""
+    name = f"{plan.name}-{l2!r}"
+    arrays = plan.checkpoints.load(name)
+    if arrays is not None:
+        return Candidate.from_arrays(l2, arrays)
+    found = minimum(objective, l2, start, PATH_TOLERANCE)
+    judged = judge(objective.head(found.parameters), validation)
+    candidate = Candidate(l2, found.parameters, found.train, judged)
+    plan.checkpoints.save(name, candidate.to_arrays())
+    return candidate
+
+
+def losses(tried: Sequence[Candidate]) -> dict[str, float]:
+    """Validation log loss by strength."""
+    return {str(candidate.l2): candidate.log_loss for candidate in tried}
+
+
+def curve(tried: Sequence[Candidate]) -> tuple[CurvePoint, ...]:
+    """A point a strength."""
+    return tuple(
+        CurvePoint(
+            step,
+            candidate.train.log_loss,
+            candidate.validation.log_loss,
+            candidate.train.accuracy,
+            candidate.validation.accuracy,
+        )
+        for step, candidate in enumerate(tried, 1)
+    )
 
 
 def minimise(objective: Objective, l2: float, start: Parameters, tolerance: float) -> Parameters:
     """L-BFGS from `start` until the loss falls by less than `tolerance` of itself in a step."""
+    return minimum(objective, l2, start, tolerance).parameters
+
+
+def minimum(objective: Objective, l2: float, start: Parameters, tolerance: float) -> Minimum:
+    """The same, and how the head does there."""
+    conditioning = objective.conditioning(l2)
+    seen: dict[bytes, Score] = {}
+
+    def value_and_gradient(flat: NDArray[Any]) -> tuple[float, NDArray[Any]]:
+        parameters = conditioning.parameters(flat.reshape(objective.shape))
+        value, gradient, score = objective.evaluate(parameters, l2)
+        seen[flat.tobytes()] = score
+        return value, conditioning.gradient(gradient).ravel()
+
     found = minimize(
-        objective.value_and_gradient,
-        start.ravel(),
-        args=(l2,),
+        value_and_gradient,
+        conditioning.variables(start).ravel(),
         jac=True,
         method="L-BFGS-B",
         options={"ftol": tolerance, "gtol": GRADIENT_TOLERANCE, "maxiter": MAX_ITERATIONS},
     )
-    parameters: Parameters = found.x.reshape(objective.shape)
-    return parameters
-
-
-def _loss_and_residual(
-    logits: NDArray[np.float32], label_ids: NDArray[np.int64], weights: NDArray[np.float32]
-) -> tuple[float, NDArray[np.float32]]:
-    """Weighted loss of a block, and weight * (probability - one-hot label), [n, C]; in place."""
-    every = np.arange(len(logits))
-    logits -= logits.max(axis=1, keepdims=True)
-    winners = logits[every, label_ids]
-    probabilities = np.exp(logits, out=logits)
-    sums = probabilities.sum(axis=1)
-    loss = float(weights.astype(np.float64) @ (np.log(sums) - winners))
-    probabilities *= (weights / sums)[:, None]
-    probabilities[every, label_ids] -= weights
-    return loss, probabilities
+    parameters = conditioning.parameters(found.x.reshape(objective.shape))
+    return Minimum(parameters, seen[found.x.tobytes()])
