@@ -36,8 +36,8 @@ def fit(  # noqa: PLR0913, PLR0917 - what all trainers of long runs take
     config: LayersConfig,
     seed: int,
     report: Callable[[int], None] = lambda done: None,
-    checkpoints: Checkpoints = NoCheckpoints(),  # noqa: B008 - has no state
-    monitoring: Monitoring = Monitoring(),  # noqa: B008 - frozen
+    checkpoints: Checkpoints = NoCheckpoints(),
+    monitoring: Monitoring = Monitoring(),
 ) -> Fit:
     """Trains one head, as `fit_many` does."""
     return fit_many(data, [config], seed, report, checkpoints, monitoring)[0]
@@ -48,8 +48,8 @@ def fit_many(  # noqa: PLR0913, PLR0917 - what all trainers of long runs take
     configs: Sequence[LayersConfig],
     seed: int,
     report: Callable[[int], None] = lambda done: None,
-    checkpoints: Checkpoints = NoCheckpoints(),  # noqa: B008 - has no state
-    monitoring: Monitoring = Monitoring(),  # noqa: B008 - frozen
+    checkpoints: Checkpoints = NoCheckpoints(),
+    monitoring: Monitoring = Monitoring(),
 ) -> list[Fit]:
     """Trains each head until its validation loss stops falling; keeps its best weights.
 
@@ -83,7 +83,7 @@ def _of_head(head: int, heads: int, monitoring: Monitoring) -> Monitoring:
     if heads == 1:
         return monitoring
     folder = monitoring.summaries_dir and f"{monitoring.summaries_dir}/head-{head}"
-    return replace(monitoring, summaries_dir=folder, on_step=None)
+    return replace(monitoring, summaries_dir=folder, on_step=None, on_point=None)
 
 
 def group_by_batches(configs: Sequence[LayersConfig]) -> list[list[int]]:
@@ -151,16 +151,14 @@ class Group:
         """Ends an epoch, or what is one to a head that counts steps; tells TensorBoard, too."""
         stretch = monitors[0].every_steps if self._counts_steps else self._batches.per_epoch
         ended = self.step % stretch == 0 or self.step == self._counts_steps
-        watched = monitors[0].watches(self.step)
-        if not ended and not watched:
+        if not (ended or monitors[0].watches(self.step)):
             return False
+        position = self.step if self._counts_steps else self.step // stretch
         for i, totals in zip(active, self._judge(active), strict=True):
-            if watched:
-                monitors[i].after_validation(self.step, self._heads[i], totals)
+            monitors[i].after_validation(self.step, self._heads[i], totals)
             if ended:
-                self._heads[i].note(
-                    self.step if self._counts_steps else self.step // stretch, totals
-                )
+                self._heads[i].note(position, totals)
+                monitors[i].after_note(self._heads[i])
         return ended
 
     def _judge(self, active: list[int]) -> NDArray[np.float64]:
@@ -195,14 +193,14 @@ class Monitor:
     def __init__(self, monitoring: Monitoring, lesson: Lesson, step: int) -> None:
         """`step`: where the training goes on."""
         self.every_steps = monitoring.every_steps
-        self._on_step = monitoring.on_step
+        self._on_step, self._on_point = monitoring.on_step, monitoring.on_point
         self._lesson = lesson
         folder = monitoring.summaries_dir
         self._train = folder and Summaries(f"{folder}/train", lesson.task, step)
         self._validation = folder and Summaries(f"{folder}/validation", lesson.task, step)
 
     def watches(self, step: int) -> bool:
-        """Whether TensorBoard gets to know how validation is after this step."""
+        """Whether TensorBoard is to know how validation is after this step."""
         return bool(self._validation) and step % self.every_steps == 0
 
     def after_step(self, step: int, head: Learner, inputs: tf.Tensor, totals: tf.Tensor) -> None:
@@ -213,7 +211,12 @@ class Monitor:
             self._on_step(step, lambda: head.head(self._lesson.scale))
 
     def after_validation(self, step: int, head: Learner, totals: Totals) -> None:
-        """Told at the steps that it watches."""
+        """Told whenever the head was validated."""
         if self._validation:
             sample = self._lesson.validation_sample
             self._validation.write(step, means(totals), head.head(), sample)
+
+    def after_note(self, head: Learner) -> None:
+        """Told when the head's curve has a new point."""
+        if self._on_point:
+            self._on_point(head.curve[-1])

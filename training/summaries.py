@@ -29,6 +29,10 @@ CONFUSION = "confusion_matrix"
 PICTURE_PIXELS, CELL_PIXELS, READABLE_PIXELS = 900, 48, 12
 """Width that a confusion matrix may have, width of its cells at most, and least with text."""
 
+AXES = "rows: true\ncolumns: predicted"
+FONTS = ("NotoSansCJK-Regular.ttc", "DejaVuSans.ttf", "Arial Unicode.ttf", "arial.ttf")
+"""Tried in this order for labels; Pillow's own knows little more than ASCII."""
+
 _numbers = itertools.count()
 
 
@@ -121,8 +125,9 @@ def _of_layers(
 
 
 def _of_variable(name: str, values: NDArray[np.floating]) -> Iterator[Summary.Value]:
-    yield _scalar(f"{name}/summaries/mean", values.mean())
-    yield _scalar(f"{name}/summaries/stddev", values.std())
+    with np.errstate(invalid="ignore"):  # of a training that diverges
+        yield _scalar(f"{name}/summaries/mean", values.mean())
+        yield _scalar(f"{name}/summaries/stddev", values.std())
     yield _scalar(f"{name}/summaries/max", values.max())
     yield _scalar(f"{name}/summaries/min", values.min())
     yield _histogram(f"{name}/summaries/histogram", values)
@@ -150,7 +155,7 @@ def _histogram(tag: str, values: NDArray[np.floating]) -> Summary.Value:
 def _write_counts(
     cells: Image.Image, confusion: NDArray[np.int64], dark: NDArray[np.bool_], cell: int
 ) -> None:
-    pen, font = ImageDraw.Draw(cells), ImageFont.load_default(max(8, cell // 4))
+    pen, font = ImageDraw.Draw(cells), _font(max(8, cell // 4))
     for row, column in np.argwhere(confusion):
         place = ((column + 0.5) * cell, (row + 0.5) * cell)
         colour = "white" if dark[row, column] else "black"
@@ -159,8 +164,8 @@ def _write_counts(
 
 def _with_labels(cells: Image.Image, labels: tuple[str, ...], cell: int) -> Image.Image:
     """The labels of rows at the left, of columns below, turned."""
-    font = ImageFont.load_default(max(8, min(16, cell // 2)))
-    margin = 10 + max(int(font.getlength(label)) for label in labels)
+    font = _font(max(8, min(16, cell // 2)))
+    margin = 10 + max(int(font.getlength(text)) for text in (*labels, *AXES.splitlines()))
     rows = Image.new("RGB", (margin, cells.height), "white")
     pen = ImageDraw.Draw(rows)
     for i, label in enumerate(labels):
@@ -169,4 +174,14 @@ def _with_labels(cells: Image.Image, labels: tuple[str, ...], cell: int) -> Imag
     picture.paste(rows, (0, 0))
     picture.paste(cells, (margin, 0))
     picture.paste(rows.rotate(90, expand=True), (margin, cells.height))
+    ImageDraw.Draw(picture).text((5, cells.height + 5), AXES, "grey", font)
     return picture
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    for name in FONTS:
+        try:
+            return ImageFont.truetype(name, size)
+        except OSError:
+            continue
+    return ImageFont.load_default(size)
