@@ -135,7 +135,10 @@ class Judgements:
             "SELECT uri, sha256, truth, labels, confidence, verdict FROM judged "
             f"WHERE {where} ORDER BY {order} LIMIT {count}"
         )
-        return [Judgement(*picked, verdict=Verdict(verdict)) for *picked, verdict in rows]
+        return [
+            Judgement(uri, sha256, truth, said, confidence, Verdict(verdict))
+            for uri, sha256, truth, said, confidence, verdict in rows
+        ]
 
     def _rows(self, sql: str) -> list[Any]:
         return self._connection.execute(sql).fetchall()

@@ -1,0 +1,47 @@
+"""A run is named by its id or by its model; what cannot be shown is refused in one line."""
+
+import json
+
+import pytest
+
+from linnaeus import layout
+from linnaeus.errors import ConfigurationError
+from linnaeus.report.finished import find
+from linnaeus.storage import Folder
+from tests.linnaeus.report.finished_runs import TRAINING_RUN, Pictures, write_training
+
+
+@pytest.mark.parametrize("named", [TRAINING_RUN, "things", "things:1"])
+def test_a_training_run_is_found(named: str, things: Pictures, workspace: Folder):
+    model = write_training(workspace, things)
+    found = find(workspace, named)
+    assert (found.run_id, found.job, found.model) == (TRAINING_RUN, "train", model)
+
+
+def refusal(workspace: Folder, run: str) -> str:
+    with pytest.raises(ConfigurationError) as refused:
+        find(workspace, run)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_what_does_not_exist_is_refused(things: Pictures, workspace: Folder):
+    write_training(workspace, things)
+    assert "no run and no model 'flowers'" in refusal(workspace, "flowers")
+    assert "things:1" in refusal(workspace, "things:2")
+    assert "cannot name" in refusal(workspace, "../../etc")
+
+
+def test_a_model_of_an_older_release_is_refused(things: Pictures, workspace: Folder):
+    write_training(workspace, things, run_id="")
+    assert "train it anew" in refusal(workspace, "things")
+
+
+def test_an_unfinished_run_is_refused(workspace: Folder):
+    workspace.write(layout.plan(TRAINING_RUN), b"plan")
+    assert f"linnaeus commit {TRAINING_RUN}" in refusal(workspace, TRAINING_RUN)
+
+
+def test_a_run_that_only_embedded_is_refused(workspace: Folder):
+    workspace.write(layout.summary(TRAINING_RUN), json.dumps({"job": "embed"}).encode())
+    assert "'embed'" in refusal(workspace, TRAINING_RUN)
