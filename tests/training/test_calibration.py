@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.calibration import fit_temperature
@@ -26,6 +26,7 @@ def test_the_temperature_of_distorted_logits_is_found(temperature: float) -> Non
     )
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30))
 def test_log_loss_is_never_worse_afterwards(seed: int, images: int) -> None:
     rng = np.random.default_rng(seed)

@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.decisions import DecisionRule, best_first
@@ -18,6 +18,7 @@ def by_score(row: np.ndarray) -> list[int]:
     return sorted(range(len(row)), key=lambda one: (-row[one], one))
 
 
+@settings(deadline=None)
 @given(scores_of_images(), st.sampled_from([0.0, 0.3, 0.75, 1.0]))
 def test_a_single_model_says_its_best_label_or_unknown(scores: np.ndarray, below: float) -> None:
     said = DecisionRule(LABELS, thresholds={"abstain_below": below}).decide(scores)
@@ -31,6 +32,7 @@ def test_a_single_model_says_its_best_label_or_unknown(scores: np.ndarray, below
         assert said.top_scores[i].tolist() == row[best[:5]].tolist()
 
 
+@settings(deadline=None)
 @given(scores_of_images(), st.lists(st.sampled_from([0.0, 0.3, 0.75, 2.0]), min_size=6, max_size=6))
 def test_a_multi_model_says_all_labels_at_their_thresholds(
     scores: np.ndarray, thresholds: list[float]

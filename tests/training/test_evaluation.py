@@ -3,7 +3,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
@@ -41,6 +41,7 @@ def several(draw: st.DrawFn) -> Scored:
     return scores, (rng.random((images, 3)) < draw(st.sampled_from([0.1, 0.5]))).astype(np.uint8)
 
 
+@settings(deadline=None, max_examples=50)
 @given(scored())
 def test_metrics_equal_scikit_learns(case: Scored) -> None:
     scores, truth = case
@@ -60,6 +61,7 @@ def test_metrics_equal_scikit_learns(case: Scored) -> None:
     assert found.log_loss == pytest.approx(expected)
 
 
+@settings(deadline=None, max_examples=50)
 @given(scored())
 def test_averages_are_over_the_classes_that_are_there(case: Scored) -> None:
     scores, truth = case
@@ -70,6 +72,7 @@ def test_averages_are_over_the_classes_that_are_there(case: Scored) -> None:
     assert (macro.precision, macro.recall, macro.f1) == pytest.approx(expected[:3])
 
 
+@settings(deadline=None, max_examples=50)
 @given(several())
 def test_metrics_of_several_labels_equal_scikit_learns(case: Scored) -> None:
     scores, truth = case

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
@@ -9,6 +9,7 @@ from training.ranking import average_precision, top_k_accuracy
 SEEDS = st.integers(0, 2**32 - 1)
 
 
+@settings(deadline=None)
 @given(SEEDS, st.integers(1, 30), st.integers(2, 7), st.integers(1, 5))
 def test_top_k_accuracy_equals_sorting_each_image(
     seed: int, images: int, classes: int, k: int
@@ -23,6 +24,7 @@ def test_top_k_accuracy_equals_sorting_each_image(
     assert top_k_accuracy(scores, truth, k) == pytest.approx(np.mean(hits))
 
 
+@settings(deadline=None)
 @given(SEEDS, st.integers(1, 30))
 def test_average_precision_equals_scikit_learns(seed: int, images: int) -> None:
     rng = np.random.default_rng(seed)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.reliability import BINS, reliability
@@ -15,6 +15,7 @@ CASES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(CASES)
 def test_bins_and_error_equal_the_definition(cases: list[tuple[float, bool]]) -> None:
     confidences, right = (np.array(column) for column in zip(*cases, strict=True))
