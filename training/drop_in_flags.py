@@ -5,7 +5,7 @@
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import MISSING, Field, field, fields
+from dataclasses import Field, field, fields
 from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 from linnaeus.errors import ConfigurationError
@@ -42,7 +42,7 @@ class _Parser(argparse.ArgumentParser):
 def _add(parser: argparse.ArgumentParser, each: Field[Any], hint: Any) -> None:
     value_type = next((one for one in get_args(hint) if one is not type(None)), hint)
     text = each.metadata["help"].replace("%", "%%")
-    default = "" if each.default in (None, "", MISSING) else f" (default: {each.default})"
+    default = "" if each.default in (None, "") else f" (default: {each.default})"
     described: dict[str, Any] = {"default": each.default, "help": text + default}
     if value_type is not bool:
         choices = each.metadata["choices"]

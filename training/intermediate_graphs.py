@@ -7,6 +7,7 @@ from pathlib import Path
 from linnaeus.locations import join, normalise
 from linnaeus.models import ModelBackbone
 from training import drop_in_outputs, frozen_graph
+from training.decisions import DecisionRule
 from training.float_model import FloatModel
 from training.heads import Dense, Head
 from training.programs import Log
@@ -37,7 +38,8 @@ class IntermediateGraphs:
         last = head.layers[-1]
         assert isinstance(last, Dense)
         positions = tuple(str(position) for position in range(len(last.bias)))
-        classifier = Classifier(self.saved_backbone, self.backbone, head, positions)
+        rule = DecisionRule(positions)
+        classifier = Classifier(self.saved_backbone, self.backbone, head, rule)
         size = self.backbone.height, self.backbone.width
         model = FloatModel(lambda pixels: classifier.pixels(pixels)["scores"], classifier, size)
         return frozen_graph.freeze(model, self.output)

@@ -147,7 +147,7 @@ def retrained(tmp_path_factory: pytest.TempPathFactory) -> Retrained:
     folder = tmp_path_factory.mktemp("retrain")
     pictures = digits(folder / "pictures")
     (pictures / "Digit 2" / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
-    line = """--image_dir pictures --tfhub_module=pixels@4 --bottleneck_dir=bottlenecks
+    line = """--image_dir pictures --tfhub_module=pixels@2 --bottleneck_dir=bottlenecks
         --how_many_training_steps=60 --train_batch_size=20 --eval_step_interval=20
         --learning_rate=0.01 --output_graph=out/graph.pb --output_labels=out/labels.txt
         --summaries_dir=logs --intermediate_output_graphs_dir=middle
@@ -168,7 +168,7 @@ def test_the_final_line_gives_the_accuracy_on_the_originals_test_split(
     match = re.fullmatch(r"Final test accuracy = (\d+\.\d)% \(N=(\d+)\)", first)
     assert match, first
     assert int(match[2]) == splits.count("test")
-    assert float(match[1]) > 80
+    assert float(match[1]) > 40
     model = load_model(Folder(str(retrained.folder / "bottlenecks")), "retrained")
     assert float(match[1]) == pytest.approx(100 * model.metrics["test"]["accuracy"], abs=0.05)
     assert model.data["images"] == {
@@ -184,7 +184,7 @@ def test_misclassified_test_images_are_listed_with_what_they_were_taken_for(
     final, heading, *lines = retrained.done.stdout.splitlines()
     accuracy, images = re.findall(r"[\d.]+", final)
     assert heading == "=== MISCLASSIFIED TEST IMAGES ==="
-    assert len(lines) == round((1 - float(accuracy) / 100) * int(images))
+    assert len(lines) == round((1 - float(accuracy) / 100) * int(images)) > 0
     for line in lines:
         path, label = re.fullmatch(r" *(/.*\.(?:jpg|png))  (Digit \d)", line).groups()  # type: ignore[union-attr]
         assert Path(path).exists()
@@ -221,7 +221,8 @@ def test_the_graph_labels_a_picture_by_the_old_command(retrained: Retrained) -> 
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == len(LABELS)
-    assert re.fullmatch(r"Digit 1 \(score=(0\.\d{5}|1\.00000)\)", lines[0])
+    for one in lines:
+        assert re.fullmatch(r"Digit [012] \(score=(0\.\d{5}|1\.00000)\)", one), one
 
 
 @slow
@@ -232,7 +233,7 @@ def test_graphs_are_written_on_the_way(retrained: Retrained) -> None:
     assert written == ["intermediate_25.pb", "intermediate_50.pb"]
     for name in written:
         graph = FrozenGraph(retrained.folder / "middle" / name)
-        assert graph.size_of("Placeholder") == (4, 4)
+        assert graph.size_of("Placeholder") == (2, 2)
         assert graph.has("final_result")
 
 
@@ -242,7 +243,7 @@ def test_the_checkpoint_holds_the_last_layer(retrained: Retrained) -> None:
 
     stored = tf.train.load_checkpoint(str(retrained.folder / "out" / "weights"))
     shapes = list(stored.get_variable_to_shape_map().values())
-    assert [4 * 4 * 3, len(LABELS)] in shapes
+    assert [2 * 2 * 3, len(LABELS)] in shapes
 
 
 @slow
@@ -260,7 +261,7 @@ def test_the_saved_model_takes_a_float_image_and_gives_a_prediction(retrained: R
     serve = loaded.signatures["serving_default"]
     (image,) = serve.structured_input_signature[1].values()
     assert (image.name, image.dtype) == ("image", tf.float32)
-    assert image.shape.as_list() == [None, 4, 4, 3]
+    assert image.shape.as_list() == [None, 2, 2, 3]
     assert serve.structured_outputs["prediction"].shape.as_list() == [None, len(LABELS)]
 
 
@@ -269,7 +270,7 @@ def test_the_same_line_again_embeds_nothing_and_refuses_a_filled_export(
     retrained: Retrained,
 ) -> None:
     """Must 4: the bottleneck cache, keyed on content."""
-    base = """--image_dir pictures --tfhub_module=pixels@4 --bottleneck_dir=bottlenecks
+    base = """--image_dir pictures --tfhub_module=pixels@2 --bottleneck_dir=bottlenecks
         --how_many_training_steps=5 --output_graph=again/graph.pb --output_labels=again/labels.txt
         --summaries_dir=logs --checkpoint_path=again/weights"""
     filled = run("retrain", *base.split(), "--saved_model_dir=saved/1", folder=retrained.folder)
