@@ -193,11 +193,11 @@ def cross_entropy(
 
 
 def right(targets: tf.Tensor, logits: tf.Tensor, task: Task) -> tf.Tensor:
-    """1 where the highest score is the label's, or the share of labels rightly given; [n]."""
+    """1 where the highest score is the label's or, of several, exactly the right are given; [n]."""
     if task == "single":
         return tf.cast(tf.equal(tf.argmax(logits, axis=1), targets), tf.float32)
     equal = tf.equal(logits > 0, tf.cast(targets, tf.bool))
-    return tf.reduce_mean(tf.cast(equal, tf.float32), axis=1)
+    return tf.cast(tf.reduce_all(equal, axis=1), tf.float32)
 
 
 def means(totals: Totals) -> tuple[float, float]:
