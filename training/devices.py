@@ -28,6 +28,11 @@ class Devices:
         mirrored = tf.distribute.MirroredStrategy if len(cards) > 1 else tf.distribute.get_strategy
         return cls(mirrored(), mixed_precision and bool(cards))
 
+    @property
+    def count(self) -> int:
+        """How many share a batch."""
+        return int(self.strategy.num_replicas_in_sync)
+
     @contextmanager
     def scope(self) -> Iterator[None]:
         """What is made inside lies on the devices, and computes as it should there."""

@@ -17,7 +17,6 @@ from linnaeus.backbones.names import parse
 from linnaeus.backbones.spec import Tuning
 from linnaeus.backbones.trainable import Extent
 from linnaeus.backbones.tuned import TunedNetwork
-from linnaeus.errors import ConfigurationError
 from linnaeus.progress import SILENT, Progress
 from linnaeus.storage import Folder
 from training import softmax
@@ -29,7 +28,7 @@ from training.heads import CurvePoint, Dense, Head
 from training.monitoring import Monitoring
 from training.tunable import Tunable, new_layers
 from training.tuning_course import Course
-from training.tuning_images import Reader, Streams
+from training.tuning_images import Reader, Streams, settings_of
 from training.tuning_monitor import Monitor
 
 CHECKPOINT = "fine-tuning"
@@ -72,7 +71,7 @@ def fine_tune(  # noqa: PLR0913 - what all trainers of long runs take
             is no number, or the checkpoint is damaged.
         StorageError: If the workspace cannot be written.
     """
-    settings = _settings(config)
+    settings = settings_of(config)
     base = preparation.network(workspace, parse(spec.name))
     extent = Extent(settings.layers, settings.pooling == "flatten")
     devices = Devices.found(mixed_precision=settings.mixed_precision)
@@ -82,7 +81,7 @@ def fine_tune(  # noqa: PLR0913 - what all trainers of long runs take
         layers = new_layers(trunk.values, len(data.labels), settings, config.seed, start)
         network = Tunable(trunk, layers, settings.dropout)
     with TemporaryDirectory(prefix="linnaeus-fine-tuning-") as scratch:
-        streams = Reader(data, config, settings.batch_size, Path(scratch), progress).streams(trunk)
+        streams = Reader(data, config, devices.count, Path(scratch), progress).streams(trunk)
         course = Course(network, streams, settings, config.seed, devices)
         _run(course, checkpoints, Monitor(monitoring, course), progress)
     # Anew, in float32 and on one device, as every engine is to have it.
@@ -95,15 +94,9 @@ def fine_tune(  # noqa: PLR0913 - what all trainers of long runs take
     return Tuned(tuned, trained.head(), tuple(course.curve), chosen)
 
 
-def _settings(config: TrainConfig) -> FineTuningConfig:
-    if config.fine_tuning is None:
-        raise ConfigurationError("nothing is said of how to fine-tune: give fine_tuning settings")
-    return config.fine_tuning
-
-
 def _linear_start(data: LabelledEmbeddings, config: TrainConfig) -> Dense | None:
     """The best linear head on the backbone as it is, where the last layer sees the same values."""
-    settings = _settings(config)
+    settings = settings_of(config)
     if settings.hidden is not None or settings.pooling == "flatten":
         return None
     (layer,) = softmax.fit(data, config.linear).validated.layers

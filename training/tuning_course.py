@@ -52,8 +52,8 @@ class Course:
             if devices.float16:  # whose small gradients would vanish
                 self._optimizer = keras.optimizers.LossScaleOptimizer(self._optimizer)
             self._optimizer.build(network.learned)
-        self._learn = tf.function(self._on_all(self._learn_part), reduce_retracing=True)
-        self._judge = tf.function(self._on_all(self._judge_part), reduce_retracing=True)
+        self._learn = tf.function(self._on_all(self._learn_part))
+        self._judge = tf.function(self._on_all(self._judge_part))
         self._embed = tf.function(lambda inputs: network.embedding(self._given(inputs)))
 
     @property

@@ -7,7 +7,6 @@ epoch. They are then computed once and kept in a file, if that is not too large.
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from linnaeus import augmentation
 from linnaeus.backbones.trainable import Trainable
 from linnaeus.errors import ConfigurationError
 from linnaeus.progress import Progress
-from training.config import TrainConfig
+from training.config import FineTuningConfig, TrainConfig
 from training.examples import Examples, LabelledEmbeddings
 from training.learner import Task
 from training.pixel_stream import Pictures, Stream, computed, read_pictures
@@ -42,7 +41,8 @@ class Reader:
 
     data: LabelledEmbeddings
     config: TrainConfig
-    batch_size: int
+    parts: int
+    """Into how many equal parts a batch has to be divisible."""
     scratch: Path
     """A folder for the files that the streams read from."""
     progress: Progress
@@ -68,8 +68,8 @@ class Reader:
         rows = self.data.slices[split]
         uris, digests = self.data.uris[rows].to_pylist(), self.data.digests[rows].to_pylist()
         with self.progress.step(f"Decode {split} images", len(uris)) as step:
-            contents = dict(zip(uris, digests, strict=True))
-            pictures = read_pictures(contents, size, self.scratch / f"{split}.u8", step.update)
+            file = self.scratch / f"{split}.u8"
+            pictures = read_pictures(uris, digests, size, file, step.update)
             missing = len(uris) - len(pictures.rows)
             if missing:
                 step.note(f"{len(pictures.rows):,} images, {missing:,} cannot be read any more")
@@ -81,14 +81,16 @@ class Reader:
         return pictures
 
     def _stream(self, split: str, pictures: Pictures, trunk: Trainable, kept: bool) -> Stream:
-        examples = self._examples(split)
-        if kept:
-            values = self._computed(split, pictures, trunk)
-            return Stream(values, pictures.rows, examples, self.batch_size)
-        vary = None
-        if split == "train" and self.config.augmentation.varies:
-            vary = _Variation(self.config, trunk.height, trunk.width)
-        return Stream(pictures.pixels, pictures.rows, examples, self.batch_size, vary)
+        inputs = self._computed(split, pictures, trunk) if kept else pictures.pixels
+        varied = split == "train" and self.config.augmentation.varies
+        return Stream(
+            inputs,
+            pictures.rows,
+            self._examples(split),
+            settings_of(self.config).batch_size,
+            _Variation(self.config, trunk.height, trunk.width) if varied else None,
+            self.parts,
+        )
 
     def _examples(self, split: str) -> Examples:
         """With weights that are 1 in the mean where images are trained on."""
@@ -102,6 +104,13 @@ class Reader:
             return computed(pictures, trunk.frozen, self.scratch / f"{split}.f32", step.update)
 
 
+def settings_of(config: TrainConfig) -> FineTuningConfig:
+    """How to fine-tune; raises ConfigurationError where nothing is said of it."""
+    if config.fine_tuning is None:
+        raise ConfigurationError("nothing is said of how to fine-tune: give fine_tuning settings")
+    return config.fine_tuning
+
+
 @dataclass(frozen=True)
 class _Variation:
     """Varies a picture as the seed, the epoch and the image's row decide."""
@@ -112,7 +121,7 @@ class _Variation:
 
     def __call__(self, pixels: NDArray[np.uint8], epoch: int, row: int) -> NDArray[np.uint8]:
         seed = [self.config.seed, epoch, row]
-        how: Any = self.config.augmentation
+        how = self.config.augmentation
         return augmentation.augmented(pixels, how, seed, self.height, self.width)
 
 

@@ -126,7 +126,7 @@ def bottlenecks(model: keras.Model) -> Iterator[Any]:
     """Feature maps past which nothing earlier is used, in order; padded ones are left out."""
     import keras
 
-    nodes = [operation._inbound_nodes[-1] for operation in model.operations]
+    nodes = [operation._inbound_nodes[0] for operation in model.operations]
     made_at = {id(x): place for place, node in enumerate(nodes) for x in node.output_tensors}
     used_until = {
         made_at[id(x)]: place for place, node in enumerate(nodes) for x in node.input_tensors
@@ -160,6 +160,6 @@ def _cut(network: keras.Model, trained: list[keras.Layer]) -> Any:
     for operation in network.operations:
         if id(operation) in learning:
             break
-        before.update(id(x) for x in operation._inbound_nodes[-1].output_tensors)
+        before.update(id(x) for x in operation._inbound_nodes[0].output_tensors)
     *_, cut = (x for x in bottlenecks(network) if id(x) in before)
     return cut

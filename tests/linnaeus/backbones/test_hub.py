@@ -16,6 +16,7 @@ from linnaeus.backbones import local_files, prepare
 from linnaeus.backbones.hub import HubModule
 from linnaeus.backbones.names import parse
 from linnaeus.backbones.network import Saved
+from linnaeus.backbones.trainable import Extent
 from linnaeus.engines import open_engine
 from linnaeus.errors import ConfigurationError
 from linnaeus.storage import Folder
@@ -336,3 +337,62 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     finally:
         server.shutdown()
         server.server_close()
+
+
+def trainable_module(to: Path) -> Path:
+    """With what "Reusable SavedModels" asks of a module that can be trained."""
+    import tensorflow as tf
+
+    variables = {name: tf.Variable(value) for name, value in weights().items()}
+    module: Any = tf.__internal__.tracking.AutoTrackable()
+
+    def call(images: Any, training: bool = False) -> Any:
+        if training:
+            variables["mean"].assign_add(tf.ones(CHANNELS))
+        return features(images, variables)
+
+    module.__call__ = tf.function(call)
+    spec = tf.TensorSpec([None, SIZE, SIZE, 3], tf.float32)
+    for training in (True, False):
+        module.__call__.get_concrete_function(spec, training=training)
+    module.variables = list(variables.values())
+    module.trainable_variables = [variables[name] for name in ("kernel", "scale", "offset")]
+    penalty = tf.function(lambda: tf.reduce_sum(variables["kernel"] ** 2), input_signature=[])
+    module.regularization_losses = [penalty]
+    tf.saved_model.save(module, str(to))
+    return to
+
+
+def test_a_module_that_can_be_trained_brings_all_that_training_needs(tmp_path: Path):
+    import tensorflow as tf
+
+    network = HubModule(parse(str(trainable_module(tmp_path / "module"))))
+    module = network.trainable(Extent())
+    assert [v.shape for v in module.learned] == [(3, 3, 3, CHANNELS), (CHANNELS,), (CHANNELS,)]
+    assert len(module.changed) == len(module.arrays()) == 5
+    assert float(module.penalties[0]()) == pytest.approx(np.sum(weights()["kernel"] ** 2))
+    pixels = np.random.default_rng(1).integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)
+    given = module.frozen(tf.constant(pixels))
+    np.testing.assert_allclose(module.trained(given, False), expected(pixels, weights()), rtol=1e-4)
+    before = module.arrays()
+    module.trained(given, True)
+    changed = [not np.array_equal(a, b) for a, b in zip(before, module.arrays(), strict=True)]
+    assert changed == [False, False, False, True, False]
+    assert (module.frozen_shape, module.values) == (None, CHANNELS)
+
+
+@pytest.mark.parametrize("make", [tf1_module, tf2_signature, tf2_module])
+def test_a_module_without_trainable_variables_cannot_be_fine_tuned(make: Any, tmp_path: Path):
+    network = HubModule(parse(str(make(tmp_path / "module"))))
+    with pytest.raises(ConfigurationError, match=r"cannot be fine-tuned.*Take a TF2"):
+        network.trainable(Extent())
+
+
+@pytest.mark.parametrize(
+    ("extent", "why"),
+    [(Extent(layers=3), "no layers to count"), (Extent(flatten=True), "cannot be flattened")],
+)
+def test_a_part_of_a_module_cannot_be_fine_tuned(extent: Extent, why: str, tmp_path: Path):
+    network = HubModule(parse(str(trainable_module(tmp_path / "module"))))
+    with pytest.raises(ConfigurationError, match=why):
+        network.trainable(extent)

@@ -87,3 +87,15 @@ def test_a_wrong_name_is_refused_with_the_nearest_right_word(text: str, word: st
 def test_every_network_is_its_own_canonical_name():
     for network in (*LITE, PIXELS, *KERAS):
         assert str(parse(network)) == network
+
+
+def test_a_tuned_backbone_is_named_by_its_fingerprint():
+    name = parse("tuned:0123456789abcdef0123")
+    assert name == BackboneName(Kind.TUNED, "tuned:0123456789abcdef0123")
+    assert str(name) == "tuned:0123456789abcdef0123"
+
+
+@pytest.mark.parametrize("text", ["tuned:", "tuned:mine", "tuned:0123@224", "tuned:0123+mid"])
+def test_behind_tuned_comes_a_fingerprint_alone(text: str):
+    with pytest.raises(ConfigurationError, match="fingerprint of a backbone that was fine-tuned"):
+        parse(text)
