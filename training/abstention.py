@@ -107,7 +107,7 @@ class _Candidates:
         self.precision = self._hits / np.maximum(self._said, np.finfo(np.float64).tiny)
 
     def lowest_reaching(self, precision: float) -> float | None:
-        reached = np.flatnonzero((self.precision >= precision) & (self._said > 0))
+        reached = np.flatnonzero(self.precision >= precision)
         return float(self.thresholds[reached[-1]]) if len(reached) else None
 
     def best_f1(self) -> float:
