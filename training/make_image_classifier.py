@@ -154,8 +154,7 @@ def trained(
     workspace: Folder, manifest: Manifest, config: TrainConfig, flags: ClassifierFlags, log: Log
 ) -> Model:
     """The published model; a model that falls short is neither published nor exported."""
-    if config.fine_tuning is None:
-        drop_in_inputs.embedded(workspace, manifest, config.backbone, log)
+    drop_in_inputs.embedded(workspace, manifest, config.backbone, log)
     monitoring = Monitoring(summaries_dir=flags.summaries_dir or None)
     try:
         model = train(workspace, manifest, MODEL, config, log.progress, monitoring=monitoring)

@@ -196,9 +196,9 @@ def test_a_model_below_the_asserted_accuracy_is_exported_nowhere(made: Made) -> 
 
 
 @slow
-def test_fewer_pictures_than_a_batch_train_with_the_real_network(tmp_path: Path) -> None:
+def test_fewer_pictures_than_a_batch_train_with_varied_views(tmp_path: Path) -> None:
     digits(tmp_path / "pictures", labels=2, images_a_label=10)
-    line = """--image_dir=pictures --tfhub_module=efficientnet-lite0 --workspace=workspace
+    line = """--image_dir=pictures --tfhub_module=pixels@8 --workspace=workspace
         --train_epochs=3 --do_data_augmentation --views=1 --labels_output_file=labels.txt"""
     done = run("make_image_classifier", *line.split(), folder=tmp_path)
     assert done.returncode == 0, done.stderr
