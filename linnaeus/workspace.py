@@ -225,7 +225,5 @@ class Workspace:
         """
         from linnaeus.report import save
 
-        with self._progress.step("Report", None) as step:
-            uri = save(self.folder, run, output)
-            step.note(uri)
-        return uri
+        with self._progress.step("Report", None):
+            return save(self.folder, run, output)

@@ -1,5 +1,6 @@
 """Training curves: what was lost and hit at each step, as lines."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,7 +67,8 @@ def _curves(quantity: str, points: Sequence[Mapping[str, Any]]) -> Curves:
 
 
 def _noted(points: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:
-    return [(p["step"], p[name]) for p in points if p.get(name) is not None]
+    values = ((point["step"], point.get(name)) for point in points)
+    return [(step, value) for step, value in values if value is not None and math.isfinite(value)]
 
 
 def _dot(split: str, step: int, value: float, x: Axis, y: Axis) -> Dot:

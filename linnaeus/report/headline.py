@@ -8,6 +8,9 @@ from linnaeus.report.page import number, percent, settings_text
 
 Fact = tuple[str, str]
 
+HEAD_SETTINGS = 4
+"""The first ones say most; the table of what was tried has all."""
+
 
 def facts(model: Model) -> list[Fact]:
     """Names and values: what the model is made of, and every figure of its test."""
@@ -29,13 +32,15 @@ def _images(model: Model) -> Iterator[Fact]:
     left_out = model.data.get("left_out") or {}
     if left_out:
         yield "Left out", ", ".join(f"{count:,} {why}" for why, count in left_out.items())
+    if found := (model.data.get("near_duplicates") or {}).get("found"):
+        yield "Near duplicates", f"{found:,} held-out, of pictures of another split"
 
 
 def _chosen(model: Model) -> Iterator[Fact]:
     chosen = model.hyperparameters.get("chosen") or {}
-    plain = {name: value for name, value in chosen.items() if not isinstance(value, Mapping)}
+    plain = [(name, value) for name, value in chosen.items() if not isinstance(value, Mapping)]
     if plain:
-        yield "Head", settings_text(plain).removeprefix("head ")
+        yield "Head", settings_text(dict(plain[:HEAD_SETTINGS])).removeprefix("head ")
 
 
 def _figures(test: Mapping[str, Any]) -> Iterator[Fact]:

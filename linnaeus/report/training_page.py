@@ -1,7 +1,9 @@
 """The page of a training run."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,10 +84,16 @@ def page(workspace: Folder, run: FinishedRun) -> str:
         tested=tested,
         confusion=_confusion(run.model),
         curves=curves(run.model.curve),
-        tried=sorted(run.model.tried, key=lambda one: one["validation_log_loss"]),
+        tried=sorted(run.model.tried, key=_log_loss),
         map=_map(workspace, run, mapped),
         thumbnails=thumbnails(tested.uris),
     )
+
+
+def _log_loss(tried: Mapping[str, Any]) -> float:
+    """For sorting; what has none comes last."""
+    loss: float = tried["validation_log_loss"]
+    return math.inf if math.isnan(loss) else loss
 
 
 def _confusion(model: Model) -> Confusion | None:

@@ -30,6 +30,11 @@ def test_accuracy_has_a_chart_where_it_was_noted():
     assert [line.split for line in accuracy.lines] == ["validation"]
 
 
+def test_a_loss_without_a_number_is_left_out():
+    [chart] = curves([*LOSSES, {"step": 9, "train_loss": float("nan"), "validation_loss": 1.0}])
+    assert [len(line.dots) for line in chart.lines] == [2, 3]
+
+
 def test_one_step_is_no_curve():
     assert curves(LOSSES[:1]) == []
     assert curves([]) == []
