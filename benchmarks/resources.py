@@ -12,6 +12,7 @@ from benchmarks.measuring import Measure, Readings, peak_megabytes
 from benchmarks.setting import BACKBONE, Setting, fresh_workspace
 from linnaeus.progress import SILENT, Step
 from linnaeus.workspace import Workspace
+from training.config import TrainConfig
 
 
 def worker_memory(setting: Setting) -> Measure:
@@ -35,7 +36,7 @@ def training(setting: Setting) -> Measure:
         started = time.perf_counter()
         with fresh_workspace(setting, rows.tables) as workspace:
             images = str(rows.manifest(setting.stored))
-            Workspace(workspace.uri, steps).train(images, "head", backbone=BACKBONE)
+            Workspace(workspace.uri, steps).train(images, "head", TrainConfig(backbone=BACKBONE))
             seconds = time.perf_counter() - started
         return {
             "training": seconds,

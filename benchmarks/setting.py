@@ -15,6 +15,7 @@ from linnaeus import backbones
 from linnaeus.backbones import BackboneSpec
 from linnaeus.engines.openvino import import_openvino
 from linnaeus.storage import Folder
+from training.config import TrainConfig
 
 BACKBONE = "efficientnet-lite0"
 MODEL = "bench"
@@ -77,7 +78,7 @@ def set_up(setting: Setting) -> None:
         setting.spec(precision)
     workspace = Workspace(setting.home.uri)
     workspace.embed(str(setting.pictures), BACKBONE)
-    workspace.train(str(setting.pictures), MODEL, backbone=BACKBONE)
+    workspace.train(str(setting.pictures), MODEL, TrainConfig(backbone=BACKBONE))
 
 
 def precisions() -> list[str]:

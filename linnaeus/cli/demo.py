@@ -105,7 +105,7 @@ def _trained_on(workspace: Workspace, manifest: Manifest, dataset: Dataset) -> M
 def _would_repeat(model: Model, manifest: Manifest, config: TrainConfig) -> bool:
     asked = json.loads(json.dumps(asdict(config)))
     known = {name: model.hyperparameters.get(name) for name in asked}
-    return model.data["manifest_id"] == manifest.id and known == asked
+    return (model.data["manifest_id"], known) == (manifest.id, asked)
 
 
 def _labels_of(workspace: Workspace, manifest: Manifest, model: str) -> pa.Table:

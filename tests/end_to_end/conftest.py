@@ -12,6 +12,7 @@ from PIL import Image
 
 from linnaeus import Workspace
 from serving.local import start_server
+from training.config import TrainConfig
 
 BACKBONE = "pixels@8"
 COLOURS = {"red": (200, 60, 50), "green": (60, 180, 70), "blue": (50, 70, 190)}
@@ -52,7 +53,7 @@ def trained(tmp_path_factory) -> Loop:
     folder = tmp_path_factory.mktemp("loop")
     loop = Loop(fill(folder / "bucket", 40), folder / "workspace")
     loop.workspace.embed(str(loop.bucket), BACKBONE)
-    loop.workspace.train(str(loop.bucket), "colours", backbone=BACKBONE)
+    loop.workspace.train(str(loop.bucket), "colours", TrainConfig(backbone=BACKBONE))
     return loop
 
 

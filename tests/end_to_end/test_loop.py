@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 from linnaeus.errors import ConfigurationError, FingerprintMismatch, ServingError
 from linnaeus.models import load_model
 from tests.end_to_end.conftest import BACKBONE, COLOURS, fill, picture
+from training.config import TrainConfig
 
 pytestmark = pytest.mark.slow
 
@@ -95,7 +96,7 @@ def test_a_photo_is_labelled_as_its_embedding_would_be(loop, server):
 
 
 def test_an_older_version_can_be_asked_for(loop):
-    loop.workspace.train(str(loop.bucket), "colours", backbone=BACKBONE)
+    loop.workspace.train(str(loop.bucket), "colours", TrainConfig(backbone=BACKBONE))
     newest = loop.workspace.score(str(loop.bucket), "colours")
     assert newest.counts.done == 120
     frame = loop.workspace.labels("colours").to_pandas()

@@ -6,6 +6,7 @@ from linnaeus import Workspace
 from linnaeus.errors import StorageError
 from linnaeus.storage import Folder
 from tests.end_to_end.conftest import BACKBONE, COLOURS, picture
+from training.config import TrainConfig
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +28,7 @@ def test_the_loop_embeds_trains_and_labels_in_a_bucket(bucket):
     images, workspace = f"{bucket}/photos", Workspace(f"{bucket}/workspace")
     embedded = workspace.embed(images, BACKBONE)
     assert (embedded.counts.done, embedded.counts.failed) == (90, 1)
-    model = workspace.train(images, "colours", backbone=BACKBONE)
+    model = workspace.train(images, "colours", TrainConfig(backbone=BACKBONE))
     assert model.metrics["test"]["accuracy"] > 0.8
     scored = workspace.score(images, "colours", output=f"{bucket}/labels")
     assert (scored.counts.done, scored.counts.known_failures) == (90, 1)

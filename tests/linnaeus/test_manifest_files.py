@@ -106,7 +106,11 @@ def test_a_line_is_counted_as_an_editor_counts_it():
             b"uri,lable\na,b\n",
             "x.csv, line 1: unknown column 'lable': do you mean 'label'",
         ),
-        ("x.csv", b"uri,colour\na,b\n", "unknown column 'colour': use uri, label, labels, split, weight"),
+        (
+            "x.csv",
+            b"uri,colour\na,b\n",
+            "unknown column 'colour': use uri, label, labels",
+        ),
         ("x.csv", b"label,split\na,test\n", "line 1: there is no column uri"),
         ("x.csv", b"uri,label,label\na,b,c\n", "column 'label' appears twice"),
         ("x.csv", b"uri;label\na;b\n", "line 1: separate the columns with commas.*semicolons"),
