@@ -24,8 +24,8 @@ def precision_from(
     threshold: float, confidences: np.ndarray, right: np.ndarray, weights: np.ndarray
 ) -> float:
     said = confidences >= np.float32(threshold)
-    total = weights[said].sum()
-    return float((weights * right)[said].sum() / total) if total else 0.0
+    total = weights[said].sum(dtype=np.float64)
+    return float((weights * right)[said].sum(dtype=np.float64) / total) if total else 0.0
 
 
 def f1_from(threshold: float, scores: np.ndarray, true: np.ndarray, weights: np.ndarray) -> float:
