@@ -1,7 +1,7 @@
 """Charts mark round values that lie where the scale says."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linnaeus.report.axes import Axis, round_step
@@ -27,6 +27,7 @@ def test_a_single_value_is_marked_in_the_middle():
     assert (mark.at, mark.text) == (5.0, "3")
 
 
+@settings(deadline=None)
 @given(st.floats(1e-6, 1e6))
 def test_steps_are_the_next_round_ones(least: float):
     step = round_step(least)
@@ -35,6 +36,7 @@ def test_steps_are_the_next_round_ones(least: float):
     assert f"{step:.0e}"[0] in "125"
 
 
+@settings(deadline=None)
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.integers(2, 8))
 def test_marks_are_few_and_within_the_scale(low: float, extent: float, most: int):
     axis = Axis(low, low + extent, 0.0, 300.0)

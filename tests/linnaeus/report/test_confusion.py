@@ -26,7 +26,7 @@ def test_what_is_confused_most_comes_first():
     ]
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(arrays(np.int64, st.tuples(st.just(40), st.just(40)), elements=st.integers(0, 3)))
 def test_a_large_matrix_has_the_cells_that_are_not_empty(counts):
     found = confusion([str(n) for n in range(40)], counts.tolist())

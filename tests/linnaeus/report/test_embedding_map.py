@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from linnaeus.report.embedding_map import layout_map, principal_components
 
 
+@settings(deadline=None)
 @given(st.integers(1, 29), st.integers(1, 40))
 def test_few_pictures_lie_within_the_map(count: int, size: int):
     embeddings = np.random.default_rng(count).normal(size=(count, size)).astype(np.float32)
@@ -17,7 +18,7 @@ def test_few_pictures_lie_within_the_map(count: int, size: int):
     assert positions.max() <= 1
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(2, 20), st.integers(2, 20))
 def test_principal_components_keep_distances(count: int, size: int):
     embeddings = np.random.default_rng(size).normal(size=(count, size)).astype(np.float32)
