@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.calibration import fit_temperature
-from training.evaluation import log_loss
+from training.decisions import scores_of
 from training.heads import Dense, Head, log_softmax, with_temperature
 
 
@@ -26,15 +26,30 @@ def test_the_temperature_of_distorted_logits_is_found(temperature: float) -> Non
     )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30))
-def test_log_loss_is_never_worse_afterwards(seed: int, images: int) -> None:
+def test_no_other_temperature_is_better(seed: int, images: int) -> None:
+    """Against a search of a grid, by the loss of truths that are doubted a little."""
     rng = np.random.default_rng(seed)
-    logits = (5 * rng.normal(size=(images, 3))).astype(np.float32)
+    logits = (3 * rng.normal(size=(images, 3))).astype(np.float32)
     truth, weights = rng.integers(0, 3, images), rng.random(images).astype(np.float32) + 0.1
-    temperature = fit_temperature(logits, truth, weights)
-    after = log_loss(log_softmax(logits / temperature), truth, weights)
-    assert after <= log_loss(log_softmax(logits), truth, weights) + 1e-9
+    doubted = np.full((images, 3), 1 / (images + 2) / 2)
+    doubted[np.arange(images), truth] = 1 - 1 / (images + 2)
+
+    def loss(temperature: float) -> float:
+        each = -(doubted * log_softmax(logits / np.float32(temperature))).sum(axis=1)
+        return float(np.average(each, weights=weights))
+
+    found = loss(fit_temperature(logits, truth, weights))
+    assert found <= min(loss(one) for one in np.geomspace(0.05, 20, 60)) + 1e-4
+
+
+@pytest.mark.parametrize("task", ["single", "multi"])
+def test_a_few_images_that_are_all_right_do_not_make_scores_certain(task: str) -> None:
+    logits = np.array([[2, -2], [-2, 2]] * 4, np.float32)
+    targets = np.array([[1, 0], [0, 1]] * 4) if task == "multi" else np.array([0, 1] * 4)
+    temperature = fit_temperature(logits, targets, np.ones(8, np.float32), task)
+    assert scores_of(logits / temperature, task).max() == pytest.approx(0.9, abs=0.01)
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 3.0])
