@@ -1,9 +1,9 @@
 """Turns a published SavedModel into a TFLite file: pixels in, scores out, labels packed in."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from linnaeus.errors import ConfigurationError
 from training import tflite_metadata
-from training.tflite_precision import Head
+from training.tflite_precision import HeadForBytes
 
 KINDS = ("float32", "dynamic", "int8")
 """Exact; weights of 8 bits and arithmetic chosen at run time; everything in 8 bits."""
+
+Scores: TypeAlias = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,8 @@ def convert(source: Source, kind: str, pictures: NDArray[np.uint8] | None = None
     """
     check_kind(kind)
     loaded = tf.saved_model.load(str(source.folder))
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [_scores(loaded, source, kind)], loaded
-    )
+    function = _scores(loaded, source, kind)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], loaded)
     if kind != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if kind == "int8":
@@ -67,19 +68,20 @@ def check_kind(kind: str) -> None:
 
 
 def _scores(loaded: Any, source: Source, kind: str) -> Any:
-    """The signature `pixels` without its strings, for one picture; the head ready for 8 bits."""
+    """The signature `pixels` without its strings, for one picture."""
     pixels = tf.TensorSpec([1, source.height, source.width, 3], tf.uint8, name="pixels")
-    signature = loaded.signatures["pixels"]
-    backbone, head = loaded.backbone.signatures["serving_default"], Head(loaded)
-
-    def exact(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"scores": signature(pixels=pixels)["scores"]}
-
-    def in_bytes(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"scores": head(backbone(pixels=pixels)["embedding"])}
-
-    scores = exact if kind == "float32" else in_bytes
+    scores = _exact(loaded) if kind == "float32" else _for_bytes(loaded)
     return tf.function(scores, input_signature=[pixels]).get_concrete_function()
+
+
+def _exact(loaded: Any) -> Scores:
+    signature = loaded.signatures["pixels"]
+    return lambda pixels: {"scores": signature(pixels=pixels)["scores"]}
+
+
+def _for_bytes(loaded: Any) -> Scores:
+    backbone, head = loaded.backbone.signatures["serving_default"], HeadForBytes(loaded)
+    return lambda pixels: {"scores": head(backbone(pixels=pixels)["embedding"])}
 
 
 def _calibrate(converter: Any, pictures: NDArray[np.uint8] | None) -> None:

@@ -23,7 +23,7 @@ STEPS = 127
 Nodes: TypeAlias = dict[str, NodeDef]
 
 
-class Head:
+class HeadForBytes:
     """The signature `embedding` of a loaded model, ready for 8 bits."""
 
     def __init__(self, loaded: Any) -> None:
@@ -57,18 +57,12 @@ def two_products(graph: GraphDef) -> None:
     nodes: Nodes = {node.name: node for node in graph.node}
     for total, product in list(_sums(graph, nodes)):
         weights = tf.make_ndarray(_source(nodes, product.input[1]).attr["value"].tensor)
-        parts = [
-            _constant(graph, f"{product.name}/weights_{number}", part)
-            for number, part in enumerate(split(weights))
-        ]
-        fine = graph.node.add()
-        fine.CopyFrom(product)
-        fine.name = f"{product.name}/fine"
-        product.input[1], fine.input[1] = parts
-        coarse = graph.node.add()
-        coarse.CopyFrom(total)
-        coarse.name = f"{total.name}/coarse"
-        total.input[:] = [coarse.name, fine.name]
+        coarse, fine = (
+            _copy(graph, product, name, 1, _constant(graph, f"{product.name}/{name}/weights", part))
+            for name, part in zip(("coarse", "fine"), split(weights), strict=True)
+        )
+        biased = _copy(graph, total, "coarse", 0, coarse)
+        total.input[:] = [biased, fine]
 
 
 def split(weights: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -83,14 +77,24 @@ def _sums(graph: GraphDef, nodes: Nodes) -> Iterator[tuple[NodeDef, NodeDef]]:
     """Every addition to a product with constant weights [inputs, outputs], and the product."""
     for total in graph.node:
         if total.op == "AddV2":
-            product = nodes[total.input[0].partition(":")[0]]
+            product = _source(nodes, total.input[0])
             if product.op == "MatMul" and _source(nodes, product.input[1]).op == "Const":
                 yield total, product
 
 
 def _source(nodes: Nodes, name: str) -> NodeDef:
-    node = nodes[name]
+    """The node behind a name, or behind the identities there."""
+    node = nodes[name.partition(":")[0]]
     return _source(nodes, node.input[0]) if node.op == "Identity" else node
+
+
+def _copy(graph: GraphDef, node: NodeDef, name: str, position: int, source: str) -> str:
+    """A node like another, but for one input; its name."""
+    copy = graph.node.add()
+    copy.CopyFrom(node)
+    copy.name = f"{node.name}/{name}"
+    copy.input[position] = source
+    return str(copy.name)
 
 
 def _constant(graph: GraphDef, name: str, values: NDArray[np.float32]) -> str:

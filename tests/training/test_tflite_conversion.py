@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from linnaeus.errors import ConfigurationError
@@ -17,6 +20,7 @@ from training.heads import Dense, Head, RadialBasis
 from training.published import PublishedModel
 from training.tflite import scores
 from training.tflite_conversion import KINDS, Source, convert
+from training.tflite_precision import STEPS, split
 
 pytestmark = pytest.mark.slow
 
@@ -148,6 +152,23 @@ def test_weights_of_very_different_sizes_keep_their_part_in_eight_bits(
     assert len(set(expected.argmax(axis=1))) > 2
     found = scores(convert(source_of(tmp_path), "int8", patches(100, seed=2)), PICTURES)
     assert same_labels(found, expected) > 0.8
+
+
+@given(
+    arrays.arrays(
+        np.float32,
+        arrays.array_shapes(min_dims=2, max_dims=2, max_side=6),
+        elements=st.floats(-1e6, 1e6, width=32, allow_subnormal=False),
+    )
+)
+def test_coarse_and_fine_weights_are_the_weights(weights: NDArray[np.float32]):
+    coarse, fine = split(weights)
+    largest = np.abs(weights).max(axis=0)
+    np.testing.assert_allclose(coarse + fine, weights, atol=1e-6 * largest.max(initial=0))
+    assert (np.abs(fine) <= largest / STEPS * 0.51).all()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        steps = np.nan_to_num(coarse / (largest / STEPS))
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-3)
 
 
 def test_a_kernel_head_becomes_a_file(small_backbone: Prepared, tmp_path: Path):
