@@ -20,8 +20,8 @@ from training.train import train
 pytestmark = pytest.mark.slow
 
 Arrays = tuple[str, NDArray[np.uint8], NDArray[np.uint8]]
-IMAGES = {"train": 6000, "test": 1000}
-"""Enough for 94 %; all of MNIST gives more and takes minutes."""
+IMAGES = {"train": 10_000, "test": 1000}
+"""Enough for 94.8 %; all of MNIST gives 98 and takes minutes."""
 
 
 def digits() -> list[Arrays]:
@@ -63,10 +63,10 @@ def test_two_hidden_layers_of_fifty_learn_handwritten_digits(tmp_path: Path, wor
     config = TrainConfig(
         backbone=f"pixels@{size}",
         head="layers",
-        layers=LayersConfig(hidden=(50, 50), dropout=0, epochs=20, patience=4),
+        layers=LayersConfig(hidden=(50, 50), dropout=0, l2=1e-3, decay="cosine", epochs=20),
     )
     embed_missing(workspace, manifest, backbones.prepare(workspace, config.backbone))
     model = train(workspace, manifest, "digits", config)
     test = model.metrics["test"]
     assert test["images"] == len(arrays[1][2])
-    assert test["accuracy"] >= 0.92
+    assert test["accuracy"] >= 0.93, test["accuracy"]
