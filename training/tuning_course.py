@@ -1,4 +1,8 @@
-"""The course of a fine-tuning: steps, epochs, the best weights, and going on after a kill."""
+"""The course of a fine-tuning: steps, epochs, the best weights, and going on after a kill.
+
+The loss of a batch is the mean over its images of weight times cross-entropy, plus penalties. What
+a step reads and drops is decided by the seed and the step's number.
+"""
 
 import math
 import time
@@ -161,8 +165,9 @@ class Course:
         learned = self.network.learned
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         devices = self._strategy.num_replicas_in_sync
+        x = self._given(inputs)
         with tf.GradientTape() as tape:
-            logits = self.network.logits(self._given(inputs), seed + tf.stack([replica, 0]))
+            logits = self.network.logits(x, seed + tf.stack([replica, 0]))
             losses = cross_entropy(targets, logits, self.task, self.config.label_smoothing)
             penalty = self.network.penalty(self.config.l2) / devices
             loss = tf.reduce_sum(share * weights * losses) + penalty
@@ -185,7 +190,7 @@ class Course:
     def _totals(
         self, losses: tf.Tensor, targets: tf.Tensor, logits: tf.Tensor, weights: tf.Tensor
     ) -> tf.Tensor:
-        """[3]: weighted loss, weighted hits and weights, each summed."""
+        """float64 [3]: weighted loss, weighted hits and weights, each summed."""
         hits = right(targets, logits, self.task)
         sums = [tf.reduce_sum(weights * values) for values in (losses, hits, 1.0)]
         return tf.cast(tf.stack(sums), tf.float64)

@@ -9,12 +9,11 @@ class Monitor:
     """Writes TensorBoard's runs `train` and `validation`, and calls who wants to be called."""
 
     def __init__(self, monitoring: Monitoring, course: Course) -> None:
-        """Where there is a checkpoint to restore, that comes first."""
         self._monitoring, self._course = monitoring, course
         self._runs: dict[str, Summaries] = {}
 
     def after_step(self, step: int, scores: tuple[float, float]) -> None:
-        """Told of each step with the batch's loss and accuracy before it."""
+        """Told of each step with the loss and accuracy of its batch before it."""
         if step % self._monitoring.every_steps == 0:
             self._write("train", step, scores)
         if self._monitoring.on_step is not None:
