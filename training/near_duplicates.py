@@ -16,13 +16,13 @@ from scipy.sparse.csgraph import connected_components
 from training.examples import LabelledEmbeddings
 from training.heads import Matrix, Standardisation, blocks
 
-SIMILARITY = 0.9
+SIMILARITY = 0.93
 PROJECTED_VALUES = 256
 """Longer embeddings are projected at random to this many; cosines stay within about 0.02."""
 COMPARISONS = 10**9
 """Of pairs, when held-out pictures are looked at: some seconds. More are sampled."""
 BLOCK_ROWS = 4096
-SHOWN = 100
+SHOWN = 20
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-import flatbuffers  # type: ignore[import-untyped]
+import flatbuffers
 import numpy as np
 
 METADATA = "TFLITE_METADATA"
