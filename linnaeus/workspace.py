@@ -23,7 +23,7 @@ from linnaeus.storage import Folder
 
 if TYPE_CHECKING:
     from training.config import TrainConfig
-    from training.tflite import SmallModels
+    from training.tflite.export import SmallModels
 
 __all__ = ["Labels", "Model", "PhotoLabels", "PlanSummary", "RunSummary", "Workspace"]
 
@@ -168,7 +168,7 @@ class Workspace:
     ) -> "SmallModels":
         """Write a published model as TFLite files, each tested on labelled images."""
         described = models.load_model(self.folder, model)  # before TensorFlow is imported
-        from training.tflite import Export, export_tflite
+        from training.tflite.export import Export, export_tflite
 
         export = Export(output, kinds)  # before the images are listed
         return export_tflite(self.folder, self.manifest(images), described, export, self._progress)

@@ -10,8 +10,8 @@ from PIL import Image
 from linnaeus import backbones, models
 from linnaeus.models import Model, ModelBackbone
 from linnaeus.storage import Folder
-from training.decisions import DecisionRule
-from training.heads import Dense, Head
+from training.heads.head import Dense, Head
+from training.judging.decisions import DecisionRule
 
 BACKBONE, SIZE = "pixels@8", 8
 CHANNELS = ("red", "green", "blue")
@@ -39,8 +39,8 @@ def paint(folder: Path) -> dict[str, tuple[str, ...]]:
 
 def publish(workspace: Folder, rule: DecisionRule) -> Model:
     """Publishes a version whose logits are from -5 (a colour is not there) to 5 (it is)."""
-    from training.export import TrainedModel, export
-    from training.publication import publishing
+    from training.exporting.export import TrainedModel, export
+    from training.exporting.publication import publishing
 
     spec = backbones.prepare(workspace, BACKBONE)
     with publishing(workspace, NAME) as draft:

@@ -100,7 +100,8 @@ class LayersConfig:
         _check_word("activation", self.activation, get_args(Activation))
         _check_word("decay", self.decay, get_args(Decay))
         _check_word("sampling", self.sampling, get_args(Sampling))
-        if min((*self.hidden, self.batch_size, self.epochs, self.patience, self.steps or 1)) < 1:
+        counts = (*self.hidden, self.batch_size, self.epochs, self.patience, self.steps)
+        if min(count for count in counts if count is not None) < 1:
             raise ConfigurationError(
                 "hidden sizes, batch_size, epochs, steps and patience are at least 1"
             )
@@ -139,7 +140,8 @@ class FineTuningConfig:
     def __post_init__(self) -> None:
         _check_word("optimizer", self.optimizer, get_args(Optimizer))
         _check_word("decay", self.decay, get_args(Decay))
-        if min(self.layers or 1, self.hidden or 1, self.batch_size, self.epochs, self.patience) < 1:
+        counts = (self.layers, self.hidden, self.batch_size, self.epochs, self.patience)
+        if min(count for count in counts if count is not None) < 1:
             raise ConfigurationError(
                 "layers, hidden, batch_size, epochs and patience are at least 1"
             )

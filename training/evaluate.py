@@ -15,10 +15,10 @@ from linnaeus.matrix import read_matrix
 from linnaeus.models import Model, load_model
 from linnaeus.progress import SILENT, Progress
 from linnaeus.storage import Folder
-from training import dataset
 from training.config import SplitConfig
-from training.decisions import DecisionRule
-from training.evaluation import evaluate_scores
+from training.data import dataset
+from training.judging.decisions import DecisionRule
+from training.judging.evaluation import evaluate_scores
 
 
 def evaluate(
@@ -30,8 +30,8 @@ def evaluate(
     judged, since the model has seen the others.
 
     Returns:
-        The metrics of `training.evaluation.Evaluation.to_dict`, and `model`, `split`, `manifest_id`
-        and `left_out`.
+        The metrics of `training.judging.evaluation.Evaluation.to_dict`, and `model`, `split`,
+        `manifest_id` and `left_out`.
 
     Raises:
         ConfigurationError: If the model does not exist, an image has a label that the model does
@@ -60,7 +60,7 @@ def evaluate(
 
 def _scores(workspace: Folder, model: Model, digests: list[str]) -> NDArray[np.float32]:
     """Scores [n, C] of stored embeddings."""
-    from training.published import opened  # imports TensorFlow, for seconds
+    from training.exporting.published import opened  # imports TensorFlow, for seconds
 
     with TemporaryDirectory(prefix="linnaeus-evaluate-") as scratch:
         file = Path(scratch) / "matrix.f32"

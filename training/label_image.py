@@ -17,8 +17,8 @@ from linnaeus import images
 from linnaeus.errors import ConfigurationError, ImageError
 from linnaeus.locations import normalise
 from linnaeus.storage import read_object
-from training.drop_in_flags import flag, parse
-from training.programs import run_program
+from training.drop_in.flags import flag, parse
+from training.drop_in.programs import run_program
 
 TOP = 5
 USUAL_INPUTS = ("Placeholder", "input")
@@ -67,7 +67,7 @@ def label_image(flags: LabelImageFlags) -> Scored:
 
 
 def _by_graph(path: Path, picture: bytes, flags: LabelImageFlags) -> Scored:
-    from training.frozen_graph import FrozenGraph
+    from training.exporting.frozen_graph import FrozenGraph
 
     graph = FrozenGraph(path)
     source = flags.input_layer or _usual(graph, USUAL_INPUTS)

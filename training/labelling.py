@@ -13,7 +13,7 @@ from linnaeus.models import Model, load_model
 from linnaeus.progress import SILENT, Progress
 from linnaeus.records import PhotoLabels
 from linnaeus.storage import Folder, normalise, read_object
-from training.decisions import DecisionRule
+from training.judging.decisions import DecisionRule
 
 Pixels = NDArray[np.uint8]
 
@@ -52,7 +52,7 @@ def _label(
 ) -> dict[str, PhotoLabels]:
     """What the model says of each picture by name, embedded as a worker embeds it."""
     with progress.step("Load model", None):
-        from training.published import opened  # imports TensorFlow, for seconds
+        from training.exporting.published import opened  # imports TensorFlow, for seconds
 
         spec = backbones.load_spec(workspace, model.fingerprint)
         engine = open_engine(backbones.local_files(workspace, model.fingerprint), spec)

@@ -15,15 +15,16 @@ from linnaeus.models import ModelBackbone
 from linnaeus.progress import Progress
 from linnaeus.sampling import sampler
 from linnaeus.storage import Folder
-from training import dataset, sweep
 from training.checkpoints import StoredCheckpoints
 from training.config import TrainConfig
-from training.dataset import Selection
-from training.embedding import embed_missing
-from training.examples import LabelledEmbeddings
-from training.heads import Fit
+from training.data import dataset
+from training.data.dataset import Selection
+from training.data.embedding import embed_missing
+from training.data.examples import LabelledEmbeddings
+from training.data.views import embed_views, with_views
+from training.heads import sweep
+from training.heads.head import Fit
 from training.monitoring import Monitoring
-from training.views import embed_views, with_views
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def _on_embeddings(training: Training, spec: BackboneSpec) -> Learned:
 
 
 def _fine_tuned(training: Training, base: BackboneSpec) -> Learned:
-    from training.fine_tuning import fine_tune  # imports TensorFlow
+    from training.fine_tuning.tuning import fine_tune  # imports TensorFlow
 
     embed_missing(training.workspace, training.manifest, base, training.progress)
     data = _load(training, base)

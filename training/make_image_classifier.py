@@ -16,7 +16,6 @@ from linnaeus.errors import ConfigurationError, GateFailed, LinnaeusError
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model
 from linnaeus.storage import Folder
-from training import drop_in_inputs, drop_in_outputs
 from training.config import (
     FineTuningConfig,
     GateConfig,
@@ -24,9 +23,11 @@ from training.config import (
     SplitConfig,
     TrainConfig,
 )
-from training.drop_in_flags import flag, parse
+from training.drop_in import inputs as drop_in_inputs
+from training.drop_in import outputs as drop_in_outputs
+from training.drop_in.flags import flag, parse
+from training.drop_in.programs import Log, run_program
 from training.monitoring import Monitoring
-from training.programs import Log, run_program
 from training.train import train
 
 MODEL = "classifier"
@@ -191,7 +192,7 @@ def set_memory_growth() -> None:
 
 def write(flags: ClassifierFlags, workspace: Folder, manifest: Manifest, model: Model) -> None:
     """The files that were asked for, from the published model."""
-    from training.published import opened
+    from training.exporting.published import opened
 
     with opened(workspace, model) as published:
         if flags.labels_output_file:
@@ -208,8 +209,9 @@ def _write_tflite(
     folder: Path, to: str, workspace: Folder, manifest: Manifest, model: Model
 ) -> None:
     """A float32 file, and how it does on the test images, which are read again for it."""
-    from training import tflite, tflite_pictures
-    from training.tflite_conversion import Source, convert
+    from training.tflite import export as tflite
+    from training.tflite import pictures as tflite_pictures
+    from training.tflite.conversion import Source, convert
 
     _, pictures = tflite_pictures.read(workspace, manifest, model)
     backbone = model.backbone

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from training.heads import CurvePoint, Head
+from training.heads.head import CurvePoint, Head
 
 OnStep = Callable[[int, Callable[[], Head]], None]
 OnPoint = Callable[[CurvePoint], None]

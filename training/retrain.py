@@ -19,16 +19,18 @@ from linnaeus.errors import ConfigurationError
 from linnaeus.locations import is_local, normalise
 from linnaeus.models import Model, ModelBackbone
 from linnaeus.storage import Folder
-from training import architectures, drop_in_inputs, drop_in_outputs
 from training.config import LayersConfig, SplitConfig, TrainConfig
-from training.drop_in_flags import flag, parse
-from training.heads import CurvePoint
+from training.drop_in import architectures
+from training.drop_in import inputs as drop_in_inputs
+from training.drop_in import outputs as drop_in_outputs
+from training.drop_in.flags import flag, parse
+from training.drop_in.programs import LEVELS, Log, run_program
+from training.heads.head import CurvePoint
 from training.monitoring import Monitoring
-from training.programs import LEVELS, Log, run_program
 from training.train import train
 
 if TYPE_CHECKING:
-    from training.intermediate_graphs import IntermediateGraphs
+    from training.exporting.intermediate_graphs import IntermediateGraphs
 
 MODEL = "retrained"
 
@@ -179,7 +181,7 @@ def _intermediate_graphs(
 ) -> "IntermediateGraphs | None":
     if not flags.intermediate_store_frequency:
         return None
-    from training.intermediate_graphs import IntermediateGraphs
+    from training.exporting.intermediate_graphs import IntermediateGraphs
 
     files = backbones.local_files(workspace, spec.fingerprint)
     return IntermediateGraphs(
@@ -202,7 +204,7 @@ def _tell_point(point: CurvePoint, log: Log) -> None:
 
 def _write(flags: RetrainFlags, workspace: Folder, model: Model, log: Log) -> None:
     """The files that the original left, from the published model."""
-    from training.published import opened
+    from training.exporting.published import opened
 
     with opened(workspace, model) as published, log.progress.step("Write the graph", None) as step:
         drop_in_outputs.write_labels(model.labels, flags.output_labels)

@@ -21,7 +21,7 @@ from scipy.special import expit
 from tensorflow.core.framework.summary_pb2 import HistogramProto, Summary
 from tensorflow.core.util.event_pb2 import Event, SessionLog
 
-from training.heads import ACTIVATIONS, Dense, Head, Matrix, log_softmax
+from training.heads.head import ACTIVATIONS, Dense, Head, Matrix, log_softmax
 
 BINS = 30
 FINAL_LAYER = "final_retrain_ops"

@@ -20,14 +20,15 @@ from linnaeus.manifests import Manifest
 from linnaeus.models import Model, ModelBackbone
 from linnaeus.progress import SILENT, Progress, Step
 from linnaeus.storage import Folder
-from training import near_duplicates, training_run
+from training import training_run
 from training.config import TrainConfig
-from training.evaluation import unrepresented
-from training.judged import mistakes
+from training.data import near_duplicates
+from training.exporting.publication import publishing
+from training.judging.evaluation import unrepresented
+from training.judging.judged import mistakes
+from training.judging.verdict import Verdict, judge, pass_gate
 from training.learning import Learned, Training, learn
 from training.monitoring import Monitoring
-from training.publication import publishing
-from training.verdict import Verdict, judge, pass_gate
 
 LIBRARIES = ("linnaeus", "numpy", "scipy", "tensorflow", "keras", "openvino", "pillow")
 
@@ -78,7 +79,7 @@ def _publish(
         progress.step("Export", None) as step,
         publishing(workspace, described.name) as draft,
     ):
-        from training.export import TrainedModel, export
+        from training.exporting.export import TrainedModel, export
 
         published = replace(described, version=draft.version)
         files = backbones.local_files(workspace, spec.fingerprint)

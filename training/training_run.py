@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from linnaeus import layout
 from linnaeus.models import Model
 from linnaeus.storage import Folder
-from training.verdict import Verdict
+from training.judging.verdict import Verdict
 
 
 def record(workspace: Folder, model: Model, verdict: Verdict) -> None:

@@ -10,7 +10,7 @@ from linnaeus.cli.options import Images, ModelVersion
 from linnaeus.cli.session import Session
 
 if TYPE_CHECKING:
-    from training.tflite import SmallModel, SmallModels
+    from training.tflite.export import SmallModel, SmallModels
 
 KINDS = ("float32", "dynamic", "int8")
 

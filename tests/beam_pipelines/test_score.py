@@ -12,7 +12,7 @@ from linnaeus.storage import Folder
 from linnaeus.tables import Table
 from tests import colour_model
 from tests.colour_model import LABELS, NAME
-from training.decisions import DecisionRule
+from training.judging.decisions import DecisionRule
 
 pytestmark = pytest.mark.slow
 

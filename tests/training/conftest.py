@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from linnaeus.backbones import BackboneSpec
-from training.heads import Dense, Head
+from training.heads.head import Dense, Head
 
 LABELS = ("a b", "c/d", "größe", "plain", "日本", "ü")
 HEIGHT, WIDTH, SIZE = 48, 64, 24
@@ -68,8 +68,8 @@ def small_backbone(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 @pytest.fixture(scope="session")
 def exported(small_backbone: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    from training.decisions import DecisionRule
-    from training.export import TrainedModel, export
+    from training.exporting.export import TrainedModel, export
+    from training.judging.decisions import DecisionRule
 
     rng = np.random.default_rng(6)
 

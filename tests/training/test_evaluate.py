@@ -16,8 +16,8 @@ from linnaeus.storage import Folder
 from linnaeus.worker import Worker
 from tests import colour_model
 from tests.colour_model import BACKBONE, LABELS
-from training.decisions import DecisionRule
 from training.evaluate import evaluate
+from training.judging.decisions import DecisionRule
 from training.labelling import label_photos
 
 pytestmark = pytest.mark.slow

@@ -9,8 +9,8 @@ import pytest
 from linnaeus import images
 from linnaeus.errors import ConfigurationError, ImageError, StorageError
 from tests.pictures import jpeg, turned_jpeg
+from tests.training.command_lines import run
 from tests.training.conftest import HEIGHT, LABELS, WIDTH
-from tests.training.drop_in import run
 from training.label_image import LabelImageFlags, label_image
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def labels(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def graph(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from training import drop_in_outputs
+    from training.drop_in import outputs as drop_in_outputs
 
     path = tmp_path_factory.mktemp("graph") / "output_graph.pb"
     drop_in_outputs.write_graph(exported.folder, str(path), "final_result")
@@ -43,7 +43,7 @@ def graph(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def expected(exported: Exported, picture: Path) -> dict[str, float]:
-    from training.published import PublishedModel
+    from training.exporting.published import PublishedModel
 
     pixels = images.decode(picture.read_bytes(), HEIGHT, WIDTH).pixels
     scores = PublishedModel(exported.folder).call("pixels", pixels=pixels[None])["scores"][0]
@@ -92,7 +92,7 @@ def test_a_models_folder_is_sent_the_bytes_and_knows_its_labels(
 def test_a_saved_model_of_numbers_is_fed_with_numbers(
     exported: Exported, labels: Path, picture: Path, tmp_path: Path
 ) -> None:
-    from training import drop_in_outputs
+    from training.drop_in import outputs as drop_in_outputs
 
     drop_in_outputs.write_saved_model(exported.folder, str(tmp_path / "saved"))
     flags = LabelImageFlags(str(picture), str(tmp_path / "saved"), str(labels))

@@ -12,9 +12,9 @@ from linnaeus.augmentation_settings import Augmentation
 from linnaeus.errors import ConfigurationError
 from linnaeus.models import load_model, versions
 from linnaeus.storage import Folder
-from tests.training.drop_in import digits, run
+from tests.training.command_lines import digits, run
 from training.config import FineTuningConfig, LayersConfig, SplitConfig
-from training.drop_in_flags import parse
+from training.drop_in.flags import parse
 from training.make_image_classifier import ClassifierFlags, configuration
 
 slow = pytest.mark.slow

@@ -14,7 +14,7 @@ from linnaeus.datasets import idx, mnist
 from linnaeus.errors import LinnaeusError
 from linnaeus.storage import Folder
 from training.config import LayersConfig, TrainConfig
-from training.embedding import embed_missing
+from training.data.embedding import embed_missing
 from training.train import train
 
 pytestmark = pytest.mark.slow

@@ -11,10 +11,10 @@ from linnaeus.errors import ConfigurationError
 from linnaeus.models import load_model
 from linnaeus.splits import retrain_split
 from linnaeus.storage import Folder
-from tests.training.drop_in import digits, run
+from tests.training.command_lines import digits, run
 from training.config import LayersConfig, SplitConfig
-from training.drop_in_flags import parse
-from training.programs import Log
+from training.drop_in.flags import parse
+from training.drop_in.programs import Log
 from training.retrain import RetrainFlags, configuration
 
 slow = pytest.mark.slow
@@ -106,7 +106,7 @@ def test_a_module_may_be_a_folder_as_it_is_typed(
 
 
 def test_no_folder_or_one_folder_of_images_is_refused(tmp_path: Path) -> None:
-    from training.drop_in_inputs import listed
+    from training.drop_in.inputs import listed
 
     workspace = Folder(str(tmp_path / "workspace"))
     one = digits(tmp_path / "one", labels=1, images_a_label=2)
@@ -119,7 +119,7 @@ def test_no_folder_or_one_folder_of_images_is_refused(tmp_path: Path) -> None:
 def test_a_folder_of_few_images_is_warned_of(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from training.drop_in_inputs import listed
+    from training.drop_in.inputs import listed
 
     pictures = digits(tmp_path / "few", labels=2, images_a_label=20)
     next((pictures / "Digit 1").iterdir()).unlink()
@@ -227,7 +227,7 @@ def test_the_graph_labels_a_picture_by_the_old_command(retrained: Retrained) -> 
 
 @slow
 def test_graphs_are_written_on_the_way(retrained: Retrained) -> None:
-    from training.frozen_graph import FrozenGraph
+    from training.exporting.frozen_graph import FrozenGraph
 
     written = sorted(path.name for path in (retrained.folder / "middle").iterdir())
     assert written == ["intermediate_25.pb", "intermediate_50.pb"]

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from training.config import LayersConfig
-from training.heads import Dense, Head
+from training.heads.head import Dense, Head
 from training.monitoring import Monitoring
 
 pytestmark = pytest.mark.slow
@@ -44,8 +44,8 @@ def summaries(folder: Path) -> dict[int, dict[str, Any]]:
 
 def training(**settings: Any) -> Any:
     """Of 200 images, 40 a step."""
-    from tests.training.test_layers import rings
-    from training.layers import fit
+    from tests.training.heads.test_layers import rings
+    from training.heads.layers import fit
 
     return fit(rings(), LayersConfig(batch_size=40, **settings["config"]), 0, **settings["more"])
 

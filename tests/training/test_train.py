@@ -219,10 +219,10 @@ def test_the_real_network_scores_alike_in_worker_and_server(tmp_path: Path) -> N
     from skimage import data
 
     from linnaeus.models import ModelBackbone
-    from training.decisions import DecisionRule
-    from training.export import TrainedModel, export
-    from training.heads import Dense, Head, log_softmax
-    from training.published import PublishedModel
+    from training.exporting.export import TrainedModel, export
+    from training.exporting.published import PublishedModel
+    from training.heads.head import Dense, Head, log_softmax
+    from training.judging.decisions import DecisionRule
 
     workspace = Folder(str(tmp_path / "workspace"))
     spec = backbones.prepare(workspace, "efficientnet-lite0")

@@ -12,7 +12,7 @@ from linnaeus.backbones import BackboneSpec, local_files
 from linnaeus.engines import open_engine
 from linnaeus.images import decode
 from linnaeus.storage import Folder
-from training.examples import Examples, LabelledEmbeddings
+from training.data.examples import Examples, LabelledEmbeddings
 
 LABELS = ("box", "disc")
 SIDE = 16

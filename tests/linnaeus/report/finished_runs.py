@@ -20,8 +20,8 @@ from linnaeus.parts import Part
 from linnaeus.records import EMBEDDINGS, FAILURES, JUDGED, PREDICTIONS, Counts
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
-from training.decisions import DecisionRule, Task
-from training.evaluation import evaluate_scores
+from training.judging.decisions import DecisionRule, Task
+from training.judging.evaluation import evaluate_scores
 
 TRAINING_RUN = "01KAP0000000000000000TRA1N"
 SCORING_RUN = "01KAP0000000000000000SC0RE"

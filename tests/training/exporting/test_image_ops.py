@@ -1,0 +1,196 @@
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from linnaeus import images
+from tests import pictures
+from training.exporting import exif_ops
+from training.exporting.image_ops import decode_images
+
+pytestmark = pytest.mark.slow
+
+HEIGHT, WIDTH = 40, 56
+EVERY_FORMAT = pictures.every_format()
+DECODED = {kind: data for kind, data in EVERY_FORMAT.items() if not kind.startswith("tiff")}
+STRINGS = [tf.TensorSpec([None], tf.string)]
+
+
+@tf.function(input_signature=STRINGS)
+def in_graph(data: tf.Tensor) -> tf.Tensor:
+    return decode_images(data, HEIGHT, WIDTH)
+
+
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+def graph_orientation(block: tf.Tensor) -> tf.Tensor:
+    return exif_ops.orientation(block)
+
+
+def differences(data: bytes) -> np.ndarray:
+    """Grey levels between the graph's pixels and those of images.decode."""
+    here = images.decode(data, HEIGHT, WIDTH).pixels.astype(int)
+    return np.abs(in_graph([data]).numpy()[0] - here)
+
+
+def assert_equal_but_for_rounding(data: bytes) -> None:
+    assert differences(data).max() <= 2
+    assert differences(data).mean() < 0.1
+
+
+def message_of(data: bytes) -> str:
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        in_graph([pictures.jpeg(), data])
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("kind", DECODED)
+def test_every_format_comes_out_as_from_the_decoder(kind: str):
+    assert_equal_but_for_rounding(DECODED[kind])
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+def test_each_exif_turn_comes_out_as_from_the_decoder(file_format: str, turn: int, order: str):
+    assert_equal_but_for_rounding(pictures.turned(turn, file_format, order))
+
+
+def test_other_blocks_before_the_exif_block_are_passed_over():
+    start, rest = pictures.turned_jpeg(6)[:2], pictures.turned_jpeg(6)[2:]
+    adobes_xmp = b"\xff\xe1\x00\x1fhttp://ns.adobe.com/xap/1.0/\0"
+    assert_equal_but_for_rounding(start + adobes_xmp + b"\xff" + rest)
+    odd = {"icc_profile": b"odd", "exif": pictures.exif(6), "lossless": True}
+    assert_equal_but_for_rounding(pictures.encode(pictures.scene(), "WEBP", **odd))
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("value", [0, 1, 2, 8, 9, 65_535])
+def test_an_orientation_that_is_none_is_upright(value: int, order: str):
+    assert graph_orientation(pictures.exif(value, order)).numpy() == (
+        value if 1 <= value <= 8 else 1
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pictures.jpeg(1024, 768),
+        pictures.jpeg(4000, 3000),
+        pictures.jpeg(701, 399),
+        pictures.turned_jpeg(6, width=640, height=120),
+        pictures.jpeg(1024, 768, progressive=True),
+    ],
+    ids=["1024x768", "4000x3000", "701x399", "640x120 turned", "progressive"],
+)
+def test_large_jpegs_are_dct_scaled_alike(data: bytes):
+    assert_equal_but_for_rounding(data)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5000, 1), (1, 5000), (300, 200), (WIDTH, HEIGHT)])
+def test_every_shape_is_resized_alike(size: tuple[int, int]):
+    assert_equal_but_for_rounding(pictures.png(*size))
+
+
+def test_a_batch_holds_pictures_of_any_kind_and_size():
+    batch = [*DECODED.values(), pictures.png(301, 99)]
+    pixels = in_graph(batch).numpy()
+    assert pixels.shape == (len(batch), HEIGHT, WIDTH, 3)
+    assert pixels.dtype == np.uint8
+    for row, data in zip(pixels, batch, strict=True):
+        np.testing.assert_array_equal(row, in_graph([data]).numpy()[0])
+
+
+def test_no_pictures_give_no_pixels():
+    assert in_graph(tf.zeros([0], tf.string)).shape == (0, HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize("transparent", [False, True])
+def test_grey_of_few_bits_is_opaque_but_where_it_is_transparent(bits: int, transparent: bool):
+    data = pictures.few_bits_png(bits, transparent=0 if transparent else None)
+    assert_equal_but_for_rounding(data)
+
+
+def test_an_animated_webp_without_alpha_does_not_crash():
+    """It does in TensorFlow 2.21, at the latest after some repetitions, if it is merely decoded."""
+    data = pictures.animation("WEBP", lossless=True)
+    assert not data[20] & 0x10
+    in_graph([data] * 50)
+
+
+def test_what_tensorflow_does_not_tell_of_a_gif_is_black():
+    indices = np.asarray(pictures.scene().quantize(16).resize((WIDTH, HEIGHT), 0)) == 3
+    pixels = in_graph([pictures.transparent_gif()]).numpy()[0]
+    assert pixels[indices].mean() < 80
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (EVERY_FORMAT["tiff"], "TIFF is not decoded by the model: send a JPEG or PNG"),
+        (EVERY_FORMAT["tiff-grey16"], "TIFF is not decoded by the model"),
+        (b"", "The bytes are no JPEG, PNG, WebP, GIF or BMP"),
+        (pictures.heic(), "The bytes are no JPEG"),
+        (pictures.ZIP, "The bytes are no JPEG"),
+        (pictures.TEXT, "BMP that is compressed"),
+        (pictures.encode(pictures.scene().convert("1"), "BMP"), "has not 8, 24 or 32 bits"),
+        (pictures.jpeg()[:-2], "Invalid JPEG"),
+        (pictures.png()[:700], "Invalid PNG"),
+        (EVERY_FORMAT["webp"][:-30], "WebP"),
+        (pictures.bomb(), "PNG"),
+    ],
+)
+def test_what_cannot_be_decoded_fails_its_batch_with_a_clear_line(data: bytes, message: str):
+    assert message in message_of(data)
+
+
+BLOCKS = st.builds(pictures.exif, st.integers(0, 9), st.sampled_from("<>"))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_orientation_is_read_as_the_decoder_reads_it(draw: st.DataObject):
+    block = bytearray(draw.draw(BLOCKS | st.binary(min_size=1, max_size=80)))
+    for position in draw.draw(st.lists(st.integers(0, len(block) - 1), max_size=3)):
+        block[position] ^= 1 << draw.draw(st.integers(0, 7))
+    data = bytes(block[: draw.draw(st.integers(0, len(block)))])
+    assert graph_orientation(data).numpy() == images.orientation(data)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(sorted(DECODED)), st.data())
+def test_damaged_pictures_are_decoded_or_refused(kind: str, draw: st.DataObject):
+    """No loop without end, no other error: a server sees InvalidArgument."""
+    data = bytearray(DECODED[kind])
+    for position in draw.draw(st.lists(st.integers(0, min(len(data), 200) - 1), max_size=4)):
+        if position not in SIZE_BYTES:
+            data[position] ^= 1 << draw.draw(st.integers(0, 7))
+    cut = draw.draw(st.just(len(data)) | st.integers(0, len(data)))
+    with suppress(tf.errors.InvalidArgumentError):
+        assert in_graph([bytes(data[:cut])]).shape == (1, HEIGHT, WIDTH, 3)
+
+
+# Where PNG, GIF, BMP and WebP say how large they are: no test allocates gigabytes.
+SIZE_BYTES = set(range(6, 10)) | set(range(16, 31))
+
+
+def test_a_saved_model_of_it_answers_alike(tmp_path: Path):
+    module = tf.Module()
+    module.decode = in_graph
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": in_graph})
+    served = tf.saved_model.load(str(tmp_path)).signatures["serving_default"]
+    batch = tf.constant(list(DECODED.values()))
+    (pixels,) = served(batch).values()
+    np.testing.assert_array_equal(pixels, in_graph(batch))
+
+
+def test_no_operation_is_newer_than_the_servers():
+    graph = in_graph.get_concrete_function().graph.as_graph_def()
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    operations = {node.op for node in nodes}
+    assert "DecodeImage" in operations
+    assert not operations & {"DecodeWebP", "DecodeJxl"}

@@ -1,0 +1,224 @@
+"""Tries heads of several kinds on the same embeddings and keeps the best on validation."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from linnaeus.progress import SILENT, Progress
+from training.checkpoints import Checkpoints, NoCheckpoints
+from training.config import KernelConfig, LayersConfig, LinearConfig, Optimizer, TrainConfig
+from training.data.examples import LabelledEmbeddings
+from training.data.finite import refuse_not_finite
+from training.heads import kernel, softmax
+from training.heads.head import Fit, with_temperature
+from training.heads.loss import Score, judge
+from training.heads.weighting import balance
+from training.judging.calibration import fit_temperature
+from training.monitoring import Monitoring
+
+Candidate = LinearConfig | KernelConfig | LayersConfig
+Group = Sequence[Candidate]
+"""Candidates that are fitted side by side: one convex head, or some heads of layers."""
+
+FEW_HIDDEN = (((256,), 0.3), ((512,), 0.5))
+"""Hidden layers and dropout."""
+MANY_HIDDEN = ((), (128,), (256,), (512,), (1024,), (512, 128))
+MANY_DROPOUTS = (0.2, 0.5)
+MANY_OPTIMIZERS: tuple[tuple[Optimizer, float], ...] = (("adam", 1e-3), ("adamw", 3e-4))
+MANY_GAMMAS = (0.03, 0.1, 0.3, 1.0, 3.0)
+
+MANY_IMAGES = 20_000
+"""From here on, heads of layers are compared by fewer epochs of larger batches."""
+LARGE_BATCH = 256
+IMAGES_A_HEAD = 640_000
+"""Over all epochs, roughly."""
+FEWEST_EPOCHS = 3
+SHORT_PATIENCE = 2
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One head of a sweep, and how it does on validation at its best temperature."""
+
+    kind: str
+    settings: Mapping[str, Any]
+    validation_log_loss: float
+    validation_accuracy: float
+    seconds: float
+    """Its share of the time, where heads were fitted side by side."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The best head, and all that were tried."""
+
+    best: Fit
+    tried: tuple[Tried, ...]
+
+
+def run(
+    data: LabelledEmbeddings,
+    config: TrainConfig,
+    checkpoints: Checkpoints = NoCheckpoints(),
+    monitoring: Monitoring = Monitoring(),
+    progress: Progress = SILENT,
+) -> Sweep:
+    """Fits the candidates; the best has the lowest weighted log loss on validation.
+
+    Heads are compared at their best temperatures, so none loses for being too sure of itself alone.
+
+    Raises:
+        ConfigurationError: If an embedding is not finite, or images with several labels are to be
+            balanced.
+    """
+    refuse_not_finite(data)
+    if config.class_weights == "balanced":
+        data = balance(data)
+    trial = Trial(data, config.seed, checkpoints, monitoring)
+    groups = side_by_side(adapted(candidates(config), data.counts["train"]))
+    with progress.step("Train", sum(map(rounds, groups)), "rounds") as step:
+        fits = list(trial.fits(groups, step.update))
+        tried = tuple(trial.tried(fit, seconds) for fit, seconds in fits)
+        best = min(range(len(tried)), key=lambda i: _sortable(tried[i].validation_log_loss))
+        step.note(_note(tried, best))
+    return Sweep(fits[best][0], tried)
+
+
+def candidates(config: TrainConfig) -> list[Candidate]:
+    """The heads that a configuration asks for, the simplest first."""
+    match config.head:
+        case "linear":
+            return [config.linear]
+        case "kernel":
+            return [config.kernel]
+        case "layers":
+            return [config.layers]
+    own = [config.layers] if config.layers != LayersConfig() else []
+    return [config.linear, *(_many if config.sweep else _few)(config), *own]
+
+
+def _few(config: TrainConfig) -> list[Candidate]:
+    return [
+        config.kernel,
+        *(replace(config.layers, hidden=hidden, dropout=share) for hidden, share in FEW_HIDDEN),
+    ]
+
+
+def _many(config: TrainConfig) -> list[Candidate]:
+    centres = config.kernel.centres
+    gammas = tuple(sorted({*config.kernel.gamma, *MANY_GAMMAS}))
+    kernels = [replace(config.kernel, centres=m, gamma=gammas) for m in (centres, 2 * centres)]
+    layers = [
+        replace(config.layers, hidden=hidden, dropout=share, optimizer=name, learning_rate=rate)
+        for hidden, share, (name, rate) in product(MANY_HIDDEN, MANY_DROPOUTS, MANY_OPTIMIZERS)
+    ]
+    return [*kernels, *layers]
+
+
+def adapted(found: Sequence[Candidate], images: int) -> list[Candidate]:
+    """The candidates with shorter trainings where there are many images; one alone stays."""
+    if len(found) == 1 or images < MANY_IMAGES:
+        return list(found)
+    return [shortened(one, images) if isinstance(one, LayersConfig) else one for one in found]
+
+
+def shortened(config: LayersConfig, images: int) -> LayersConfig:
+    """A training that costs seconds on `images`, in larger batches with as much larger steps."""
+    epochs = max(FEWEST_EPOCHS, IMAGES_A_HEAD // images)
+    batch_size = max(config.batch_size, LARGE_BATCH)
+    return replace(
+        config,
+        epochs=min(config.epochs, epochs),
+        patience=min(config.patience, SHORT_PATIENCE),
+        batch_size=batch_size,
+        learning_rate=config.learning_rate * math.sqrt(batch_size / config.batch_size),
+    )
+
+
+def side_by_side(found: Sequence[Candidate]) -> list[Group]:
+    """Heads of layers together, since they share their batches; all others alone."""
+    layers = [one for one in found if isinstance(one, LayersConfig)]
+    alone: list[Group] = [[one] for one in found if not isinstance(one, LayersConfig)]
+    return [*alone, layers] if layers else alone
+
+
+def rounds(group: Group) -> int:
+    """What a group reports at most: strengths, or epochs (or steps) of all heads together."""
+    return sum(map(_rounds, group))
+
+
+def _rounds(candidate: Candidate) -> int:
+    match candidate:
+        case LinearConfig():
+            return len(candidate.l2)
+        case KernelConfig():
+            return len(candidate.gamma) * len(candidate.l2)
+        case LayersConfig():
+            return candidate.steps or candidate.epochs
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What all candidates are fitted with."""
+
+    data: LabelledEmbeddings
+    seed: int
+    checkpoints: Checkpoints
+    monitoring: Monitoring
+
+    def fits(
+        self, groups: Sequence[Group], report: Callable[[int], None]
+    ) -> Iterator[tuple[Fit, float]]:
+        """Each candidate fitted, and its share of the seconds; `report` is told of rounds done."""
+        earlier = 0
+        for group in groups:
+            began = time.perf_counter()
+            fits = self._fit(group, kernel.after(earlier, report))
+            seconds = (time.perf_counter() - began) / len(group)
+            earlier += rounds(group)
+            report(earlier)
+            yield from ((fit, seconds) for fit in fits)
+
+    def tried(self, fit: Fit, seconds: float) -> Tried:
+        """What is said of a fitted candidate."""
+        settings = {n: v for n, v in fit.chosen.items() if n != "validation_log_loss"}
+        score = self._calibrated(fit)
+        return Tried(fit.kind, settings, score.log_loss, score.accuracy, seconds)
+
+    def _fit(self, group: Group, report: Callable[[int], None]) -> list[Fit]:
+        match group[0]:
+            case LinearConfig() as linear:
+                return [softmax.fit(self.data, linear, report, self.checkpoints)]
+            case KernelConfig() as config:
+                return [kernel.fit(self.data, config, self.seed, report, self.checkpoints)]
+        from training.heads import layers  # imports TensorFlow
+
+        return layers.fit_many(
+            self.data,
+            [one for one in group if isinstance(one, LayersConfig)],
+            self.seed,
+            report,
+            self.checkpoints,
+            self.monitoring,
+        )
+
+    def _calibrated(self, fit: Fit) -> Score:
+        examples = self.data.examples("validation")
+        logits = fit.validated.logits_by_block(examples.embeddings)
+        weights, task = examples.weights, self.data.task
+        temperature = fit_temperature(logits, examples.targets, weights, task)
+        return judge(with_temperature(fit.validated, temperature), examples)
+
+
+def _sortable(loss: float) -> float:
+    return math.inf if math.isnan(loss) else loss
+
+
+def _note(tried: Sequence[Tried], best: int) -> str:
+    found = tried[best]
+    of = f"best of {len(tried)} heads: " if len(tried) > 1 else ""
+    said = ", ".join(f"{name} {value}" for name, value in list(found.settings.items())[:3])
+    return f"{of}{found.kind} ({said}), {found.validation_accuracy:.1%} right on validation"
