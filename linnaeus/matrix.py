@@ -4,10 +4,11 @@ Only digests and places are joined; nothing groups or sorts vectors, which would
 tens of gigabytes for a million of them.
 """
 
+import mmap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,8 @@ from linnaeus.database import query
 from linnaeus.embeddings import EmbeddingTable
 from linnaeus.errors import ConfigurationError
 from linnaeus.storage import Folder
+
+RELEASE_BYTES = 256 << 20
 
 _FIRST_PLACES = """
 WITH first AS (
@@ -76,13 +79,9 @@ def read_matrix(
     located = places(table, digests)
     if not located:
         return np.empty((0, 0), np.float32)
-    matrix: NDArray[np.float32] | None = None
-    for place in located:
-        vectors = table.vectors(place.part)
-        if matrix is None:
-            matrix = memory_map((len(digests), vectors.shape[1]), to)
-        matrix[place.targets] = vectors[place.rows]
-    assert matrix is not None
+    size = table.vectors(located[0].part).shape[1]
+    matrix = memory_map((len(digests), size), to)
+    _fill(matrix, table, located)
     return matrix
 
 
@@ -95,8 +94,19 @@ def read_into(
         ConfigurationError: some content has no stored vector.
     """
     table = EmbeddingTable(workspace, fingerprint)
-    for place in places(table, digests):
-        matrix[place.targets] = table.vectors(place.part)[place.rows]
+    _fill(matrix, table, places(table, digests))
+
+
+def _fill(matrix: NDArray[np.float32], table: EmbeddingTable, located: Sequence[Place]) -> None:
+    """Copy rows of parts; what is written leaves this process's memory now and then."""
+    written_bytes = 0
+    for place in located:
+        vectors = table.vectors(place.part)[place.rows]
+        matrix[place.targets] = vectors
+        written_bytes += vectors.nbytes
+        if written_bytes > RELEASE_BYTES:
+            release(matrix)
+            written_bytes = 0
 
 
 def stored(workspace: Folder, fingerprint: str, digests: pa.Array) -> NDArray[np.bool_]:
@@ -109,3 +119,19 @@ def memory_map(shape: tuple[int, int], to: Path | None) -> NDArray[np.float32]:
     """A float32 matrix of zeros in the file `to`, or in a nameless one."""
     with to.open("w+b") if to else TemporaryFile() as file:
         return np.memmap(file, np.float32, "w+", shape=shape)
+
+
+def release(block: NDArray[Any]) -> None:
+    """Let the pages of a file-mapped array, or of rows of one, leave this process's memory.
+
+    The operating system still has them, or reads them again; so a matrix that is larger than
+    memory does not fill it. Other arrays stay as they are.
+    """
+    mapping: Any = block
+    while isinstance(mapping, np.ndarray):
+        mapping = mapping.base
+    if not isinstance(mapping, mmap.mmap) or not block.size or getattr(block, "mode", "c") == "c":
+        return  # the pages of a copy-on-write mapping may be all there is of a change
+    start = block.ctypes.data - np.frombuffer(mapping, np.uint8).ctypes.data
+    page = start // mmap.PAGESIZE * mmap.PAGESIZE
+    mapping.madvise(mmap.MADV_DONTNEED, page, start + block.nbytes - page)

@@ -14,10 +14,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from training.data.examples import LabelledEmbeddings
-from training.heads.head import Matrix, Standardisation, blocks
+from training.heads.head import Matrix, Standardisation, blocks, read_blocks
 
 SIMILARITY = 0.93
-PROJECTED_VALUES = 256
+PROJECTED_VALUES = 128
 """Longer embeddings are projected at random to this many; cosines stay within about 0.02."""
 COMPARISONS = 10**9
 """Of pairs, when held-out pictures are looked at: some seconds. More are sampled."""
@@ -94,7 +94,7 @@ def together(assigned: pa.Array, given: pa.Array, numbers: NDArray[np.int32]) ->
 
 
 def _directions(embeddings: Matrix) -> Matrix:
-    """Unit vectors of the standardised rows, [n, min(D, 256)]."""
+    """Unit vectors of the standardised rows, [n, min(D, 128)]."""
     rows, values = embeddings.shape
     scale = Standardisation.of(embeddings, np.ones(rows, np.float32))
     projection = None
@@ -102,8 +102,8 @@ def _directions(embeddings: Matrix) -> Matrix:
         projection = np.random.default_rng(0).normal(size=(values, PROJECTED_VALUES))
         projection = projection.astype(np.float32)
     directions = np.empty((rows, min(values, PROJECTED_VALUES)), np.float32)
-    for block in blocks(rows):
-        standardised = scale.apply(embeddings[block])
+    for block, plain in read_blocks(embeddings):
+        standardised = scale.apply(plain)
         x = standardised if projection is None else standardised @ projection
         lengths = np.linalg.norm(x, axis=1, keepdims=True)
         directions[block] = x / np.maximum(lengths, np.finfo(np.float32).tiny)

@@ -3,7 +3,6 @@
 Every trainer ends in a `Head`; evaluation and export know nothing else of how it was made.
 """
 
-import mmap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf, expit
 
+from linnaeus.matrix import release
 from training.config import Activation
 
 Matrix = NDArray[np.float32]
@@ -160,18 +160,7 @@ def read_blocks(matrix: Matrix) -> Iterator[tuple[slice, Matrix]]:
     for rows in blocks(len(matrix)):
         block = matrix[rows]
         yield rows, block
-        _release(block)
-
-
-def _release(block: Matrix) -> None:
-    mapping: Any = block
-    while isinstance(mapping, np.ndarray):
-        mapping = mapping.base
-    if not isinstance(mapping, mmap.mmap) or not block.size or getattr(block, "mode", "c") == "c":
-        return  # the pages of a copy-on-write mapping may be all there is of a change
-    start = block.ctypes.data - np.frombuffer(mapping, np.uint8).ctypes.data
-    page = start // mmap.PAGESIZE * mmap.PAGESIZE
-    mapping.madvise(mmap.MADV_DONTNEED, page, start + block.nbytes - page)
+        release(block)
 
 
 def with_temperature(head: Head, temperature: float) -> Head:
