@@ -47,9 +47,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def available() -> list[str]:
-    """Every measurement that this processor can take."""
+    """Every measurement that this processor can take and that need not be named."""
     unusable = {"bfloat16"}.difference(precisions())
-    return [name for name, found in MEASUREMENTS.items() if unusable.isdisjoint(found.arguments)]
+    return [
+        name
+        for name, found in MEASUREMENTS.items()
+        if unusable.isdisjoint(found.arguments) and not found.on_demand
+    ]
 
 
 def measure(

@@ -18,6 +18,8 @@ class Measurement:
     arguments: tuple[str, ...] = ()
     fresh: bool = False
     """Whether each round wants a new process, because a peak is measured."""
+    on_demand: bool = False
+    """Whether it is measured only when it is named, because it takes long or much space."""
 
     def prepare(self, setting: Setting) -> Measure:
         """Make ready in this process."""
@@ -40,5 +42,7 @@ MEASUREMENTS = {
     "score-images": Measurement("scoring", "from_images", ("embedding",)),
     "score-images-sent": Measurement("scoring", "from_images", ("image",)),
     "worker-memory": Measurement("resources", "worker_memory", fresh=True),
-    "training": Measurement("resources", "training", fresh=True),
+    "training": Measurement("resources", "training", ("auto",), fresh=True),
+    "training-linear": Measurement("resources", "training", ("linear",), fresh=True),
+    "training-million": Measurement("resources", "training_million", fresh=True, on_demand=True),
 }

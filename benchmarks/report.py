@@ -35,6 +35,14 @@ def _embedding(key: str, title: str, precision: str) -> Row:
     return Row(key, title, "images/s", f"limit-{precision}", baselines=True)
 
 
+def _training(key: str, title: str) -> tuple[Row, Row, Row]:
+    return (
+        Row(key, title, "s"),
+        Row(f"{key}-fit", "  of which the fit", "s"),
+        Row(f"{key}-memory", "  peak memory", "MB"),
+    )
+
+
 ROWS = (
     Row("decoder", "Bare decoder", "images/s"),
     Row("engine-float32", "Bare engine, float32", "images/s"),
@@ -55,9 +63,9 @@ ROWS = (
     Row("score-images", "Beam job score, images embedded on the worker", "rows/s"),
     Row("score-images-sent", "Beam job score, images sent to the server", "rows/s"),
     Row("worker-memory", "Peak memory of a worker", "MB"),
-    Row("training", "Train a head: read, fit, test, export", "s"),
-    Row("training-fit", "  of which the fit", "s"),
-    Row("training-memory", "  peak memory", "MB"),
+    *_training("training", "Train the best of several heads: read, fit, test, export"),
+    *_training("training-linear", "Train a linear head"),
+    *_training("training-million", "Train a linear head on 1,000,000 embeddings"),
 )
 
 
@@ -102,8 +110,10 @@ GOALS = (
         "score-images-sent",
     ),
     Goal("memory of a worker", "worker-memory", 800.0, "MB", at_most=True),
-    Goal("training", "training", 60.0, "s", at_most=True),
-    Goal("memory of training", "training-memory", 1500.0, "MB", at_most=True),
+    Goal("training the best of several heads", "training", 120.0, "s", at_most=True),
+    Goal("  its memory", "training-memory", 1500.0, "MB", at_most=True),
+    Goal("training a linear head", "training-linear", 60.0, "s", at_most=True),
+    Goal("memory of training on a million", "training-million-memory", 3000.0, "MB", at_most=True),
 )
 
 

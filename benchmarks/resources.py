@@ -6,13 +6,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from benchmarks import stored
 from benchmarks.measuring import Measure, Readings, peak_megabytes
 from benchmarks.setting import BACKBONE, Setting, fresh_workspace
 from linnaeus.progress import SILENT, Step
 from linnaeus.workspace import Workspace
-from training.config import TrainConfig
+from training.config import HeadKind, TrainConfig
 
 
 def worker_memory(setting: Setting) -> Measure:
@@ -27,21 +28,31 @@ def worker_memory(setting: Setting) -> Measure:
     return measure
 
 
-def training(setting: Setting) -> Measure:
+def training(setting: Setting, head: HeadKind) -> Measure:
     """Time and peak memory of `train` over stored embeddings, TensorFlow's import included."""
+    return _training(setting, head, "training" if head == "auto" else f"training-{head}")
+
+
+def training_million(setting: Setting) -> Measure:
+    """The same for one linear head on a million embeddings: 5 GB of them, and as much scratch."""
+    return _training(replace(setting, stored=1_000_000), "linear", "training-million")
+
+
+def _training(setting: Setting, head: HeadKind, key: str) -> Measure:
     rows = stored.make(setting)
+    config = TrainConfig(backbone=BACKBONE, head=head)
 
     def measure() -> Readings:
         steps = StepSeconds()
         started = time.perf_counter()
         with fresh_workspace(setting, rows.tables) as workspace:
             images = str(rows.manifest(setting.stored))
-            Workspace(workspace.uri, steps).train(images, "head", TrainConfig(backbone=BACKBONE))
+            Workspace(workspace.uri, steps).train(images, "head", config)
             seconds = time.perf_counter() - started
         return {
-            "training": seconds,
-            "training-fit": steps.seconds["Train"],
-            "training-memory": peak_megabytes(),
+            key: seconds,
+            f"{key}-fit": steps.seconds["Train"],
+            f"{key}-memory": peak_megabytes(),
         }
 
     return measure
