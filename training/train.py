@@ -140,4 +140,5 @@ def _tell(step: Step, verdict: Verdict, facts: dict[str, Any]) -> None:
             f"{found:,} held-out images nearly equal one of another split "
             "(--near-duplicates together keeps them in one)"
         )
-    step.note("; ".join(told))
+    if told:
+        step.note("; ".join(told))
