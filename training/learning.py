@@ -21,9 +21,11 @@ from training.data import dataset
 from training.data.dataset import Selection
 from training.data.embedding import embed_missing
 from training.data.examples import LabelledEmbeddings
+from training.data.finite import refuse_not_finite
 from training.data.views import embed_views, with_views
 from training.heads import sweep
 from training.heads.head import Fit
+from training.heads.weighting import weighed
 from training.monitoring import Monitoring
 
 
@@ -81,7 +83,7 @@ def _fine_tuned(training: Training, base: BackboneSpec) -> Learned:
     tuned = fine_tune(
         training.workspace,
         base,
-        data,
+        weighed(data, training.config.class_weights),
         training.config,
         checkpoints=checkpoints,
         monitoring=training.monitoring,
@@ -90,7 +92,7 @@ def _fine_tuned(training: Training, base: BackboneSpec) -> Learned:
     spec = _prepare(training, tuned.spec.name)
     embed_missing(training.workspace, training.manifest, spec, training.progress)
     fit = Fit("fine-tuned", tuned.head, lambda: tuned.head, tuned.chosen, tuned.curve)
-    return Learned(spec, _load(training, spec), fit, (), checkpoints)
+    return Learned(spec, _seen_by(training, spec, data), fit, (), checkpoints)
 
 
 def _prepare(training: Training, name: str) -> BackboneSpec:
@@ -111,6 +113,18 @@ def _load(training: Training, spec: BackboneSpec) -> LabelledEmbeddings:
         data = dataset.load(training.workspace, training.manifest, backbone, selection, file)
         step.note(_read_note(data))
     return data
+
+
+def _seen_by(
+    training: Training, spec: BackboneSpec, data: LabelledEmbeddings
+) -> LabelledEmbeddings:
+    """The data by a fine-tuned backbone, split as it was learned from: a new split would leak."""
+    with training.progress.step("Read embeddings", None) as step:
+        file = training.scratch / f"{spec.fingerprint}.f32"
+        seen = dataset.embedded_by(training.workspace, spec.fingerprint, data, file)
+        refuse_not_finite(seen)
+        step.note(_read_note(seen))
+    return seen
 
 
 def _read_note(data: LabelledEmbeddings) -> str:

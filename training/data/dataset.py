@@ -1,7 +1,7 @@
 """Brings a manifest's labelled images and their stored embeddings together, split by split."""
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +15,7 @@ from linnaeus import manifests, splits
 from linnaeus.database import query
 from linnaeus.errors import ConfigurationError
 from linnaeus.manifests import Manifest
-from linnaeus.matrix import read_matrix
+from linnaeus.matrix import read_matrix, stored
 from linnaeus.models import ModelBackbone
 from linnaeus.state import known_objects
 from linnaeus.storage import Folder
@@ -78,6 +78,30 @@ def load(
     used, assigned = used.take(order), assigned.take(order)
     matrix = read_matrix(workspace, backbone.fingerprint, used["sha256"].to_pylist(), to)
     return _labelled(matrix, used, assigned, labels, left_out(judged))
+
+
+def embedded_by(
+    workspace: Folder, fingerprint: str, data: LabelledEmbeddings, to: Path | None = None
+) -> LabelledEmbeddings:
+    """The same images in the same splits with another backbone's vectors (in the file `to`).
+
+    Images that it has not embedded, perhaps deleted since, are left out.
+    """
+    there = np.flatnonzero(stored(workspace, fingerprint, data.digests))
+    uris, digests = (column.take(pa.array(there)) for column in (data.uris, data.digests))
+    matrix = read_matrix(workspace, fingerprint, digests.to_pylist(), to)
+    lost = {"gone": len(data.rows) - len(there)} if len(there) < len(data.rows) else {}
+    return replace(
+        data,
+        rows=Examples(matrix, data.rows.targets[there], data.rows.weights[there]),
+        uris=uris,
+        digests=digests,
+        slices={
+            name: slice(*np.searchsorted(there, (rows.start, rows.stop)).tolist())
+            for name, rows in data.slices.items()
+        },
+        left_out={**data.left_out, **lost},
+    )
 
 
 def judge(workspace: Folder, manifest: Manifest, fingerprint: str) -> pa.Table:

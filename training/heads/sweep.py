@@ -15,7 +15,7 @@ from training.data.finite import refuse_not_finite
 from training.heads import kernel, softmax
 from training.heads.head import Fit, with_temperature
 from training.heads.loss import Score, judge
-from training.heads.weighting import balance
+from training.heads.weighting import weighed
 from training.judging.calibration import fit_temperature
 from training.monitoring import Monitoring
 
@@ -75,9 +75,7 @@ def run(
             balanced.
     """
     refuse_not_finite(data)
-    if config.class_weights == "balanced":
-        data = balance(data)
-    trial = Trial(data, config.seed, checkpoints, monitoring)
+    trial = Trial(weighed(data, config.class_weights), config.seed, checkpoints, monitoring)
     groups = side_by_side(adapted(candidates(config), data.counts["train"]))
     with progress.step("Train", sum(map(rounds, groups)), "rounds") as step:
         fits = list(trial.fits(groups, step.update))

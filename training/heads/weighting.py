@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from linnaeus.errors import ConfigurationError
+from training.config import Balance
 from training.data.examples import Examples, LabelledEmbeddings
 from training.heads.head import Vector
 
@@ -32,6 +33,11 @@ def class_factors(examples: Examples, classes: int) -> Vector:
     factors = np.ones(classes, np.float32)
     factors[there] = weight.sum() / there.sum() / weight[there]
     return factors
+
+
+def weighed(data: LabelledEmbeddings, how: Balance) -> LabelledEmbeddings:
+    """The data as it is or balanced, as the configuration has it; raises what `balance` does."""
+    return balance(data) if how == "balanced" else data
 
 
 def balance(data: LabelledEmbeddings) -> LabelledEmbeddings:
