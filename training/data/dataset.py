@@ -208,7 +208,8 @@ def refuse_empty(
                 f"{name} split: add images, raise the split's percentage, "
                 "or give a manifest with a `split` column"
             )
-    trained = used.filter(pc.equal(assigned, "train"))["truth"]
+    _refuse_weightless(used, assigned, manifest)
+    trained = used.filter(pc.and_(pc.equal(assigned, "train"), _weighs(used)))["truth"]
     for label in sorted(set(labels) - set(pc.list_flatten(trained).to_pylist())):
         raise ConfigurationError(
             f"label {label!r} of {manifest.source} has no image to train on, "
@@ -217,9 +218,24 @@ def refuse_empty(
         )
 
 
+def _refuse_weightless(used: pa.Table, assigned: pa.Array, manifest: Manifest) -> None:
+    for name in ("train", "validation"):
+        if not pc.any(pc.and_(pc.equal(assigned, name), _weighs(used))).as_py():
+            raise ConfigurationError(
+                f"all images of {manifest.source} in the {name} split have the weight 0: "
+                "give some of them another one"
+            )
+
+
+def _weighs(used: pa.Table) -> pa.ChunkedArray:
+    """Which images count for anything in training."""
+    return pc.greater(pc.fill_null(used["weight"], 1.0), 0.0)
+
+
 def _why_none(used: pa.Table, label: str) -> str:
-    there = label in set(pc.list_flatten(used["truth"]).to_pylist())
-    return "all are held out" if there else "none has it"
+    if label not in set(pc.list_flatten(used["truth"]).to_pylist()):
+        return "none has it"
+    return "all are held out or of weight 0"
 
 
 def _fates_by_label(judged: pa.Table) -> dict[str, dict[str, int]]:

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -179,6 +180,26 @@ def test_a_split_that_nothing_falls_into_is_refused(
     percentage = {"validation": "validation_percentage", "test": "testing_percentage"}[split]
     with pytest.raises(ConfigurationError, match=f"{split} split: add images"):
         loaded(workspace, bucket, **{percentage: 0.0})
+
+
+@pytest.mark.parametrize(
+    ("weightless", "said"),
+    [
+        ("train,", "in the train split have the weight 0"),
+        ("validation,", "in the validation split have the weight 0"),
+        (",Z", "label 'Z' .* has no image to train on, all are held out or of weight 0"),
+    ],
+)
+def test_images_of_no_weight_are_none_to_train_or_choose_by(
+    workspace: Folder, bucket: Path, weightless: str, said: str
+) -> None:
+    lines = ["uri,split,label,weight"]
+    for number, path in enumerate(sorted(bucket.rglob("*.png"))):
+        row = f"{path},{SPLITS[number % 3]},{path.parent.name}"
+        lines.append(f"{row},{0 if weightless in row else 1}")
+    csv = bucket.parent / "list.csv"
+    csv.write_text("\n".join(lines))
+    assert re.search(said, refusal(workspace, csv))
 
 
 def test_images_of_several_labels_make_a_matrix_of_which_each_has(
