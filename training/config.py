@@ -3,6 +3,7 @@
 The `help` of each field is also what `linnaeus train --help` says of its option.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -51,6 +52,7 @@ class LinearConfig:
     """Candidate strengths: half of each times the squared weights is added to the mean loss."""
 
     def __post_init__(self) -> None:
+        _check_finite(self)
         _check_strengths(self.l2)
 
 
@@ -65,6 +67,7 @@ class KernelConfig:
     l2: tuple[float, ...] = STRENGTHS
 
     def __post_init__(self) -> None:
+        _check_finite(self)
         _check_strengths(self.l2)
         if self.centres < 1 or not self.gamma or min(self.gamma) <= 0:
             raise ConfigurationError("centres is at least 1, and every gamma above 0")
@@ -96,6 +99,7 @@ class LayersConfig:
     )
 
     def __post_init__(self) -> None:
+        _check_finite(self)
         _check_word("optimizer", self.optimizer, get_args(Optimizer))
         _check_word("activation", self.activation, get_args(Activation))
         _check_word("decay", self.decay, get_args(Decay))
@@ -138,6 +142,7 @@ class FineTuningConfig:
     mixed_precision: bool = _chosen(False, "Compute in float16 on graphics cards.")
 
     def __post_init__(self) -> None:
+        _check_finite(self)
         _check_word("optimizer", self.optimizer, get_args(Optimizer))
         _check_word("decay", self.decay, get_args(Decay))
         counts = (self.layers, self.hidden, self.batch_size, self.epochs, self.patience)
@@ -201,11 +206,20 @@ class TrainConfig:
         _check_word("class_weights", self.class_weights, get_args(Balance))
         if self.views < 1:
             raise ConfigurationError("views is at least 1")
+        if self.seed < 0:
+            raise ConfigurationError(f"a seed is at least 0, not {self.seed}")
 
 
 def _check_word(name: str, word: str, known: tuple[str, ...]) -> None:
     if word not in known:
         raise ConfigurationError(f"unknown {name} {word!r}: choose one of {', '.join(known)}")
+
+
+def _check_finite(config: object) -> None:
+    for name, value in vars(config).items():
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, float) and not math.isfinite(one):
+                raise ConfigurationError(f"{name} is a finite number, not {one}")
 
 
 def _check_strengths(l2: tuple[float, ...]) -> None:

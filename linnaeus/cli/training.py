@@ -128,7 +128,7 @@ def train(  # noqa: PLR0913, PLR0917 - a parameter an option
         split=SplitConfig(**split, by="full-path" if split_rule == "retrain" else split_rule),
         augmentation=Augmentation(**given(settings, Augmentation)),
         gate=GateConfig(accuracy_at_least=assert_accuracy_at_least, **given(settings, GateConfig)),
-        views=views or TrainConfig.views,
+        views=TrainConfig.views if views is None else views,
     )
     config = with_head(config, head, fine_tune, settings)
     trained = session.workspace.train(images, model, config, summaries_dir=summaries_dir)
@@ -234,7 +234,9 @@ def _head_text(model: TrainedModel) -> str:
 def _read_labels(path: Path) -> tuple[str, ...]:
     """The labels of a file, one a line, as they are written."""
     try:
-        labels = tuple(line for line in path.read_text("utf-8").splitlines() if line)
+        labels = tuple(line for line in path.read_text("utf-8-sig").split("\n") if line)
+    except OSError as e:
+        raise ConfigurationError(f"cannot read {path}: {e.strerror}; check the name") from e
     except UnicodeDecodeError as e:
         raise ConfigurationError(f"{path} is not UTF-8: save the file as UTF-8") from e
     twice = {label for label in labels if labels.count(label) > 1}

@@ -298,7 +298,7 @@ def test_gates_and_labels_of_a_file_reach_the_training(
 ):
     workspace.answers = {"train": MODEL}
     labels = tmp_path / "labels.txt"
-    labels.write_text("b\na b\n")
+    labels.write_bytes(b"\xef\xbb\xbfb\r\na b\n")  # as an editor on Windows may save it
     options = "--assert-accuracy-at-least 0.9 --target-precision 0.95 --class-weights balanced"
     run("train", "p", "--model", "c", *options.split(), "--labels", str(labels), "--sweep")
     assert workspace.calls[-1][1][2] == TrainConfig(
@@ -336,6 +336,13 @@ def test_a_list_of_labels_that_says_nothing_clear_is_refused(
         ("--assert-accuracy-at-least 85", "accuracy_at_least"),
         ("--head layers --l2 1 --l2 2", "--l2"),
         ("--head layers --dropout 1.5", "dropout"),
+        ("--head layers --learning-rate nan", "learning_rate is a finite number"),
+        ("--fine-tune all --l2 inf", "l2 is a finite number"),
+        ("--head linear --l2 nan", "l2 is a finite number"),
+        ("--gamma inf", "gamma is a finite number"),
+        ("--views 0", "views is at least 1"),
+        ("--seed -1", "a seed is at least 0"),
+        ("--labels no-such-file.txt", "cannot read no-such-file.txt"),
     ],
 )
 def test_options_that_the_head_cannot_use_are_wrong_usage(
