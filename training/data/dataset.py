@@ -128,10 +128,13 @@ def selected_labels(used: pa.Table, wanted: tuple[str, ...] = ()) -> tuple[str, 
     """The labels in the order of the scores: those wanted, or all there are, sorted.
 
     Raises:
-        ConfigurationError: If an image has a label that is not wanted.
+        ConfigurationError: If an image has a label that is not wanted, or a label has several
+            lines, which the files that hold a label a line cannot.
     """
     if not wanted:
-        return tuple(sorted(set(pc.list_flatten(used["truth"]).to_pylist())))
+        labels = tuple(sorted(set(pc.list_flatten(used["truth"]).to_pylist())))
+        _refuse_lines(labels)
+        return labels
     for uri, truth in zip(used["uri"].to_pylist(), used["truth"].to_pylist(), strict=True):
         for label in truth:
             if label not in wanted:
@@ -141,6 +144,14 @@ def selected_labels(used: pa.Table, wanted: tuple[str, ...] = ()) -> tuple[str, 
                     f"{uri} has the label {label!r}, which is not in the list of labels: {remedy}"
                 )
     return wanted
+
+
+def _refuse_lines(labels: tuple[str, ...]) -> None:
+    for label in labels:
+        if "\n" in label or "\r" in label:
+            raise ConfigurationError(
+                f"the label {label!r} has a line break, and labels are kept one a line: rename it"
+            )
 
 
 def is_multi(used: pa.Table) -> bool:

@@ -151,6 +151,12 @@ def test_one_label_is_refused_by_its_name(workspace: Folder, bucket: Path) -> No
     assert "'ä b'" in refusal(workspace, bucket)
 
 
+def test_a_label_of_several_lines_is_refused(workspace: Folder, bucket: Path) -> None:
+    """It would be several in labels.txt and in a TFLite file."""
+    (bucket / "Z").rename(bucket / "Z\nz")
+    assert r"'Z\nz' has a line break" in refusal(workspace, bucket)
+
+
 def test_a_label_of_which_nothing_can_be_used_is_named(workspace: Folder, bucket: Path) -> None:
     (bucket / "c").mkdir()
     (bucket / "c" / "broken.png").write_bytes(b"no picture")
