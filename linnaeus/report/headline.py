@@ -44,7 +44,7 @@ def _chosen(model: Model) -> Iterator[Fact]:
 
 
 def _figures(test: Mapping[str, Any]) -> Iterator[Fact]:
-    if "top_k" in test:
+    if "top_k" in test and test["top_k"]["k"] < len(test["classes"]):
         yield f"In the best {test['top_k']['k']}", percent(test["top_k"]["accuracy"])
     for kind in ("macro", "micro"):
         if kind in test:
