@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from linnaeus.errors import ConfigurationError, FingerprintMismatch
@@ -15,8 +14,8 @@ from linnaeus.matrix import read_matrix
 from linnaeus.models import Model, load_model
 from linnaeus.progress import SILENT, Progress
 from linnaeus.storage import Folder
-from training.config import SplitConfig
 from training.data import dataset
+from training.data.held_out import held_out
 from training.judging.decisions import DecisionRule
 from training.judging.evaluation import evaluate_scores
 
@@ -75,9 +74,7 @@ def _unseen(
     """The rows that the model was not trained on, and what to call them."""
     if manifest.source != model.data["source"]:
         return "all", used
-    split = SplitConfig(**model.hyperparameters["split"])
-    assigned = dataset.assign(workspace, used, split, model.fingerprint)
-    tested = used.filter(pc.equal(assigned, "test"))
+    tested = used.filter(held_out(workspace, used, model))
     if not len(tested):
         raise ConfigurationError(
             f"model {model.name}:{model.version} was trained on {manifest.source}, of which no "

@@ -14,8 +14,8 @@ from linnaeus.errors import ConfigurationError, ImageError, StorageError
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model
 from linnaeus.storage import Folder, read_object
-from training.config import SplitConfig
 from training.data import dataset
+from training.data.held_out import held_out, splits_now
 
 CALIBRATION_IMAGES = 200
 TEST_IMAGES = 500
@@ -60,9 +60,9 @@ def _split(
 ) -> tuple[pa.Table, pa.Table]:
     if manifest.source != model.data["source"]:
         return used, used
-    split = SplitConfig(**model.hyperparameters["split"])
-    assigned = dataset.assign(workspace, used, split, model.fingerprint)
-    return used.filter(pc.equal(assigned, "train")), used.filter(pc.equal(assigned, "test"))
+    tested = held_out(workspace, used, model)
+    trained = pc.equal(splits_now(workspace, used, model), "train")
+    return used.filter(pc.and_not(trained, tested)), used.filter(tested)
 
 
 def _read(rows: pa.Table, at_most: int, manifest: Manifest, model: Model) -> LabelledPictures:

@@ -9,20 +9,13 @@ from PIL import Image
 
 from linnaeus import images, manifests
 from linnaeus.errors import ConfigurationError
-from linnaeus.jobs import InThisProcess, run_job
-from linnaeus.manifests import Manifest
-from linnaeus.models import ModelBackbone
-from linnaeus.progress import SILENT
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
-from tests.buckets import TestWorker, png
-from tests.pixel_engine import SPEC, PixelEngine
+from tests.pixel_engine import PixelEngine
+from tests.training.data.embedded import BACKBONE, embedded, put
 from training.config import SplitConfig
 from training.data.dataset import Selection, load
 from training.data.examples import SPLITS, LabelledEmbeddings
 from training.data.near_duplicates import straddling
-
-BACKBONE = ModelBackbone("pixels@8", SPEC.fingerprint, 8, 8, SPEC.embedding_size)
 
 
 @pytest.fixture
@@ -31,20 +24,6 @@ def bucket(tmp_path: Path) -> Path:
     for number in range(60):
         put(tmp_path / "bucket" / ("ä b" if number % 2 else "Z"), number)
     return tmp_path / "bucket"
-
-
-def put(folder: Path, seed: int) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{seed:04d}.png"
-    path.write_bytes(png(seed))
-    return path
-
-
-def embedded(workspace: Folder, source: Path) -> Manifest:
-    manifest = manifests.freeze(workspace, str(source))
-    executor = InThisProcess(lambda run: TestWorker(workspace, run))
-    run_job(workspace, Job("embed", SPEC.fingerprint), manifest, executor, SILENT)
-    return manifest
 
 
 def loaded(workspace: Folder, source: Path, **split: float) -> LabelledEmbeddings:
