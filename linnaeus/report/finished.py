@@ -57,6 +57,11 @@ def _training_run(workspace: Folder, reference: str) -> str:
             f"model {model.name}:{model.version} does not say which run made it: train it anew, "
             "or name a scoring run"
         )
+    if workspace.head(layout.summary(model.run_id)) is None:
+        raise ConfigurationError(
+            f"the training of {model.name}:{model.version} was ended before it had recorded what "
+            "a page shows: train it anew, or name another version"
+        )
     return model.run_id
 
 

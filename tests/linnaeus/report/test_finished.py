@@ -37,6 +37,15 @@ def test_a_model_of_an_older_release_is_refused(things: Pictures, workspace: Fol
     assert "train it anew" in refusal(workspace, "things")
 
 
+def test_a_model_whose_training_was_killed_before_it_was_recorded_is_refused(
+    things: Pictures, workspace: Folder
+):
+    write_training(workspace, things)
+    workspace.delete(layout.summary(TRAINING_RUN))
+    assert "things:1 was ended before" in (said := refusal(workspace, "things"))
+    assert "commit" not in said
+
+
 def test_an_unfinished_run_is_refused(workspace: Folder):
     workspace.write(layout.plan(TRAINING_RUN), b"plan")
     assert f"linnaeus commit {TRAINING_RUN}" in refusal(workspace, TRAINING_RUN)
