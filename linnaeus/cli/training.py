@@ -142,9 +142,12 @@ def with_head(
     config: TrainConfig, head: HeadKind | None, fine_tune: str | None, settings: Mapping[str, Any]
 ) -> TrainConfig:
     """The configuration with the kind of head that is named, or whose options are given."""
+    if config.sweep and (fine_tune is not None or head not in {None, "auto"}):
+        other = "--fine-tune" if fine_tune is not None else f"--head {head}"
+        raise ConfigurationError(f"--sweep tries heads of every kind: leave it or {other} out")
     if fine_tune is not None:
         return replace(config, fine_tuning=_fine_tuning(fine_tune, head, settings))
-    kind = head or _kind_of(settings)
+    kind = head or ("auto" if config.sweep else _kind_of(settings))
     _check_options(kind, settings)
     config = replace(config, head=kind)
     if kind == "layers":
