@@ -19,7 +19,7 @@ def held_out(workspace: Folder, used: pa.Table, model: Model) -> pa.Array:
     come and go it may draw in some that the model was trained or chosen by, and these are not.
     """
     tested = pc.equal(splits_now(workspace, used, model), "test")
-    if not workspace.head(layout.judged(model.run_id)):
+    if not model.run_id or not workspace.head(layout.judged(model.run_id)):
         return tested
     before = _tested_before(workspace, model)
     seen = pc.and_not(
