@@ -119,7 +119,11 @@ def _pixels(
 def _labels(path: str) -> list[str]:
     if not path:
         raise ConfigurationError("Must set flag --labels: the graph does not know its labels.")
-    lines = read_object(normalise(path), None).decode().removesuffix("\n").split("\n")
+    try:
+        text = read_object(normalise(path), None).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} is not UTF-8: save the file as UTF-8") from error
+    lines = text.removesuffix("\n").split("\n")
     return [line.rstrip("\r") for line in lines]
 
 

@@ -162,6 +162,10 @@ def _check(flags: RetrainFlags) -> None:
     """What would otherwise go wrong only at the end."""
     if not flags.image_dir:
         raise ConfigurationError("Must set flag --image_dir.")
+    if flags.eval_step_interval < 1:
+        raise ConfigurationError(
+            f"--eval_step_interval is at least 1 step, not {flags.eval_step_interval}"
+        )
     if flags.saved_model_dir:
         drop_in_outputs.refuse_filled(flags.saved_model_dir)
 
@@ -222,9 +226,7 @@ def report(model: Model, with_mistakes: bool) -> None:
         return
     print("=== MISCLASSIFIED TEST IMAGES ===")
     for mistake in model.mistakes:
-        predicted = mistake["predicted"]
-        shown = predicted if isinstance(predicted, str) else ", ".join(predicted)
-        print(f"{mistake['uri']:>70}  {shown}")
+        print(f"{mistake['uri']:>70}  {mistake['predicted']}")
     sys.stdout.flush()
 
 

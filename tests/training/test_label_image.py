@@ -158,3 +158,16 @@ def test_a_file_that_is_no_picture_or_no_model_is_named(
     (tmp_path / "good.jpg").write_bytes(jpeg())
     with pytest.raises(ConfigurationError, match="no SavedModel"):
         label_image(LabelImageFlags(str(tmp_path / "good.jpg"), str(tmp_path)))
+
+
+@slow
+def test_labels_that_are_no_utf_8_are_refused_and_a_byte_order_mark_is_none_of_them(
+    graph: Path, labels: Path, picture: Path
+) -> None:
+    flags = LabelImageFlags(image=str(picture), graph=str(graph), labels=str(labels))
+    text = labels.read_bytes()
+    labels.write_bytes(b"\xef\xbb\xbf" + text)
+    assert {label for label, _ in label_image(flags)} < set(LABELS)
+    labels.write_bytes(text + b"\xff")
+    with pytest.raises(ConfigurationError, match=r"labels\.txt is not UTF-8"):
+        label_image(flags)

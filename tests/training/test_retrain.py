@@ -15,7 +15,7 @@ from tests.training.command_lines import digits, run
 from training.config import LayersConfig, SplitConfig
 from training.drop_in.flags import parse
 from training.drop_in.programs import Log
-from training.retrain import RetrainFlags, configuration
+from training.retrain import RetrainFlags, configuration, retrain
 
 slow = pytest.mark.slow
 
@@ -94,6 +94,12 @@ def test_an_architecture_names_the_network_and_excludes_a_module(tmp_path: Path)
     both = RetrainFlags(str(tmp_path), architecture="inception_v3", tfhub_module="pixels")
     with pytest.raises(ConfigurationError, match="not both"):
         configuration(both)
+
+
+def test_no_steps_between_looks_at_validation_are_refused(tmp_path: Path) -> None:
+    flags = RetrainFlags(str(tmp_path), eval_step_interval=0)
+    with pytest.raises(ConfigurationError, match="--eval_step_interval is at least 1"):
+        retrain(flags, Log())
 
 
 def test_a_module_may_be_a_folder_as_it_is_typed(
