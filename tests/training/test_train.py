@@ -1,13 +1,15 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from linnaeus import backbones, images, manifests
+from linnaeus import backbones, images, layout, manifests
 from linnaeus.engines import open_engine
-from linnaeus.errors import ConfigurationError, FingerprintMismatch
+from linnaeus.errors import ConfigurationError, FingerprintMismatch, GateFailed
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model, load_model
@@ -16,7 +18,7 @@ from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.worker import Worker
 from tests.pictures import encode
-from training.config import LayersConfig, LinearConfig, SplitConfig, TrainConfig
+from training.config import GateConfig, LayersConfig, LinearConfig, SplitConfig, TrainConfig
 
 pytestmark = pytest.mark.slow
 
@@ -187,6 +189,34 @@ def test_a_head_of_layers_is_published_as_the_next_version(
     assert second.metrics["test"]["accuracy"] > 0.8
     assert second.hyperparameters["layers"]["hidden"] == (16,)
     assert second.hyperparameters["chosen"]["head"] == "layers"
+
+
+def test_a_model_below_its_gate_leaves_nothing_and_the_next_one_is_recorded_whole(
+    workspace: Folder, manifest: Manifest, tmp_path: Path
+) -> None:
+    from training.train import train
+
+    pictures = sorted((Path(workspace.uri).parent / "colours").rglob("*.png"))
+    labels = ("even", "odd")  # which the colours do not tell
+    rows = [{"uri": str(path), "label": labels[int(path.stem) % 2]} for path in pictures]
+    (tmp_path / "guesses.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    guesses = manifests.freeze(workspace, str(tmp_path / "guesses.jsonl"))
+    config = TrainConfig(backbone=SMALL, head="linear")
+    with pytest.raises(GateFailed, match="nothing was published"):
+        train(workspace, guesses, "gated", replace(config, gate=GateConfig(1.0)))
+    assert list(workspace.list("models/gated")) == []
+    assert list(workspace.list("training"))  # so that a lower gate costs no training
+
+    model = train(workspace, guesses, "gated", config)
+    assert model.version == 1
+    assert list(workspace.list("training")) == []
+    with workspace.open(layout.judged(model.run_id)) as file:
+        judged = pq.read_table(file)
+    images = model.data["images"]
+    assert len(judged) == images["validation"] + images["test"]
+    summary = json.loads(workspace.read(layout.summary(model.run_id)))
+    assert (summary["model"], summary["model_version"]) == ("gated", 1)
+    assert summary["test"]["accuracy"] == model.metrics["test"]["accuracy"] < 1
 
 
 def test_images_of_no_prepared_backbone_name_the_command(workspace: Folder, tmp_path: Path) -> None:
