@@ -1,5 +1,6 @@
 """How training pictures are varied at random: the settings, which need no library to be read."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,8 @@ class Augmentation:
         return any(vars(self).values())
 
     def __post_init__(self) -> None:
+        if not all(map(math.isfinite, vars(self).values())):
+            raise ConfigurationError("every distortion is a finite number")
         if min(vars(self).values()) < 0:
             raise ConfigurationError("no distortion is below 0")
         if self.zoom >= 1 or self.random_brightness >= 100 or self.rotation > 180:

@@ -109,9 +109,8 @@ def assign(
 def _check(validation_percentage: float, testing_percentage: float, by: str) -> None:
     if by not in PATHS:
         raise ConfigurationError(f"cannot split by {by!r}: use {' or '.join(PATHS)}")
-    if min(validation_percentage, testing_percentage) < 0 or (
-        validation_percentage + testing_percentage >= 100
-    ):
+    held_out = validation_percentage + testing_percentage
+    if not (min(validation_percentage, testing_percentage) >= 0 and held_out < 100):  # or no number
         raise ConfigurationError(
             f"validation {validation_percentage:g} % and test {testing_percentage:g} % "
             "must not be negative and must leave some images to train on"

@@ -196,7 +196,9 @@ def test_nothing_left_to_train_on_is_refused():
         assign(manifest(numbered(2), splits=["test", "validation"]))
 
 
-@pytest.mark.parametrize(("validation", "testing"), [(-1, 10), (10, -1), (60, 40), (100, 0)])
+@pytest.mark.parametrize(
+    ("validation", "testing"), [(-1, 10), (10, -1), (60, 40), (100, 0), (float("nan"), 10)]
+)
 def test_shares_that_leave_nothing_are_refused(validation: float, testing: float):
     with pytest.raises(ConfigurationError, match="must leave some images to train on"):
         assign(manifest(numbered(9)), validation, testing)

@@ -333,6 +333,7 @@ def test_a_list_of_labels_that_says_nothing_clear_is_refused(
         ("--fine-tune all --gamma 1", "--gamma"),
         ("--fine-tune all --hidden 5 --hidden 6", "--hidden"),
         ("--rotation 200", "rotation"),
+        ("--rotation nan", "distortion is a finite number"),
         ("--assert-accuracy-at-least 85", "accuracy_at_least"),
         ("--head layers --l2 1 --l2 2", "--l2"),
         ("--head layers --dropout 1.5", "dropout"),
