@@ -44,7 +44,7 @@ def summaries(folder: Path) -> dict[int, dict[str, Any]]:
 
 def training(**settings: Any) -> Any:
     """Of 200 images, 40 a step."""
-    from tests.training.heads.test_layers import rings
+    from tests.training.heads.rows import rings
     from training.heads.layers import fit
 
     return fit(rings(), LayersConfig(batch_size=40, **settings["config"]), 0, **settings["more"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from linnaeus.errors import ConfigurationError
-from tests.training.heads.test_softmax import examples, labelled
+from tests.training.heads.rows import examples, labelled
 from training.data.finite import refuse_not_finite
 from training.heads.head import BLOCK_ROWS
 

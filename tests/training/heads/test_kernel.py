@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import rbf_kernel
 
 from linnaeus.storage import Folder
-from tests.training.heads.test_softmax import Evaluations, labelled
+from tests.training.heads.rows import Evaluations, rings
 from training.checkpoints import StoredCheckpoints
 from training.config import KernelConfig, LinearConfig
 from training.data.examples import Examples, LabelledEmbeddings
@@ -18,20 +18,6 @@ from training.heads.softmax import fit as fit_linear
 from training.heads.softmax import minimise
 
 CONFIG = KernelConfig(centres=60, gamma=(0.5, 2.0), l2=(1.0, 0.1, 0.01))
-
-
-def rings(images: int = 600) -> LabelledEmbeddings:
-    """Two labels that no linear head tells apart: inside and outside a circle."""
-    rng = np.random.default_rng(0)
-    radius, angle = rng.choice([1.0, 2.5], images), rng.random(images) * 2 * np.pi
-    points = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    points += 0.1 * rng.normal(size=points.shape)
-    rows = Examples(
-        (points * 50 + 300).astype(np.float32),
-        (radius > 2).astype(np.int64),
-        np.ones(images, np.float32),
-    )
-    return labelled(rows, images // 2, images // 4, images // 4)
 
 
 def features(data: LabelledEmbeddings, centres: int, gamma: float) -> Features:
@@ -78,7 +64,7 @@ def test_the_optimum_is_that_of_a_logistic_regression_on_the_features() -> None:
 def test_all_images_are_centres_where_there_are_fewer() -> None:
     data = rings(200)
     found = fit(data, KernelConfig(centres=1000, gamma=(1.0,), l2=(0.1,)), seed=0)
-    assert found.chosen["centres"] == 100
+    assert found.chosen["centres"] == data.counts["train"]
 
 
 def test_centres_have_the_labels_proportions_and_weigh_something() -> None:

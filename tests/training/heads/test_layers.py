@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from linnaeus.errors import ConfigurationError
 from linnaeus.storage import Folder
+from tests.training.heads.rows import rings
 from training.checkpoints import Arrays, StoredCheckpoints
 from training.config import LayersConfig
 from training.data.examples import SPLITS, Examples, LabelledEmbeddings
@@ -20,24 +20,6 @@ from training.heads.head import Fit, Head
 from training.monitoring import Monitoring
 
 pytestmark = pytest.mark.slow
-
-
-def rings(images: int = 600, seed: int = 0) -> LabelledEmbeddings:
-    """Two labels that no linear head tells apart: inside and outside a circle."""
-    rng = np.random.default_rng(seed)
-    radius = rng.choice([1.0, 2.5], images)
-    angle = rng.random(images) * 2 * np.pi
-    points = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-    points += 0.1 * rng.normal(size=points.shape)
-    rows = Examples(
-        (points * 50 + 300).astype(np.float32),
-        (radius > 2).astype(np.int64),
-        np.ones(images, np.float32),
-    )
-    third = images // 3
-    slices = {name: slice(i * third, (i + 1) * third) for i, name in enumerate(SPLITS)}
-    uris = pa.array([f"/{i}.png" for i in range(images)])
-    return LabelledEmbeddings(rows, uris, uris, ("inside", "outside"), slices, {})
 
 
 CONFIG = LayersConfig(
@@ -327,7 +309,8 @@ import sys
 from linnaeus.storage import Folder
 from training.heads import layers
 from training.checkpoints import StoredCheckpoints
-from tests.training.heads.test_layers import LONG, rings
+from tests.training.heads.rows import rings
+from tests.training.heads.test_layers import LONG
 
 layers.SAVE_SEC = 0.1
 checkpoints = StoredCheckpoints(Folder(sys.argv[1]), {"model": "rings"})

@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,9 +8,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from linnaeus.storage import Folder
+from tests.training.heads.rows import Evaluations, examples, labelled, of_several_labels
 from training.checkpoints import StoredCheckpoints
 from training.config import LinearConfig
-from training.data.examples import Examples, LabelledEmbeddings
+from training.data.examples import Examples
 from training.heads.head import BLOCK_ROWS, Standardisation, log_softmax
 from training.heads.loss import judge
 from training.heads.softmax import (
@@ -22,57 +22,6 @@ from training.heads.softmax import (
     minimise,
     minimum,
 )
-
-
-def examples(seed: int = 0, images: int = 300, size: int = 12, classes: int = 3) -> Examples:
-    rng = np.random.default_rng(seed)
-    truth = rng.integers(0, classes, images)
-    centres = rng.normal(size=(classes, size))
-    embeddings = (centres[truth] + 1.5 * rng.normal(size=(images, size))) * 3 + 7
-    weights = rng.choice([0.5, 1.0, 2.0], images)
-    return Examples(embeddings.astype(np.float32), truth, weights.astype(np.float32))
-
-
-def labelled(rows: Examples, *sizes: int) -> LabelledEmbeddings:
-    ends = np.cumsum(sizes).tolist()
-    starts = [0, *ends[:-1]]
-    names = ("train", "validation", "test")
-    return LabelledEmbeddings(
-        rows=rows,
-        uris=pa.array([f"/{i}.jpg" for i in range(len(rows))]),
-        digests=pa.array([f"{i:064x}" for i in range(len(rows))]),
-        labels=tuple(f"label {i}" for i in range(classes_of(rows))),
-        slices=dict(zip(names, map(slice, starts, ends), strict=True)),
-        left_out={},
-        task="multi" if rows.targets.ndim == 2 else "single",
-    )
-
-
-def classes_of(rows: Examples) -> int:
-    return rows.targets.shape[1] if rows.targets.ndim == 2 else int(rows.targets.max()) + 1
-
-
-def of_several_labels(seed: int = 0, images: int = 300, labels: int = 4) -> Examples:
-    """Each label is likelier to one side of a plane of its own."""
-    rng = np.random.default_rng(seed)
-    embeddings = rng.normal(size=(images, 6)).astype(np.float32)
-    chances = embeddings @ rng.normal(size=(6, labels)) + rng.normal(size=(images, labels))
-    weights = rng.choice([0.5, 1.0, 2.0], images).astype(np.float32)
-    return Examples(embeddings * 3 + 7, (chances > 0.5).astype(np.uint8), weights)
-
-
-class Evaluations:
-    """Counts the passes over the training images."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.count = 0
-        real = Objective.evaluate
-
-        def counted(objective: Objective, *arguments: object) -> object:
-            self.count += 1
-            return real(objective, *arguments)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(Objective, "evaluate", counted)
 
 
 @settings(deadline=None, max_examples=25)

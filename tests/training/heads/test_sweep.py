@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from linnaeus.errors import ConfigurationError
-from tests.training.heads.test_kernel import rings
-from tests.training.heads.test_softmax import examples, labelled, of_several_labels
+from tests.training.heads.rows import examples, labelled, of_several_labels, rings
 from training.config import KernelConfig, LayersConfig, LinearConfig, TrainConfig
 from training.heads.loss import judge
 from training.heads.softmax import fit as fit_linear

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linnaeus.errors import ConfigurationError
-from tests.training.heads.test_softmax import examples, labelled, of_several_labels
+from tests.training.heads.rows import examples, labelled, of_several_labels
 from training.data.examples import Examples
 from training.heads.weighting import balance, balanced
 
