@@ -114,12 +114,13 @@ class ExportedRadialBasis(tf.Module):
 
     def __init__(self, layer: RadialBasis) -> None:
         super().__init__()
-        self.centres, self.scale = _variable(layer.centres), _variable(layer.scale)
+        self.centres = _variable(layer.centres)
+        self.mean, self.scale = _variable(layer.mean), _variable(layer.scale)
         self._gamma = layer.gamma
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Values [n, M] of inputs [n, D]."""
-        scaled = x * self.scale
+        scaled = (x - self.mean) * self.scale
         squares = tf.reduce_sum(scaled * scaled, axis=1, keepdims=True)
         squares += tf.reduce_sum(self.centres**2, axis=1)
         squares -= 2 * tf.matmul(scaled, self.centres, transpose_b=True)

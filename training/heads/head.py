@@ -46,15 +46,20 @@ class Dense:
 
 @dataclass(frozen=True)
 class RadialBasis:
-    """`exp(-gamma * |x * scale - centre|^2)` of each centre: centres [M, D], scale [D]."""
+    """`exp(-gamma * |(x - mean) * scale - centre|^2)` of each centre.
+
+    Centres are [M, D], mean and scale [D]. Without the mean, squares of values far from 0 would
+    drown the distances between them in rounding errors.
+    """
 
     centres: Matrix
+    mean: Vector
     scale: Vector
     gamma: float
 
     def apply(self, x: Matrix) -> Matrix:
         """Values [n, M] of inputs [n, D]."""
-        scaled = x * self.scale
+        scaled = (x - self.mean) * self.scale
         values = scaled @ self.centres.T
         values *= -2
         values += np.einsum("ij,ij->i", scaled, scaled)[:, None]

@@ -46,8 +46,9 @@ class Features:
     @classmethod
     def around(cls, centres: Matrix, standardisation: Standardisation, gamma: float) -> "Features":
         """`centres` are raw embeddings [M, D]; gamma is of a mean, not a sum, of squares."""
+        mean = standardisation.mean.astype(np.float32)
         scale = (1 / standardisation.deviation).astype(np.float32)
-        basis = RadialBasis(centres * scale, scale, gamma / len(scale))
+        basis = RadialBasis((centres - mean) * scale, mean, scale, gamma / len(scale))
         values, vectors = eigh(basis.apply(centres).astype(np.float64))
         kept = values > SMALLEST_SHARE * values[-1]
         return cls(basis, (vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32))

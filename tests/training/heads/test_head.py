@@ -25,11 +25,13 @@ def resident_bytes() -> int:
 @given(st.integers(0, 10**6))
 def test_a_radial_basis_function_falls_with_the_squared_distance(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    x, centres = rng.normal(size=(7, 5)), rng.normal(size=(3, 5))
-    scale = rng.uniform(0.5, 2, 5)
-    distances = ((x[:, None] * scale - centres[None]) ** 2).sum(axis=2)
-    basis = RadialBasis(centres.astype(np.float32), scale.astype(np.float32), 0.3)
-    assert np.allclose(basis.apply(x.astype(np.float32)), np.exp(-0.3 * distances), atol=1e-5)
+    centres, scale = rng.normal(size=(3, 5)), rng.uniform(0.5, 2, 5)
+    mean = rng.normal(size=5) * 10.0 ** rng.integers(0, 4, 5)
+    x = (mean + rng.normal(size=(7, 5))).astype(np.float32)
+    mean = mean.astype(np.float32)
+    distances = (((x[:, None].astype(float) - mean) * scale - centres) ** 2).sum(axis=2)
+    basis = RadialBasis(centres.astype(np.float32), mean, scale.astype(np.float32), 0.3)
+    assert np.allclose(basis.apply(x), np.exp(-0.3 * distances), atol=1e-5)
 
 
 def test_layers_are_applied_one_after_the_other_in_blocks_or_at_once() -> None:

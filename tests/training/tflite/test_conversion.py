@@ -173,8 +173,8 @@ def test_coarse_and_fine_weights_are_the_weights(weights: NDArray[np.float32]):
 
 def test_a_kernel_head_becomes_a_file(small_backbone: Prepared, tmp_path: Path):
     rng = np.random.default_rng(4)
-    scale = np.full(SIZE, 0.3, np.float32)
-    basis = RadialBasis(rng.normal(size=(12, SIZE)).astype(np.float32), scale, 0.05)
+    mean, scale = np.full(SIZE, 0.1, np.float32), np.full(SIZE, 0.3, np.float32)
+    basis = RadialBasis(rng.normal(size=(12, SIZE)).astype(np.float32), mean, scale, 0.05)
     last = rng.normal(0, 3, (12, len(LABELS))).astype(np.float32)
     head = Head((basis, Dense(last, np.zeros(len(LABELS), np.float32))))
     publish(head, small_backbone, tmp_path)
