@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from linnaeus.errors import ConfigurationError, FingerprintMismatch
@@ -14,8 +15,9 @@ from linnaeus.matrix import read_matrix
 from linnaeus.models import Model, load_model
 from linnaeus.progress import SILENT, Progress
 from linnaeus.storage import Folder
-from training.data import dataset
-from training.data.held_out import held_out
+from training.data import dataset, refusals
+from training.data.held_out import held_out, seen
+from training.data.truth import positions, presence
 from training.judging.decisions import DecisionRule
 from training.judging.evaluation import evaluate_scores
 
@@ -26,7 +28,7 @@ def evaluate(
     """Metrics of `NAME` or `NAME:VERSION` on a manifest's labelled images, each counting once.
 
     Where the images come from the source that the model was trained on, only its test split is
-    judged, since the model has seen the others.
+    judged, since the model has seen the others; of another source, all that it has not seen.
 
     Returns:
         The metrics of `training.judging.evaluation.Evaluation.to_dict`, and `model`, `split`,
@@ -43,7 +45,11 @@ def evaluate(
     if not len(used):
         raise _nothing_to_judge(workspace, manifest, described)
     _refuse_unfit_labels(used, described)
-    split, used = _unseen(workspace, used, manifest, described)
+    left_out = dataset.left_out(judged)
+    split, unseen = _unseen(workspace, used, manifest, described)
+    if split == "all" and len(unseen) < len(used):
+        left_out["of its training"] = len(used) - len(unseen)
+    used = unseen
     with progress.step("Evaluate", None):
         scores = _scores(workspace, described, used["sha256"].to_pylist())
         targets = _targets(used["truth"], described)
@@ -53,7 +59,7 @@ def evaluate(
         "manifest_id": manifest.id,
         "split": split,
         **evaluation.to_dict(),
-        "left_out": dataset.left_out(judged),
+        "left_out": left_out,
     }
 
 
@@ -72,12 +78,19 @@ def _unseen(
     workspace: Folder, used: pa.Table, manifest: Manifest, model: Model
 ) -> tuple[str, pa.Table]:
     """The rows that the model was not trained on, and what to call them."""
+    named = f"model {model.name}:{model.version}"
     if manifest.source != model.data["source"]:
-        return "all", used
+        unseen = used.filter(pc.invert(seen(workspace, used, model)))
+        if not len(unseen):
+            raise ConfigurationError(
+                f"{named} was trained on the same images as those of {manifest.source}: evaluate "
+                "on images that it never saw"
+            )
+        return "all", unseen
     tested = used.filter(held_out(workspace, used, model))
     if not len(tested):
         raise ConfigurationError(
-            f"model {model.name}:{model.version} was trained on {manifest.source}, of which no "
+            f"{named} was trained on {manifest.source}, of which no "
             "image is in the test split now: evaluate on images that it never saw"
         )
     return "test", tested
@@ -85,7 +98,7 @@ def _unseen(
 
 def _targets(truth: pa.ChunkedArray, model: Model) -> NDArray[Any]:
     """What the scores are held against, as the model's task has it."""
-    return (dataset.presence if model.task == "multi" else dataset.positions)(truth, model.labels)
+    return (presence if model.task == "multi" else positions)(truth, model.labels)
 
 
 def _refuse_unfit_labels(used: pa.Table, model: Model) -> None:
@@ -109,7 +122,7 @@ def _nothing_to_judge(
 ) -> ConfigurationError | FingerprintMismatch:
     """Tells images that nobody embedded from those that another backbone did."""
     backbone = model.backbone
-    remedy = f"run `{dataset.embed_command(manifest, backbone)}` first"
+    remedy = f"run `{refusals.embed_command(manifest, backbone)}` first"
     for fingerprint in workspace.folders("embeddings"):
         if len(dataset.usable(dataset.judge(workspace, manifest, fingerprint))):
             return FingerprintMismatch(

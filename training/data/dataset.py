@@ -1,8 +1,6 @@
 """Brings a manifest's labelled images and their stored embeddings together, split by split."""
 
-import shlex
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +11,6 @@ from numpy.typing import NDArray
 
 from linnaeus import manifests, splits
 from linnaeus.database import query
-from linnaeus.errors import ConfigurationError
 from linnaeus.manifests import Manifest
 from linnaeus.matrix import read_matrix, stored
 from linnaeus.models import ModelBackbone
@@ -22,6 +19,8 @@ from linnaeus.storage import Folder
 from training.config import SplitConfig
 from training.data import near_duplicates
 from training.data.examples import SPLITS, Examples, LabelledEmbeddings
+from training.data.refusals import refuse_empty, refuse_unusable
+from training.data.truth import is_multi, positions, presence, selected_labels
 
 # Equal content is used once. Where one copy is marked for the test, that one is, so that nothing
 # that is trained on is tested.
@@ -124,41 +123,6 @@ def left_out(judged: pa.Table) -> dict[str, int]:
     return {fate["values"]: fate["counts"] for fate in fates if fate["values"] != "used"}
 
 
-def selected_labels(used: pa.Table, wanted: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The labels in the order of the scores: those wanted, or all there are, sorted.
-
-    Raises:
-        ConfigurationError: If an image has a label that is not wanted, or a label has several
-            lines, which the files that hold a label a line cannot.
-    """
-    if not wanted:
-        labels = tuple(sorted(set(pc.list_flatten(used["truth"]).to_pylist())))
-        _refuse_lines(labels)
-        return labels
-    for uri, truth in zip(used["uri"].to_pylist(), used["truth"].to_pylist(), strict=True):
-        for label in truth:
-            if label not in wanted:
-                near = get_close_matches(label, wanted, n=1)
-                remedy = f"do you mean {near[0]!r}?" if near else "add it there"
-                raise ConfigurationError(
-                    f"{uri} has the label {label!r}, which is not in the list of labels: {remedy}"
-                )
-    return wanted
-
-
-def _refuse_lines(labels: tuple[str, ...]) -> None:
-    for label in labels:
-        if "\n" in label or "\r" in label:
-            raise ConfigurationError(
-                f"the label {label!r} has a line break, and labels are kept one a line: rename it"
-            )
-
-
-def is_multi(used: pa.Table) -> bool:
-    """Whether several labels may apply to an image."""
-    return bool(pc.any(pc.is_null(used["label"])).as_py())
-
-
 def assign(workspace: Folder, used: pa.Table, split: SplitConfig, fingerprint: str) -> pa.Array:
     """The split of each row, string [n]."""
     first = [truth[0] if truth else "" for truth in used["truth"].to_pylist()]
@@ -172,97 +136,6 @@ def assign(workspace: Folder, used: pa.Table, split: SplitConfig, fingerprint: s
         digests = used["sha256"].to_pylist()
         matrix = read_matrix(workspace, fingerprint, digests, Path(scratch) / "matrix.f32")
         return near_duplicates.together(assigned, used["split"], near_duplicates.groups(matrix))
-
-
-def refuse_unusable(judged: pa.Table, manifest: Manifest, backbone: ModelBackbone) -> None:
-    """Raises ConfigurationError unless there are two labels or more, and images for all of them."""
-    fates = _fates_by_label(judged)
-    if not fates:
-        raise ConfigurationError(
-            f"no image of {manifest.source} has a label: put the images of each label into a "
-            "folder of its name, or list them in a CSV file with the columns uri,label"
-        )
-    if all(set(counts) == {"not embedded"} for counts in fates.values()):
-        raise ConfigurationError(
-            f"none of the {len(judged):,} images of {manifest.source} has an embedding: run "
-            f"`{embed_command(manifest, backbone)}` first"
-        )
-    if len(fates) == 1:
-        raise ConfigurationError(
-            f"all images of {manifest.source} have the label {next(iter(fates))!r}: "
-            "a model needs two labels or more to tell apart"
-        )
-    for label, counts in sorted(fates.items()):
-        if "used" not in counts:
-            reasons = ", ".join(f"{count} {fate}" for fate, count in sorted(counts.items()))
-            raise ConfigurationError(
-                f"label {label!r} of {manifest.source} has no usable image ({reasons}): "
-                f"run `{embed_command(manifest, backbone)}`, add images to it, or leave it out"
-            )
-
-
-def embed_command(manifest: Manifest, backbone: ModelBackbone) -> str:
-    """What to type so that a manifest's images have embeddings of a backbone."""
-    images, name = shlex.quote(manifest.source), shlex.quote(backbone.name)
-    precision = "" if backbone.precision == "float32" else f" --precision {backbone.precision}"
-    return f"linnaeus embed {images} --backbone {name}{precision}"
-
-
-def refuse_empty(
-    used: pa.Table, assigned: pa.Array, manifest: Manifest, labels: tuple[str, ...]
-) -> None:
-    """Raises ConfigurationError if a split is empty or a label has no image to train on."""
-    for name in SPLITS:
-        if not pc.any(pc.equal(assigned, name)).as_py():
-            raise ConfigurationError(
-                f"no image of the {len(used)} usable ones of {manifest.source} falls into the "
-                f"{name} split: add images, raise the split's percentage, "
-                "or give a manifest with a `split` column"
-            )
-    _refuse_weightless(used, assigned, manifest)
-    trained = used.filter(pc.and_(pc.equal(assigned, "train"), _weighs(used)))["truth"]
-    for label in sorted(set(labels) - set(pc.list_flatten(trained).to_pylist())):
-        raise ConfigurationError(
-            f"label {label!r} of {manifest.source} has no image to train on, "
-            f"{_why_none(used, label)}: add images to it, leave it out, "
-            "or give a manifest with a `split` column"
-        )
-
-
-def _refuse_weightless(used: pa.Table, assigned: pa.Array, manifest: Manifest) -> None:
-    for name in ("train", "validation"):
-        if not pc.any(pc.and_(pc.equal(assigned, name), _weighs(used))).as_py():
-            raise ConfigurationError(
-                f"all images of {manifest.source} in the {name} split have the weight 0: "
-                "give some of them another one"
-            )
-
-
-def _weighs(used: pa.Table) -> pa.ChunkedArray:
-    """Which images count for anything in training."""
-    return pc.greater(pc.fill_null(used["weight"], 1.0), 0.0)
-
-
-def _why_none(used: pa.Table, label: str) -> str:
-    if label not in set(pc.list_flatten(used["truth"]).to_pylist()):
-        return "none has it"
-    return "all are held out or of weight 0"
-
-
-def _fates_by_label(judged: pa.Table) -> dict[str, dict[str, int]]:
-    """`{label: {fate: images}}`"""
-    labels, rows = _flat(judged["truth"])
-    each = pa.table({"label": labels, "fate": judged["fate"].take(rows)})
-    counts: dict[str, dict[str, int]] = {}
-    for row in each.group_by(["label", "fate"]).aggregate([([], "count_all")]).to_pylist():
-        counts.setdefault(row["label"], {})[row["fate"]] = row["count_all"]
-    return counts
-
-
-def _flat(truth: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
-    """All labels one after the other, and the row that each is of."""
-    lists = truth.combine_chunks()
-    return pc.list_flatten(lists), pc.list_parent_indices(lists)
 
 
 def _labelled(
@@ -289,17 +162,3 @@ def _labelled(
         left_out=left_out,
         task="multi" if multi else "single",
     )
-
-
-def positions(truth: pa.ChunkedArray, labels: tuple[str, ...]) -> NDArray[np.int64]:
-    """Where each row's only label is among `labels`, [n]."""
-    found = pc.index_in(_flat(truth)[0], pa.array(labels, pa.string()))
-    ids: NDArray[np.int64] = found.to_numpy(zero_copy_only=False).astype(np.int64)
-    return ids
-
-
-def presence(truth: pa.ChunkedArray, labels: tuple[str, ...]) -> NDArray[np.uint8]:
-    """Which of `labels` each row has, 0 or 1, [n, C]."""
-    there = np.zeros((len(truth), len(labels)), np.uint8)
-    there[_flat(truth)[1].to_numpy(), positions(truth, labels)] = 1
-    return there

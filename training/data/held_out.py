@@ -1,4 +1,4 @@
-"""Which images of its own source a published model may be tested on."""
+"""Which images a published model may be tested on."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,14 +19,21 @@ def held_out(workspace: Folder, used: pa.Table, model: Model) -> pa.Array:
     come and go it may draw in some that the model was trained or chosen by, and these are not.
     """
     tested = pc.equal(splits_now(workspace, used, model), "test")
-    if not model.run_id or not workspace.head(layout.judged(model.run_id)):
-        return tested
-    before = _tested_before(workspace, model)
-    seen = pc.and_not(
+    before = pc.is_in(used["sha256"], _tested_before(workspace, model))
+    return pc.and_not(pc.or_(tested, before), seen(workspace, used, model))
+
+
+def seen(workspace: Folder, used: pa.Table, model: Model) -> pa.Array:
+    """Which usable rows the model was, or could have been, trained or chosen by, bool [n].
+
+    None where its training left no record of what it tested on.
+    """
+    if not _recorded(workspace, model):
+        return pa.repeat(pa.scalar(False), len(used))
+    return pc.and_not(
         pc.is_in(used["sha256"], _labelled_before(workspace, model)),
-        pc.is_in(used["sha256"], before),
+        pc.is_in(used["sha256"], _tested_before(workspace, model)),
     )
-    return pc.and_not(pc.or_(tested, pc.is_in(used["sha256"], before)), seen)
 
 
 def splits_now(workspace: Folder, used: pa.Table, model: Model) -> pa.Array:
@@ -35,8 +42,14 @@ def splits_now(workspace: Folder, used: pa.Table, model: Model) -> pa.Array:
     return dataset.assign(workspace, used, split, model.fingerprint)
 
 
+def _recorded(workspace: Folder, model: Model) -> bool:
+    return bool(model.run_id and workspace.head(layout.judged(model.run_id)))
+
+
 def _tested_before(workspace: Folder, model: Model) -> pa.Array:
     """Digests of the images that the model's training tested it on."""
+    if not _recorded(workspace, model):
+        return pa.array([], pa.string())
     with workspace.open(layout.judged(model.run_id)) as file:
         judged = pq.read_table(file, columns=["sha256", "split"])
     return judged.filter(pc.equal(judged["split"], "test"))["sha256"].combine_chunks()

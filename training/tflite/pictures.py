@@ -14,8 +14,9 @@ from linnaeus.errors import ConfigurationError, ImageError, StorageError
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model
 from linnaeus.storage import Folder, read_object
-from training.data import dataset
+from training.data import dataset, refusals
 from training.data.held_out import held_out, splits_now
+from training.data.truth import presence, selected_labels
 
 CALIBRATION_IMAGES = 200
 TEST_IMAGES = 500
@@ -47,7 +48,7 @@ def read(
             be read, or one has a label that the model does not know.
     """
     used = dataset.usable(dataset.judge(workspace, manifest, model.fingerprint))
-    dataset.selected_labels(used, model.labels)  # refuses others
+    selected_labels(used, model.labels)  # refuses others
     known, unknown = _split(workspace, manifest, model, used)
     return (
         _read(known, CALIBRATION_IMAGES, manifest, model),
@@ -75,10 +76,10 @@ def _read(rows: pa.Table, at_most: int, manifest: Manifest, model: Model) -> Lab
     if not there:
         raise ConfigurationError(
             f"{manifest.source} has no labelled picture to calibrate or test a TFLite file on: run "
-            f"`{dataset.embed_command(manifest, model.backbone)}`, or name images that have labels"
+            f"`{refusals.embed_command(manifest, model.backbone)}`, or name images that have labels"
         )
     pixels = np.stack([pixels for pixels in decoded if pixels is not None])
-    return LabelledPictures(pixels, dataset.presence(rows["truth"].take(there), model.labels))
+    return LabelledPictures(pixels, presence(rows["truth"].take(there), model.labels))
 
 
 def _decoded(uri: str, size: tuple[int, int]) -> Pixels | None:

@@ -1,0 +1,97 @@
+"""Refuses images of which nothing can be learned, and says what would help."""
+
+import shlex
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from linnaeus.errors import ConfigurationError
+from linnaeus.manifests import Manifest
+from linnaeus.models import ModelBackbone
+from training.data.examples import SPLITS
+from training.data.truth import flat
+
+
+def refuse_unusable(judged: pa.Table, manifest: Manifest, backbone: ModelBackbone) -> None:
+    """Raises ConfigurationError unless there are two labels or more, and images for all of them."""
+    fates = _fates_by_label(judged)
+    if not fates:
+        raise ConfigurationError(
+            f"no image of {manifest.source} has a label: put the images of each label into a "
+            "folder of its name, or list them in a CSV file with the columns uri,label"
+        )
+    if all(set(counts) == {"not embedded"} for counts in fates.values()):
+        raise ConfigurationError(
+            f"none of the {len(judged):,} images of {manifest.source} has an embedding: run "
+            f"`{embed_command(manifest, backbone)}` first"
+        )
+    if len(fates) == 1:
+        raise ConfigurationError(
+            f"the only label of {manifest.source} is {next(iter(fates))!r}: "
+            "a model needs two or more to tell apart"
+        )
+    for label, counts in sorted(fates.items()):
+        if "used" not in counts:
+            reasons = ", ".join(f"{count} {fate}" for fate, count in sorted(counts.items()))
+            raise ConfigurationError(
+                f"label {label!r} of {manifest.source} has no usable image ({reasons}): "
+                f"run `{embed_command(manifest, backbone)}`, add images to it, or leave it out"
+            )
+
+
+def embed_command(manifest: Manifest, backbone: ModelBackbone) -> str:
+    """What to type so that a manifest's images have embeddings of a backbone."""
+    images, name = shlex.quote(manifest.source), shlex.quote(backbone.name)
+    precision = "" if backbone.precision == "float32" else f" --precision {backbone.precision}"
+    return f"linnaeus embed {images} --backbone {name}{precision}"
+
+
+def refuse_empty(
+    used: pa.Table, assigned: pa.Array, manifest: Manifest, labels: tuple[str, ...]
+) -> None:
+    """Raises ConfigurationError if a split is empty or a label has no image to train on."""
+    for name in SPLITS:
+        if not pc.any(pc.equal(assigned, name)).as_py():
+            raise ConfigurationError(
+                f"no image of the {len(used)} usable ones of {manifest.source} falls into the "
+                f"{name} split: add images, raise the split's percentage, "
+                "or give a manifest with a `split` column"
+            )
+    _refuse_weightless(used, assigned, manifest)
+    trained = used.filter(pc.and_(pc.equal(assigned, "train"), _weighs(used)))["truth"]
+    for label in sorted(set(labels) - set(pc.list_flatten(trained).to_pylist())):
+        raise ConfigurationError(
+            f"label {label!r} of {manifest.source} has no image to train on, "
+            f"{_why_none(used, label)}: add images to it, leave it out, "
+            "or give a manifest with a `split` column"
+        )
+
+
+def _refuse_weightless(used: pa.Table, assigned: pa.Array, manifest: Manifest) -> None:
+    for name in ("train", "validation"):
+        if not pc.any(pc.and_(pc.equal(assigned, name), _weighs(used))).as_py():
+            raise ConfigurationError(
+                f"all images of {manifest.source} in the {name} split have the weight 0: "
+                "give some of them another one"
+            )
+
+
+def _weighs(used: pa.Table) -> pa.ChunkedArray:
+    """Which images count for anything in training."""
+    return pc.greater(pc.fill_null(used["weight"], 1.0), 0.0)
+
+
+def _why_none(used: pa.Table, label: str) -> str:
+    if label not in set(pc.list_flatten(used["truth"]).to_pylist()):
+        return "none has it"
+    return "all are held out or of weight 0"
+
+
+def _fates_by_label(judged: pa.Table) -> dict[str, dict[str, int]]:
+    """`{label: {fate: images}}`"""
+    labels, rows = flat(judged["truth"])
+    each = pa.table({"label": labels, "fate": judged["fate"].take(rows)})
+    counts: dict[str, dict[str, int]] = {}
+    for row in each.group_by(["label", "fate"]).aggregate([([], "count_all")]).to_pylist():
+        counts.setdefault(row["label"], {})[row["fate"]] = row["count_all"]
+    return counts
