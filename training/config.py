@@ -100,21 +100,12 @@ class LayersConfig:
 
     def __post_init__(self) -> None:
         _check_finite(self)
-        _check_word("optimizer", self.optimizer, get_args(Optimizer))
         _check_word("activation", self.activation, get_args(Activation))
-        _check_word("decay", self.decay, get_args(Decay))
         _check_word("sampling", self.sampling, get_args(Sampling))
-        counts = (*self.hidden, self.batch_size, self.epochs, self.patience, self.steps)
-        if min(count for count in counts if count is not None) < 1:
-            raise ConfigurationError(
-                "hidden sizes, batch_size, epochs, steps and patience are at least 1"
-            )
-        if not (0 <= self.dropout < 1 and 0 <= self.label_smoothing < 1 and 0 <= self.momentum < 1):
-            raise ConfigurationError("dropout, label_smoothing and momentum lie in [0, 1)")
-        if self.learning_rate <= 0 or min(self.l1, self.l2, self.warmup_steps) < 0:
-            raise ConfigurationError(
-                "learning_rate is above 0, and l1, l2 and warmup_steps not below it"
-            )
+        _check_descent(self)
+        _check_counts(hidden=self.hidden, steps=self.steps)
+        if self.l1 < 0:
+            raise ConfigurationError("l1 is not below 0")
 
 
 @dataclass(frozen=True)
@@ -143,17 +134,8 @@ class FineTuningConfig:
 
     def __post_init__(self) -> None:
         _check_finite(self)
-        _check_word("optimizer", self.optimizer, get_args(Optimizer))
-        _check_word("decay", self.decay, get_args(Decay))
-        counts = (self.layers, self.hidden, self.batch_size, self.epochs, self.patience)
-        if min(count for count in counts if count is not None) < 1:
-            raise ConfigurationError(
-                "layers, hidden, batch_size, epochs and patience are at least 1"
-            )
-        if not (0 <= self.dropout < 1 and 0 <= self.label_smoothing < 1 and 0 <= self.momentum < 1):
-            raise ConfigurationError("dropout, label_smoothing and momentum lie in [0, 1)")
-        if self.learning_rate <= 0 or min(self.l2, self.warmup_steps) < 0:
-            raise ConfigurationError("learning_rate is above 0, and l2 and warmup_steps not below")
+        _check_descent(self)
+        _check_counts(layers=self.layers, hidden=self.hidden)
 
 
 @dataclass(frozen=True)
@@ -213,6 +195,25 @@ class TrainConfig:
 def _check_word(name: str, word: str, known: tuple[str, ...]) -> None:
     if word not in known:
         raise ConfigurationError(f"unknown {name} {word!r}: choose one of {', '.join(known)}")
+
+
+def _check_descent(config: LayersConfig | FineTuningConfig) -> None:
+    """What holds for every training by batches."""
+    _check_word("optimizer", config.optimizer, get_args(Optimizer))
+    _check_word("decay", config.decay, get_args(Decay))
+    _check_counts(batch_size=config.batch_size, epochs=config.epochs, patience=config.patience)
+    shares = (config.dropout, config.label_smoothing, config.momentum)
+    if not all(0 <= share < 1 for share in shares):
+        raise ConfigurationError("dropout, label_smoothing and momentum lie in [0, 1)")
+    if config.learning_rate <= 0 or min(config.l2, config.warmup_steps) < 0:
+        raise ConfigurationError("learning_rate is above 0, and l2 and warmup_steps not below it")
+
+
+def _check_counts(**counts: int | tuple[int, ...] | None) -> None:
+    for name, value in counts.items():
+        several = value if isinstance(value, tuple) else (value,)
+        if any(one is not None and one < 1 for one in several):
+            raise ConfigurationError(f"{name} is at least 1")
 
 
 def _check_finite(config: object) -> None:

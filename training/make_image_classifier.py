@@ -10,6 +10,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from linnaeus.augmentation_settings import Augmentation
 from linnaeus.errors import ConfigurationError, GateFailed, LinnaeusError
@@ -99,18 +100,7 @@ def configuration(flags: ClassifierFlags) -> TrainConfig:
         backbone=_backbone(flags),
         head="layers",
         split=SplitConfig(100 * flags.validation_split, 100 * flags.test_split),
-        layers=LayersConfig(
-            dropout=flags.dropout_rate,
-            l1=flags.l1_regularizer,
-            l2=flags.l2_regularizer,
-            label_smoothing=flags.label_smoothing,
-            batch_size=flags.batch_size,
-            optimizer="sgd",
-            learning_rate=flags.learning_rate,
-            momentum=flags.momentum,
-            epochs=flags.train_epochs,
-            patience=flags.train_epochs,
-        ),
+        layers=LayersConfig(l1=flags.l1_regularizer, **_descent(flags)),
         augmentation=_augmentation(flags),
         views=flags.views,
         fine_tuning=_fine_tuning(flags) if flags.do_fine_tuning else None,
@@ -138,17 +128,22 @@ def _augmentation(flags: ClassifierFlags) -> Augmentation:
 def _fine_tuning(flags: ClassifierFlags) -> FineTuningConfig:
     if flags.l1_regularizer:
         raise ConfigurationError("--do_fine_tuning has no --l1_regularizer: use --l2_regularizer")
-    return FineTuningConfig(
-        dropout=flags.dropout_rate,
-        label_smoothing=flags.label_smoothing,
-        l2=flags.l2_regularizer,
-        batch_size=flags.batch_size,
-        optimizer="sgd",
-        learning_rate=flags.learning_rate,
-        momentum=flags.momentum,
-        epochs=flags.train_epochs,
-        patience=flags.train_epochs,
-    )
+    return FineTuningConfig(**_descent(flags))
+
+
+def _descent(flags: ClassifierFlags) -> dict[str, Any]:
+    """What training a head and fine-tuning have in common."""
+    return {
+        "dropout": flags.dropout_rate,
+        "label_smoothing": flags.label_smoothing,
+        "l2": flags.l2_regularizer,
+        "batch_size": flags.batch_size,
+        "optimizer": "sgd",
+        "learning_rate": flags.learning_rate,
+        "momentum": flags.momentum,
+        "epochs": flags.train_epochs,
+        "patience": flags.train_epochs,
+    }
 
 
 def trained(
