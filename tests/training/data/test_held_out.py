@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ from training.config import SplitConfig
 from training.data import dataset
 from training.data.dataset import Selection
 from training.data.examples import LabelledEmbeddings
-from training.data.held_out import held_out
+from training.data.held_out import held_out, seen
 
 RUN = "01RUN"
 SPLIT = {"validation_percentage": 20.0, "testing_percentage": 20.0}
@@ -52,10 +53,14 @@ def trained(workspace: Folder, manifest: Manifest, run_id: str = RUN) -> Labelle
 def judged_of(workspace: Folder, manifest: Manifest, of: Manifest, run_id: str = RUN) -> set[str]:
     """URIs on which a model that was trained on `of` is tested."""
     used = dataset.usable(dataset.judge(workspace, manifest, BACKBONE.fingerprint))
+    return set(used.filter(held_out(workspace, used, model_of(of, run_id)))["uri"].to_pylist())
+
+
+def model_of(of: Manifest, run_id: str = RUN) -> Model:
+    """A model that was trained on these images."""
     facts = {"source": of.source, "manifest_id": of.id}
     parts = {"hyperparameters": {"split": SPLIT}, "run_id": run_id, "data": facts}
-    model = Model("m", 1, ("a", "b"), BACKBONE, **parts)
-    return set(used.filter(held_out(workspace, used, model))["uri"].to_pylist())
+    return Model("m", 1, ("a", "b"), BACKBONE, **parts)
 
 
 def of_split(data: LabelledEmbeddings, name: str) -> set[str]:
@@ -99,3 +104,20 @@ def test_a_copy_of_a_trained_image_is_not_tested_on(workspace: Folder, bucket: P
         path = Path(uri)
         path.rename(path.with_name(f"moved-{path.name}"))
     assert judged_of(workspace, embedded(workspace, bucket), before) == of_split(data, "test")
+
+
+def test_images_of_its_training_are_known_wherever_they_lie(
+    workspace: Folder, bucket: Path
+) -> None:
+    before = embedded(workspace, bucket)
+    data = trained(workspace, before)
+    copies = bucket.with_name("copies")
+    shutil.copytree(bucket, copies)
+    new = str(put(copies / "a", 100))
+    used = dataset.usable(
+        dataset.judge(workspace, embedded(workspace, copies), BACKBONE.fingerprint)
+    )
+    unseen = used.filter(pc.invert(seen(workspace, used, model_of(before))))["uri"].to_pylist()
+    tested = {uri.replace(str(bucket), str(copies)) for uri in of_split(data, "test")}
+    assert set(unseen) == {new} | tested
+    assert not pc.any(seen(workspace, used, model_of(before, run_id=""))).as_py()
