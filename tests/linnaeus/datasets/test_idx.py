@@ -4,6 +4,8 @@ import gzip
 import io
 import re
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +128,13 @@ def test_files_that_do_not_go_together_are_refused_in_one_line(
     assert said.count("\n") == 1
     assert re.search(message, said)
     assert not (tmp_path / "to").exists()
+
+
+def test_the_program_says_nothing_on_standard_error_when_all_is_well(tmp_path: Path):
+    files = pair(tmp_path, write_idx(PICTURES), write_idx(DIGITS))
+    program = [sys.executable, "-m", "linnaeus.datasets.idx", *files]
+    done = subprocess.run([*program, "--to", tmp_path / "to"], capture_output=True, check=True)
+    assert done.stderr == b""
 
 
 def test_a_missing_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture):
