@@ -16,7 +16,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -126,6 +126,13 @@ class Meter:
 
     def _failed(self) -> list[str]:
         return [f"{self.failed:,} failed"] if self.failed else []
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """`hidden 512 and 64, dropout 0.4`."""
+    lists = {name: one for name, one in settings.items() if isinstance(one, list | tuple)}
+    told = {**settings, **{name: " and ".join(map(str, one)) for name, one in lists.items()}}
+    return ", ".join(f"{name} {value}" for name, value in told.items())
 
 
 def count_text(count: int, unit: str) -> str:

@@ -21,6 +21,7 @@ from linnaeus.cli.session import Session
 from linnaeus.cli.settings import Panel, given, with_settings
 from linnaeus.cli.wording import accuracy_text
 from linnaeus.errors import ConfigurationError
+from linnaeus.progress import settings_text
 from training.config import (
     FineTuningConfig,
     GateConfig,
@@ -230,8 +231,8 @@ def _trained_text(model: TrainedModel) -> str:
 
 def _head_text(model: TrainedModel) -> str:
     chosen = model.hyperparameters["chosen"]
-    settings = (f"{name} {chosen[name]}" for name in ("hidden", "gamma", "l2") if chosen.get(name))
-    return f"{chosen['head']}, {', '.join(settings)}"
+    settings = {name: chosen[name] for name in ("hidden", "gamma", "l2") if chosen.get(name)}
+    return f"{chosen['head']}, {settings_text(settings)}"
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from linnaeus.progress import (
     duration_text,
     for_stream,
     rate_text,
+    settings_text,
 )
 
 
@@ -68,6 +69,10 @@ def test_durations_read_like_speech(seconds: float, text: str):
 @pytest.mark.parametrize(("rate", "text"), [(0.25, "0.25"), (84.31, "84.3"), (48200, "48,200")])
 def test_rates_have_as_many_digits_as_a_person_reads(rate: float, text: str):
     assert rate_text(rate) == text
+
+
+def test_settings_read_like_speech():
+    assert settings_text({"hidden": (512, 64), "gamma": 0.1}) == "hidden 512 and 64, gamma 0.1"
 
 
 def test_plain_lines_become_rarer_and_end_with_one():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from linnaeus.progress import SILENT, Progress
+from linnaeus.progress import SILENT, Progress, settings_text
 from training.checkpoints import Checkpoints, NoCheckpoints
 from training.config import KernelConfig, LayersConfig, LinearConfig, Optimizer, TrainConfig
 from training.data.examples import LabelledEmbeddings
@@ -218,5 +218,6 @@ def _sortable(loss: float) -> float:
 def _note(tried: Sequence[Tried], best: int) -> str:
     found = tried[best]
     of = f"best of {len(tried)} heads: " if len(tried) > 1 else ""
-    said = ", ".join(f"{name} {value}" for name, value in list(found.settings.items())[:3])
+    given = {name: value for name, value in found.settings.items() if value != ()}
+    said = settings_text(dict(list(given.items())[:3]))
     return f"{of}{found.kind} ({said}), {found.validation_accuracy:.1%} right on validation"
