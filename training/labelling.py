@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,8 @@ def _read(photo: str, model: Model) -> Pixels | str:
         data = read_object(uri, None)
         return images.decode(data, model.backbone.height, model.backbone.width).pixels
     except StorageError as error:
-        return str(error)
+        folder = Path(uri).is_dir()
+        return f"{error}: `linnaeus score` labels folders" if folder else str(error)
     except ImageError as error:
         return f"{photo}: {error}"
 

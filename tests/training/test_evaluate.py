@@ -108,6 +108,11 @@ def test_several_labels_of_a_picture_are_refused_by_a_model_that_gives_one(
         evaluate(workspace, manifest, OLD)
 
 
+def test_a_folder_is_no_photo_and_its_command_is_named(workspace: Folder, tmp_path: Path) -> None:
+    [found] = label_photos(workspace, [str(tmp_path)], OLD)
+    assert found.error == f"cannot read {tmp_path}: is a directory: `linnaeus score` labels folders"
+
+
 def test_photos_are_unknown_where_the_model_is_not_sure_and_have_all_labels_that_apply(
     workspace: Folder, bucket: Path
 ) -> None:
