@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from linnaeus import layout
 from linnaeus.cli.options import (
     DEFAULT_BACKBONE,
     Backbone,
@@ -108,9 +109,12 @@ def _conclude(session: Session, run: RunSummary, max_failures: int) -> None:
     """Failures that were known before the run are not among its `failed`."""
     session.show(run, run_text(run))
     if run.counts.new_failures > max_failures:
+        from linnaeus.storage import Folder
+
+        failures = Folder(session.workspace_uri).uri_of(layout.FAILURES)
         session.fail(
             f"{count_text(run.counts.new_failures, 'new failures')}, more than --max-failures "
-            f"{max_failures:,}: the table `failures` says why each",
+            f"{max_failures:,}: the table {failures} says why each",
             TOO_MANY_FAILURES,
             "TooManyFailures",
         )

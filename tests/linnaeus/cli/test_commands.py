@@ -169,6 +169,7 @@ def test_new_failures_above_the_limit_are_status_3(
     result = run(*command, "--max-failures", allowed)
     assert result.exit_code == status
     assert result.stdout.startswith("7 done, 2 failed")
+    assert ("workspace/failures says why each" in result.stderr) == (status == 3)
 
 
 def test_failures_that_failed_before_are_status_0(workspace: type[RecordingWorkspace]):
