@@ -79,6 +79,7 @@ def _fine_tuned(training: Training, base: BackboneSpec) -> Learned:
 
     embed_missing(training.workspace, training.manifest, base, training.progress)
     data = _load(training, base)
+    refuse_not_finite(data)
     checkpoints = _checkpoints(training, base, data)
     tuned = fine_tune(
         training.workspace,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from linnaeus import backbones, manifests
+from linnaeus.errors import ConfigurationError
 from linnaeus.manifests import Manifest
 from linnaeus.models import ModelBackbone
 from linnaeus.progress import SILENT
@@ -78,3 +79,11 @@ def test_fine_tuning_weighs_labels_as_it_is_told(
         for one in (plain, balanced)
     ]
     assert not np.array_equal(*ends)
+
+
+def test_embeddings_that_are_no_numbers_are_not_fine_tuned_from(
+    workspace: Folder, manifest: Manifest, config: TrainConfig, tmp_path: Path
+) -> None:
+    broken = replace(config, backbone=tuning.module(tmp_path / "module", bias=np.inf))
+    with pytest.raises(ConfigurationError, match="not a finite number"):
+        learn(training(workspace, manifest, broken, tmp_path))

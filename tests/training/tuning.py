@@ -70,8 +70,11 @@ def _labelled(files: list[Path], matrix: Any) -> LabelledEmbeddings:
     )
 
 
-def module(to: Path) -> str:
-    """A reusable module: its mean follows what it is trained on, its kernel is penalised."""
+def module(to: Path, bias: float = 0.0) -> str:
+    """A reusable module: its mean follows what it is trained on, its kernel is penalised.
+
+    It adds `bias` to whatever it gives.
+    """
     import tensorflow as tf
 
     random = np.random.default_rng(3)
@@ -82,7 +85,7 @@ def module(to: Path) -> str:
         x = tf.nn.conv2d(images, kernel, 2, "SAME")
         if training:
             mean.assign(0.9 * mean + 0.1 * tf.reduce_mean(x, [0, 1, 2]))
-        return tf.reduce_mean(tf.nn.relu(x - mean), [1, 2])
+        return tf.reduce_mean(tf.nn.relu(x - mean), [1, 2]) + bias
 
     made: Any = tf.__internal__.tracking.AutoTrackable()
     made.__call__ = tf.function(call)
