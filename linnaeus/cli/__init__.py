@@ -6,11 +6,13 @@ Exit status: 0 done; 1 the run failed; 2 wrong usage; 3 done, but with new failu
 
 import sys
 
+from linnaeus.interrupts import keep_interrupts
 from linnaeus.leaving import leave_at_once
 
 
 def main() -> None:
     """Run the command that the process's arguments name."""
+    keep_interrupts()
     try:
         from linnaeus.cli.app import app
         from linnaeus.quiet import silence_libraries

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from linnaeus.errors import ConfigurationError, LinnaeusError
+from linnaeus.interrupts import keep_interrupts
 from linnaeus.leaving import leave_at_once
 from linnaeus.progress import SILENT, Progress, for_stream
 from linnaeus.quiet import silence_libraries
@@ -48,6 +49,7 @@ class Log:
 
 def run_program(main: Callable[[], None]) -> None:
     """Run it and leave: an error is one line; 2 is wrong usage or input, 1 any other failure."""
+    keep_interrupts()
     debugging = "--logging_verbosity DEBUG" in " ".join(sys.argv).replace("=", " ")
     if not debugging:
         silence_libraries()
