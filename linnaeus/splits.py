@@ -101,7 +101,8 @@ def assign(
         _fill(name, share, _Rows(paths, labels, splits))
     if any(labels) and TRAIN not in _labelled(splits, labels):
         raise ConfigurationError(
-            "no labelled image is left to train on: lower the validation and test percentages"
+            "no labelled image is left to train on: add images of each label, or lower the "
+            "validation and test percentages"
         )
     return pa.array(splits, pa.string())
 
