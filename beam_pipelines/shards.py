@@ -7,6 +7,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
+from beam_pipelines.notebooks import as_in_a_program
 from linnaeus import plans
 from linnaeus.plans import RunSpec
 from linnaeus.receipts import Receipt
@@ -84,5 +85,6 @@ def define_pipeline(root: beam.Pipeline, options: WorkerOptions, shards: int) ->
 
 def run_pipeline(options: WorkerOptions, shards: int, beam_options: Sequence[str]) -> None:
     """Run the pipeline and wait for its end; in this process unless options name a runner."""
-    with beam.Pipeline(argv=["--runner=FnApiRunner", *beam_options]) as pipeline:
+    argv = ["--runner=FnApiRunner", *beam_options]
+    with as_in_a_program(), beam.Pipeline(argv=argv) as pipeline:
         define_pipeline(pipeline, options, shards)
