@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -12,7 +11,6 @@ from typing import Any
 from benchmarks.accuracy.rows import Row, settings
 from benchmarks.accuracy.splits import write_split
 from linnaeus.datasets import DATASETS, place
-from linnaeus.models import Model
 from linnaeus.progress import Progress
 from linnaeus.workspace import Workspace
 from training.config import TrainConfig
@@ -26,6 +24,7 @@ class Trained:
     accuracy: float
     """On the test images, each counting once."""
     validation_accuracy: float
+    test_images: int
     train_seconds: float
     """Views of training pictures, fine-tuning, test and export are in it."""
     chosen: dict[str, Any]
@@ -37,7 +36,6 @@ class Result:
     """What a row came to."""
 
     row: Row
-    test_images: int
     embed_seconds: float
     """Next to nothing where the pictures were embedded by an earlier run."""
     trained: tuple[Trained, ...]
@@ -67,7 +65,6 @@ class Result:
             "met": self.row.met(self.accuracy),
             "seconds": self.seconds,
             "embed_seconds": self.embed_seconds,
-            "test_images": self.test_images,
             "seeds_draw": self.row.seeds,
             "settings": settings(self.row.config),
             "trained": [asdict(one) for one in self.trained],
@@ -82,20 +79,28 @@ def measure(row: Row, seeds: int, data: Path, progress: Progress) -> Result:
     began = time.perf_counter()
     workspace.embed(str(manifest), row.config.backbone)
     embedded = time.perf_counter() - began
-    models = list(_train(workspace, manifest, row, seeds))
-    test_images = models[0][0].metrics["test"]["images"]
-    return Result(row, test_images, embedded, tuple(trained for _, trained in models))
-
-
-def _train(
-    workspace: Workspace, manifest: Path, row: Row, seeds: int
-) -> Iterator[tuple[Model, Trained]]:
+    trained = []
     for seed in range(seeds):
-        images, config = _drawn(manifest, row, seed)
-        began = time.perf_counter()
-        model = workspace.train(str(images), row.name, config)
-        seconds = time.perf_counter() - began
-        yield model, _trained(model, seed, seconds)
+        trained.append(_train(workspace, manifest, row, seed))
+        with progress.step(f"{row.name}, seed {seed}", None) as step:
+            step.note(f"{trained[-1].accuracy:.2%} right, {trained[-1].train_seconds:,.0f} s")
+    return Result(row, embedded, tuple(trained))
+
+
+def _train(workspace: Workspace, manifest: Path, row: Row, seed: int) -> Trained:
+    images, config = _drawn(manifest, row, seed)
+    began = time.perf_counter()
+    model = workspace.train(str(images), row.name, config)
+    seconds = time.perf_counter() - began
+    test, validation = model.metrics["test"], model.metrics["validation"]
+    return Trained(
+        seed=seed,
+        accuracy=test["accuracy"],
+        validation_accuracy=validation["accuracy"],
+        test_images=test["images"],
+        train_seconds=seconds,
+        chosen=model.hyperparameters["chosen"],
+    )
 
 
 def _drawn(manifest: Path, row: Row, seed: int) -> tuple[Path, TrainConfig]:
@@ -107,8 +112,3 @@ def _drawn(manifest: Path, row: Row, seed: int) -> tuple[Path, TrainConfig]:
     if row.seeds == "split":
         return write_split(manifest, seed), row.config
     return manifest, replace(row.config, seed=seed)
-
-
-def _trained(model: Model, seed: int, seconds: float) -> Trained:
-    test, validation = (model.metrics[name]["accuracy"] for name in ("test", "validation"))
-    return Trained(seed, test, validation, seconds, model.hyperparameters["chosen"])

@@ -35,7 +35,7 @@ def _cells(result: Result) -> tuple[str, ...]:
         f"{result.row.goal:.1%}",
         "met" if result.row.met(result.accuracy) else "[bold]not met[/bold]",
         str(len(result.trained)),
-        f"{result.test_images:,}",
+        f"{result.trained[0].test_images:,}",
         f"{result.seconds:,.0f}",
     )
 

@@ -46,7 +46,7 @@ ROWS = {
             0.865,
             TrainConfig(
                 backbone="efficientnet-lite0@300+mid",
-                head="linear",
+                head="kernel",
                 augmentation=SYMMETRIC,
                 views=4,
             ),
@@ -58,7 +58,16 @@ ROWS = {
             TrainConfig(
                 backbone="efficientnet-lite0@300",
                 augmentation=SYMMETRIC,
-                fine_tuning=FineTuningConfig(layers=90, epochs=10),
+                fine_tuning=FineTuningConfig(
+                    layers=90,
+                    dropout=0.2,
+                    optimizer="adam",
+                    learning_rate=3e-4,
+                    warmup_steps=30,
+                    decay="cosine",
+                    epochs=8,
+                    patience=8,
+                ),
             ),
         ),
         Row(

@@ -28,8 +28,8 @@ def rows_of(*counts):
 
 
 def result(name, *accuracies):
-    trained = [Trained(seed, a, 0.9, 10.0, {}) for seed, a in enumerate(accuracies)]
-    return Result(ROWS[name], 656, 5.0, tuple(trained))
+    trained = [Trained(seed, a, 0.9, 656, 10.0, {}) for seed, a in enumerate(accuracies)]
+    return Result(ROWS[name], 5.0, tuple(trained))
 
 
 def test_a_quarter_of_every_kind_is_held_out():
@@ -128,6 +128,6 @@ def test_a_row_goes_from_pictures_to_a_tested_model_of_each_seed(tmp_path, monke
     (row,) = json.loads(saved.read_text())["rows"]
     assert row["accuracy"] == 1.0
     assert row["met"]
-    assert row["test_images"] == 20
+    assert [one["test_images"] for one in row["trained"]] == [20, 20]
     assert [one["chosen"]["head"] for one in row["trained"]] == ["linear", "linear"]
     assert row["settings"] == {"backbone": "pixels@8", "head": "linear"}
