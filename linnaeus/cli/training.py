@@ -221,7 +221,7 @@ def _trained_text(model: TrainedModel) -> str:
         f"test accuracy {accuracy_text(model.metrics['test'])}"
     )
     tried = (
-        [f"Best of {len(model.tried)} kinds of heads: {_head_text(model)}"]
+        [f"Best of {len(model.tried)} heads: {_head_text(model)}"]
         if len(model.tried) > 1
         else []
     )
