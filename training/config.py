@@ -62,7 +62,7 @@ class KernelConfig:
 
     centres: int = _chosen(1000, "Training images around which the radial basis functions lie.")
     gamma: tuple[float, ...] = _chosen(
-        (0.3, 1.0), "Candidate widths: exp(-gamma / D * squared distance) of D standardised values."
+        (0.1, 0.3), "Candidate widths: exp(-gamma / D * squared distance) of D standardised values."
     )
     l2: tuple[float, ...] = STRENGTHS
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from linnaeus.augmentation_settings import Augmentation
-from training.config import FineTuningConfig, LayersConfig, TrainConfig
+from training.config import FineTuningConfig, KernelConfig, LayersConfig, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ ROWS = {
             TrainConfig(
                 backbone="efficientnet-lite0@300+mid",
                 head="kernel",
+                kernel=KernelConfig(gamma=(0.3, 1.0)),
                 augmentation=SYMMETRIC,
                 views=4,
             ),

@@ -55,6 +55,24 @@ def judge(head: Head, examples: Examples) -> Score:
     return Score.of(total, examples)
 
 
+def each_loss(head: Head, examples: Examples) -> NDArray[np.float64]:
+    """Cross-entropy of each example, [n], in nats, weights apart; multi: mean over the labels."""
+    blocks = [
+        _each(head.logits(block).astype(np.float64), examples.targets[rows])
+        for rows, block in read_blocks(examples.embeddings)
+    ]
+    return np.concatenate(blocks)
+
+
+def _each(logits: NDArray[np.float64], targets: NDArray[Any]) -> NDArray[np.float64]:
+    if targets.ndim == 2:
+        several: NDArray[np.float64] = np.logaddexp(0, np.where(targets, -logits, logits))
+        return np.asarray(several.mean(axis=1))
+    of_truth = logits[np.arange(len(logits)), targets]
+    one: NDArray[np.float64] = np.logaddexp.reduce(logits, axis=1) - of_truth
+    return one
+
+
 def loss_and_residual(
     logits: Matrix, targets: NDArray[Any], weights: Vector
 ) -> tuple[Loss, Matrix]:

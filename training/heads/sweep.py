@@ -1,4 +1,9 @@
-"""Tries heads of several kinds on the same embeddings and keeps the best on validation."""
+"""Tries heads of several kinds on the same embeddings and keeps the best on validation.
+
+The best is the simplest whose validation loss is no more than a standard error above the lowest
+(Breiman, Friedman, Olshen, Stone 1984, 3.4.3): a few images that a head happens to get right say
+little, and a kernel head that wins by them labels all that is far from them alike, and surely.
+"""
 
 import math
 import time
@@ -7,19 +12,23 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from linnaeus.progress import SILENT, Progress, settings_text
 from training.checkpoints import Checkpoints, NoCheckpoints
 from training.config import KernelConfig, LayersConfig, LinearConfig, Optimizer, TrainConfig
 from training.data.examples import LabelledEmbeddings
 from training.data.finite import refuse_not_finite
 from training.heads import kernel, softmax
-from training.heads.head import Fit, with_temperature
-from training.heads.loss import Score, judge
+from training.heads.head import Fit, Head, Vector, with_temperature
+from training.heads.loss import each_loss, judge
 from training.heads.weighting import weighed
 from training.judging.calibration import fit_temperature
 from training.monitoring import Monitoring
 
 Candidate = LinearConfig | KernelConfig | LayersConfig
+Losses = NDArray[np.float64]
 Group = Sequence[Candidate]
 """Candidates that are fitted side by side: one convex head, or some heads of layers."""
 
@@ -29,6 +38,8 @@ MANY_HIDDEN = ((), (128,), (256,), (512,), (1024,), (512, 128))
 MANY_DROPOUTS = (0.2, 0.5)
 MANY_OPTIMIZERS: tuple[tuple[Optimizer, float], ...] = (("adam", 1e-3), ("adamw", 3e-4))
 MANY_GAMMAS = (0.03, 0.1, 0.3, 1.0, 3.0)
+
+ROUNDING = 1e-6
 
 MANY_IMAGES = 20_000
 """From here on, heads of layers are compared by fewer epochs of larger batches."""
@@ -66,9 +77,9 @@ def run(
     monitoring: Monitoring = Monitoring(),
     progress: Progress = SILENT,
 ) -> Sweep:
-    """Fits the candidates; the best has the lowest weighted log loss on validation.
+    """Fits the candidates and compares their weighted log losses on validation.
 
-    Heads are compared at their best temperatures, so none loses for being too sure of itself alone.
+    They are compared at their best temperatures, so none loses for being too sure of itself alone.
 
     Raises:
         ConfigurationError: If an embedding is not finite, or images with several labels are to be
@@ -79,10 +90,40 @@ def run(
     groups = side_by_side(adapted(candidates(config), data.counts["train"]))
     with progress.step("Train", sum(map(rounds, groups)), "rounds") as step:
         fits = list(trial.fits(groups, step.update))
-        tried = tuple(trial.tried(fit, seconds) for fit, seconds in fits)
-        best = min(range(len(tried)), key=lambda i: _sortable(tried[i].validation_log_loss))
+        judged = [trial.judged(fit, seconds) for fit, seconds in fits]
+        weights = trial.data.examples("validation").weights
+        best = simplest([losses for _, losses in judged], weights)
+        tried = tuple(one for one, _ in judged)
         step.note(_note(tried, best))
     return Sweep(fits[best][0], tried)
+
+
+def simplest(losses: Sequence[Losses], weights: Vector) -> int:
+    """The first head whose mean loss is within a standard error of the lowest.
+
+    Args:
+        losses: of each head, the simplest first, on the same images, [n] each; those of a head
+            that gives no numbers are never chosen, unless all are so.
+        weights: of the images, at least 0, [n].
+    """
+    means = [_sortable(float(np.average(one, weights=weights))) for one in losses]
+    lowest = means.index(min(means))
+    for number, one in enumerate(losses):
+        if math.isfinite(means[number]) and _alike(one - losses[lowest], weights):
+            return number
+    return lowest
+
+
+def _alike(differences: Losses, weights: Vector) -> bool:
+    """Whether paired differences, [n], are no larger in the mean than their standard error.
+
+    A difference in one image alone is just as large.
+    """
+    share = weights / weights.sum(dtype=np.float64)
+    mean = float(share @ differences)
+    spread = float(share**2 @ (differences - mean) ** 2)
+    others = max(1 - float(share @ share), np.finfo(np.float64).tiny)
+    return mean <= (1 + ROUNDING) * math.sqrt(spread / others)
 
 
 def candidates(config: TrainConfig) -> list[Candidate]:
@@ -180,11 +221,13 @@ class Trial:
             report(earlier)
             yield from ((fit, seconds) for fit in fits)
 
-    def tried(self, fit: Fit, seconds: float) -> Tried:
-        """What is said of a fitted candidate."""
+    def judged(self, fit: Fit, seconds: float) -> tuple[Tried, Losses]:
+        """What is said of a fitted candidate, and its loss on each validation image, [n]."""
         settings = {n: v for n, v in fit.chosen.items() if n != "validation_log_loss"}
-        score = self._calibrated(fit)
-        return Tried(fit.kind, settings, score.log_loss, score.accuracy, seconds)
+        examples, head = self.data.examples("validation"), self._calibrated(fit)
+        score = judge(head, examples)
+        tried = Tried(fit.kind, settings, score.log_loss, score.accuracy, seconds)
+        return tried, each_loss(head, examples)
 
     def _fit(self, group: Group, report: Callable[[int], None]) -> list[Fit]:
         match group[0]:
@@ -203,12 +246,12 @@ class Trial:
             self.monitoring,
         )
 
-    def _calibrated(self, fit: Fit) -> Score:
+    def _calibrated(self, fit: Fit) -> Head:
         examples = self.data.examples("validation")
         logits = fit.validated.logits_by_block(examples.embeddings)
         weights, task = examples.weights, self.data.task
         temperature = fit_temperature(logits, examples.targets, weights, task)
-        return judge(with_temperature(fit.validated, temperature), examples)
+        return with_temperature(fit.validated, temperature)
 
 
 def _sortable(loss: float) -> float:

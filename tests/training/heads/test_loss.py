@@ -6,7 +6,7 @@ from scipy.special import expit, softmax
 
 from training.data.examples import Examples
 from training.heads.head import Dense, Head
-from training.heads.loss import Score, judge, loss_and_residual
+from training.heads.loss import Score, each_loss, judge, loss_and_residual
 
 IDENTITY = Head((Dense(np.eye(4, dtype=np.float32), np.zeros(4, np.float32)),))
 
@@ -50,3 +50,17 @@ def test_a_score_is_a_weighted_mean_over_images_and_labels() -> None:
     truth[0] = 1
     weights = np.array([0.5, 1, 0.5], np.float32)
     assert judge(IDENTITY, Examples(certain, truth, weights)) == Score(10.0, 2 / 3)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(["single", "multi"]))
+def test_the_losses_of_each_image_have_the_mean_of_the_score(seed: int, task: str) -> None:
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(0, 2, (30, 3)) if task == "multi" else rng.integers(0, 3, 30)
+    embeddings = rng.normal(size=(30, 4)).astype(np.float32)
+    examples = Examples(embeddings, targets, rng.random(30).astype(np.float32) + 0.1)
+    kernel, bias = rng.normal(size=(4, 3)), rng.normal(size=3)
+    head = Head((Dense(kernel.astype(np.float32), bias.astype(np.float32)),))
+    each = each_loss(head, examples)
+    mean = np.average(each, weights=examples.weights)
+    assert np.isclose(mean, judge(head, examples).log_loss, rtol=1e-4)

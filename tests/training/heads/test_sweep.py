@@ -17,6 +17,7 @@ from training.heads.sweep import (
     rounds,
     run,
     side_by_side,
+    simplest,
 )
 
 QUICK = TrainConfig(
@@ -121,7 +122,8 @@ def test_the_best_kind_wins_and_all_are_told_of() -> None:
     found = run(data, QUICK)
     assert [tried.kind for tried in found.tried] == ["linear", "kernel", *3 * ["layers"]]
     losses = [tried.validation_log_loss for tried in found.tried]
-    assert found.best.kind == found.tried[int(np.argmin(losses))].kind != "linear"
+    assert found.best.kind != "linear"
+    assert losses[0] > 2 * min(losses)
     assert judge(found.best.finish(), data.examples("test")).accuracy > 0.95
     json.dumps([asdict(tried) for tried in found.tried])
 
@@ -132,3 +134,31 @@ def test_all_kinds_learn_several_labels() -> None:
     found = run(data, QUICK)
     assert {tried.kind for tried in found.tried} == {"linear", "kernel", "layers"}
     assert max(tried.validation_log_loss for tried in found.tried) < 0.693
+
+
+def test_a_simpler_head_stays_where_a_better_one_may_be_chance() -> None:
+    weights = np.ones(100, np.float32)
+    simple = np.full(100, 0.5)
+    lucky = simple.copy()
+    lucky[0] = 0.1
+    assert simplest([simple, lucky], weights) == 0
+    assert simplest([lucky, simple], weights) == 0
+
+
+def test_a_head_that_is_better_for_most_images_wins() -> None:
+    rng = np.random.default_rng(0)
+    simple = rng.exponential(0.5, 400)
+    better = simple * rng.uniform(0.3, 1.0, 400)
+    assert simplest([simple, better], np.ones(400, np.float32)) == 1
+
+
+def test_images_of_no_weight_choose_no_head() -> None:
+    weights = np.array([1] * 50 + [0] * 50, np.float32)
+    simple = np.array([0.5] * 50 + [9.0] * 50)
+    assert simplest([simple, np.array([0.5] * 100)], weights) == 0
+    assert simplest([simple, np.array([0.4] * 50 + [9.0] * 50)], weights) == 1
+
+
+def test_a_head_without_numbers_is_never_chosen() -> None:
+    weights = np.ones(3, np.float32)
+    assert simplest([np.full(3, np.nan), np.full(3, 0.7)], weights) == 1
