@@ -7,6 +7,7 @@ published.
 
 import io
 import json
+import shutil
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linnaeus.errors import ConfigurationError, FailureCode, StorageError
-from linnaeus.storage import Folder
+from linnaeus.storage import Folder, is_local
 
 ROOT = "training"
 Arrays = Mapping[str, NDArray[Any]]
@@ -83,6 +84,8 @@ class StoredCheckpoints:
         """Remove all of it."""
         for entry in list(self._workspace.list(self.prefix)):
             self._workspace.delete(entry.key)
+        if is_local(self._workspace.uri):
+            shutil.rmtree(self._workspace.uri_of(self.prefix), ignore_errors=True)
 
     def _key(self, name: str) -> str:
         return f"{self.prefix}/{name}.npz"

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from linnaeus.errors import ConfigurationError
 from training.heads.head import CurvePoint, Head
 
 OnStep = Callable[[int, Callable[[], Head]], None]
@@ -21,3 +22,9 @@ class Monitoring:
     """Called after each step with its number and a function that gives the head as it is then."""
     on_point: OnPoint | None = None
     """Called with each point of the curve when it is known."""
+
+    def __post_init__(self) -> None:
+        if "://" in (self.summaries_dir or ""):
+            raise ConfigurationError(
+                f"summaries cannot be written to {self.summaries_dir}: name a folder of this machine"
+            )

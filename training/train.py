@@ -135,6 +135,11 @@ def _tell(step: Step, verdict: Verdict, facts: dict[str, Any]) -> None:
         for split, evaluation in verdict.evaluations.items()
         for label in unrepresented(evaluation)[:1]
     ]
+    if abstention := verdict.evaluations["test"].abstention:
+        told.append(
+            f"'unknown' below {abstention.threshold:.3f}: {abstention.unknown:,} of the test images; "
+            f"{abstention.precision:.1%} of the others are right"
+        )
     if found := facts["near_duplicates"]["found"]:
         told.append(
             f"{found:,} held-out images nearly equal one of another split "

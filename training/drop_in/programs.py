@@ -62,4 +62,11 @@ def run_program(main: Callable[[], None]) -> None:
             traceback.print_exc()
         print(" ".join(str(error).split()), file=sys.stderr)
         leave_at_once(WRONG_USAGE if isinstance(error, ConfigurationError) else FAILED)
+    except Exception as error:
+        if debugging:
+            traceback.print_exc()
+        told = " ".join(str(error).split()) or "no message"
+        hint = "unexpected; --logging_verbosity DEBUG shows where"
+        print(f"{type(error).__name__}: {told} ({hint})", file=sys.stderr)
+        leave_at_once(FAILED)
     leave_at_once(0)
