@@ -26,5 +26,6 @@ class Monitoring:
     def __post_init__(self) -> None:
         if "://" in (self.summaries_dir or ""):
             raise ConfigurationError(
-                f"summaries cannot be written to {self.summaries_dir}: name a folder of this machine"
+                f"summaries cannot be written to {self.summaries_dir}: "
+                "name a folder of this machine"
             )

@@ -137,7 +137,7 @@ def _tell(step: Step, verdict: Verdict, facts: dict[str, Any]) -> None:
     ]
     if abstention := verdict.evaluations["test"].abstention:
         told.append(
-            f"'unknown' below {abstention.threshold:.3f}: {abstention.unknown:,} of the test images; "
+            f"'unknown' below {abstention.threshold:.3f}: {abstention.unknown:,} test images; "
             f"{abstention.precision:.1%} of the others are right"
         )
     if found := facts["near_duplicates"]["found"]:
