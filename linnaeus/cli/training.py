@@ -221,9 +221,7 @@ def _trained_text(model: TrainedModel) -> str:
         f"test accuracy {accuracy_text(model.metrics['test'])}"
     )
     tried = (
-        [f"Best of {len(model.tried)} heads: {_head_text(model)}"]
-        if len(model.tried) > 1
-        else []
+        [f"Best of {len(model.tried)} heads: {_head_text(model)}"] if len(model.tried) > 1 else []
     )
     told = [f"linnaeus report {model.run_id}  shows it"] if model.run_id else []
     return "\n".join([first, *tried, *told])
