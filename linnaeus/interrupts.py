@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _thread
+import signal
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -24,10 +24,15 @@ def keep_interrupts() -> None:
 
     def hook(unraisable: UnraisableHookArgs) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
-            again = threading.Timer(AGAIN_SECONDS, _thread.interrupt_main)
+            again = threading.Timer(AGAIN_SECONDS, _interrupt_main_thread)
             again.daemon = True
             again.start()
         else:
             told(unraisable)
 
     sys.unraisablehook = hook
+
+
+def _interrupt_main_thread() -> None:
+    """By a signal, which also ends a wait of the main thread."""
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)

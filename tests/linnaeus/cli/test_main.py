@@ -59,7 +59,8 @@ def test_tensorflow_and_beam_say_nothing():
 
 def test_ctrl_c_ends_with_status_130_and_one_line():
     code = (
-        "import sys, time, types; module = types.ModuleType('linnaeus.workspace');\n"
+        "import signal, sys, time, types; module = types.ModuleType('linnaeus.workspace');\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # background jobs ignore it
         "class Workspace:\n"
         "    def __init__(self, uri, progress): ...\n"
         "    def embed(self, *_, **__): print('begun', flush=True); time.sleep(60)\n"

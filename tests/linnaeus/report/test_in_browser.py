@@ -6,6 +6,8 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
 
 from linnaeus import manifests
 from linnaeus.report import save
@@ -128,14 +130,23 @@ def test_pointing_at_the_map_shows_the_picture(browser, pages: dict[str, str]):
     assert not tile.is_displayed()
     seen = set()
     for point in alone(browser, 3):
-        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", point)
-        ActionChains(browser, duration=50).move_to_element(point).perform()
-        name, place, text = said(browser)
-        assert name == point.get_attribute("data-name")
+        point_at(browser, point)
+        _, place, text = said(browser)
         assert point.get_attribute("data-truth") in text
         assert point.get_attribute("data-score") in text
         seen.add(place)
     assert len(seen) == 3
+
+
+def point_at(browser: webdriver.Chrome, point: WebElement) -> None:
+    """Moves the mouse there until its picture is shown: the page may still be scrolling."""
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", point)
+
+    def is_shown(_: webdriver.Chrome) -> bool:
+        ActionChains(browser, duration=50).move_to_element(point).perform()
+        return said(browser)[0] == point.get_attribute("data-name")
+
+    WebDriverWait(browser, 10).until(is_shown)
 
 
 def alone(browser: webdriver.Chrome, count: int):
