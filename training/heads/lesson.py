@@ -8,6 +8,7 @@ from hashlib import sha256
 import numpy as np
 import tensorflow as tf
 
+from linnaeus.matrix import release
 from training.data.examples import Examples, LabelledEmbeddings
 from training.heads.batches import Rows
 from training.heads.head import Matrix, Standardisation, blocks
@@ -60,6 +61,7 @@ class Lesson:
 
     def _batch(self, examples: Examples, rows: Rows | slice) -> Batch:
         inputs = self._standardise(examples.embeddings[rows])
+        release(examples.embeddings)  # rows drawn at random would leave all of it in memory
         return inputs, examples.targets[rows], examples.weights[rows]
 
     @cached_property
