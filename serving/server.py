@@ -12,10 +12,10 @@ import grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from linnaeus.errors import ServingError
-from serving.catalog import Catalog
-from serving.model_service import ModelService
-from serving.prediction_service import PredictionService
-from serving.rest import RestServer
+from serving.models.catalog import Catalog
+from serving.rest.server import RestServer
+from serving.rpc.model_service import ModelService
+from serving.rpc.prediction_service import PredictionService
 
 POLL_WAIT_SECONDS = 1.0
 GRACE_SECONDS = 10.0

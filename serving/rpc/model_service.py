@@ -5,7 +5,7 @@ from typing import Any
 import grpc
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
-from serving.catalog import Catalog
+from serving.models.catalog import Catalog
 from serving.status import answering
 
 

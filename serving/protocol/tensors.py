@@ -1,6 +1,6 @@
 """NumPy arrays to TensorProto messages and back, without TensorFlow.
 
-Works on the real stubs' TensorProto and on `serving.wire`'s alike. Requests carry
+Works on the real stubs' TensorProto and on `serving.protocol.wire`'s alike. Requests carry
 `tensor_content`, raw little-endian bytes; TensorFlow Serving answers in the typed `*_val` fields.
 Strings are object arrays of `bytes`.
 """

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from linnaeus.errors import FailureCode, ImageError, LinnaeusError, ServingError
 from linnaeus.records import PREDICTION_OUTPUTS, Prediction
-from serving import tensors, wire
-from serving.batches import Value, batches
-from serving.retries import is_too_large, retry
+from serving.client.batches import Value, batches
+from serving.client.retries import is_too_large, retry
+from serving.protocol import tensors, wire
 
 K = TypeVar("K")
 Outcome = Prediction | LinnaeusError

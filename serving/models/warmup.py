@@ -6,8 +6,8 @@ import grpc
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.prediction import answer
-from serving.saved_models import SavedModel
+from serving.inference.predict import answer
+from serving.models.saved_models import SavedModel
 from serving.status import StatusError, tensorflow_errors
 
 RECORDS = "assets.extra/tf_serving_warmup_requests"

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from linnaeus.errors import LinnaeusError, ServingError
-from serving.saved_models import SavedModel
+from serving.models.saved_models import SavedModel
+from serving.models.version_folder import VersionFolder
+from serving.models.versions import ModelVersions, VersionState
 from serving.status import invalid_argument, not_found
-from serving.version_folder import VersionFolder
-from serving.versions import ModelVersions, VersionState
 
 _log = logging.getLogger(__name__)
 

@@ -13,11 +13,12 @@ import grpc
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_status_pb2, predict_pb2
 
-from serving import rest_tensors, tensors
-from serving.catalog import Catalog
-from serving.model_service import model_status
-from serving.prediction import signature_name
-from serving.prediction_service import predict
+from serving.inference.predict import signature_name
+from serving.models.catalog import Catalog
+from serving.protocol import tensors
+from serving.rest import json_tensors
+from serving.rpc.model_service import model_status
+from serving.rpc.prediction_service import predict
 from serving.status import StatusError, invalid_argument
 
 IDLE_SECONDS = 120.0
@@ -102,8 +103,8 @@ def _predict(catalog: Catalog, match: re.Match[str], body: bytes) -> Any:
     if not outputs:
         raise invalid_argument("Cannot convert empty tensor map to JSON")
     if row_form:
-        return {"predictions": rest_tensors.outputs_to_rows(outputs)}
-    return {"outputs": rest_tensors.outputs_to_columns(outputs)}
+        return {"predictions": json_tensors.outputs_to_rows(outputs)}
+    return {"outputs": json_tensors.outputs_to_columns(outputs)}
 
 
 def _status(catalog: Catalog, match: re.Match[str]) -> Any:
@@ -171,11 +172,11 @@ def _fill_inputs(
 ) -> None:
     infos = _input_infos(catalog, request)
     if row_form:
-        columns = rest_tensors.rows_to_columns(document["instances"], sorted(infos))
+        columns = json_tensors.rows_to_columns(document["instances"], sorted(infos))
     else:
-        columns = rest_tensors.named_columns(document["inputs"], sorted(infos))
+        columns = json_tensors.named_columns(document["inputs"], sorted(infos))
     for name, value in columns.items():
-        array = rest_tensors.to_array(value, tensors.dtype_of(infos[name].dtype))
+        array = json_tensors.to_array(value, tensors.dtype_of(infos[name].dtype))
         tensors.fill_content(request.inputs[name], array)
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.version_folder import VersionFolder
+from serving.models.version_folder import VersionFolder
 
 
 def version(base: Path, name: str, complete: bool = True) -> Path:

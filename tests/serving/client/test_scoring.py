@@ -15,9 +15,9 @@ import pytest
 
 from linnaeus.errors import FailureCode, ImageError, ServingError
 from linnaeus.records import Prediction, prediction_outputs
-from serving import client as client_module
-from serving import tensors, wire
 from serving.client import ScoringClient
+from serving.client import scoring as client_module
+from serving.protocol import tensors, wire
 
 pytestmark = pytest.mark.slow
 

@@ -10,10 +10,10 @@ from enum import IntEnum
 import grpc
 
 from linnaeus.errors import LinnaeusError
-from serving.saved_models import SavedModel
+from serving.models.saved_models import SavedModel
+from serving.models.version_folder import VersionFolder
+from serving.models.warmup import warm_up
 from serving.status import StatusError
-from serving.version_folder import VersionFolder
-from serving.warmup import warm_up
 
 LOAD_RETRIES = 5
 LOAD_RETRY_SECONDS = 60.0

@@ -9,8 +9,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.catalog import Catalog, model_spec_of
-from serving.prediction import answer
+from serving.inference.predict import answer
+from serving.models.catalog import Catalog, model_spec_of
 from serving.status import answering, invalid_argument
 
 _SIGNATURES = "signature_def"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from serving import tensors, wire
+from serving.protocol import tensors, wire
 
 NUMERIC = [
     "float32", "float64", "float16", "int8", "int16", "int32", "int64",

@@ -8,7 +8,7 @@ package and a descriptor pool of their own and never meet the real ones in one p
 
 from typing import Any, Final
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from serving.protocol.messages import Schema, declare
 
 PREDICT: Final = "/tensorflow.serving.PredictionService/Predict"
 GET_MODEL_STATUS: Final = "/tensorflow.serving.ModelService/GetModelStatus"
@@ -17,11 +17,8 @@ STATE_LOADING: Final = frozenset({10, 20})
 """`ModelVersionStatus.State` START and LOADING: on the way to AVAILABLE."""
 STATE_AVAILABLE: Final = 30
 
-_PACKAGE = "linnaeus.wire"
-
-# Message -> field -> (number, type). `choice` fields form a message's one oneof. An open enum
-# travels as an int32 and is declared as one.
-_SCHEMA: dict[str, dict[str, tuple[int, str]]] = {
+# An open enum travels as an int32 and is declared as one.
+_SCHEMA: Schema = {
     "Dim": {"size": (1, "int64"), "name": (2, "string")},
     "TensorShapeProto": {"dim": (2, "repeated Dim"), "unknown_rank": (3, "bool")},
     "TensorProto": {
@@ -64,52 +61,7 @@ _SCHEMA: dict[str, dict[str, tuple[int, str]]] = {
     "GetModelStatusResponse": {"model_version_status": (1, "repeated ModelVersionStatus")},
 }
 
-_Field = descriptor_pb2.FieldDescriptorProto
-
-
-def _add_field(message: Any, name: str, number: int, kind: str) -> None:
-    modifier, _, type_name = kind.rpartition(" ")
-    field = message.field.add(name=name, number=number)
-    repeated = modifier in {"repeated", "map"}
-    field.label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
-    if modifier == "map":
-        type_name = _add_map_entry(message, name, type_name)
-    if modifier == "choice":
-        field.oneof_index = 0
-    if "." in type_name or type_name in _SCHEMA:
-        field.type = _Field.TYPE_MESSAGE
-        field.type_name = f".{_PACKAGE}.{type_name}"
-    else:
-        field.type = getattr(_Field, f"TYPE_{type_name.upper()}")
-
-
-def _add_map_entry(message: Any, field_name: str, value_type: str) -> str:
-    entry = message.nested_type.add(name=f"{field_name.capitalize()}Entry")
-    entry.options.map_entry = True
-    _add_field(entry, "key", 1, "string")
-    _add_field(entry, "value", 2, value_type)
-    return f"{message.name}.{entry.name}"
-
-
-def _build_messages() -> dict[str, Any]:
-    file = descriptor_pb2.FileDescriptorProto(
-        name="linnaeus/wire.proto", package=_PACKAGE, syntax="proto3"
-    )
-    for name, fields in _SCHEMA.items():
-        message = file.message_type.add(name=name)
-        if any(kind.startswith("choice") for _, kind in fields.values()):
-            message.oneof_decl.add(name="choice")
-        for field, (number, kind) in fields.items():
-            _add_field(message, field, number, kind)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
-        for name in _SCHEMA
-    }
-
-
-_MESSAGES = _build_messages()
+_MESSAGES = declare("linnaeus.wire", _SCHEMA)
 
 # Classes made at run time have no static type: they behave as the protocol's messages.
 TensorProto: Any = _MESSAGES["TensorProto"]

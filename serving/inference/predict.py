@@ -10,14 +10,14 @@ import grpc
 from numpy.typing import NDArray
 from tensorflow_serving.apis import predict_pb2
 
-from serving import tensors
-from serving.saved_models import SavedModel
+from serving.models.servable import Servable
+from serving.protocol import tensors
 from serving.status import StatusError, invalid_argument
 
 DEFAULT_SIGNATURE = "serving_default"
 
 
-def answer(model: SavedModel, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
+def answer(model: Servable, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
     """Run one request; the answer's ModelSpec lacks the version, which a model does not know.
 
     Raises:
@@ -42,7 +42,7 @@ def signature_name(model_spec: Any) -> str:
     return model_spec.signature_name or DEFAULT_SIGNATURE
 
 
-def _signature(model: SavedModel, name: str) -> Any:
+def _signature(model: Servable, name: str) -> Any:
     # `in` first: looking up an absent key of a message map inserts it.
     if name not in model.signatures:
         raise StatusError(

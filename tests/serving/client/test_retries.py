@@ -3,7 +3,7 @@ from itertools import repeat
 import grpc
 import pytest
 
-from serving.retries import LONGEST_DELAY_SECONDS, is_too_large, is_transient, retry
+from serving.client.retries import LONGEST_DELAY_SECONDS, is_too_large, is_transient, retry
 
 
 class Refusal(grpc.RpcError):

@@ -16,7 +16,7 @@ import pytest
 
 from linnaeus.errors import ServingError
 from linnaeus.storage import Folder
-from serving import tensors, wire
+from serving.protocol import tensors, wire
 
 pytestmark = pytest.mark.slow
 
@@ -175,8 +175,8 @@ def with_warmup(source: Path, records: list[bytes]) -> Path:
 
 
 def test_warm_up_requests_are_replayed(half_plus: Any, publish: Any, tmp_path: Path):
-    from serving.saved_models import SavedModel
-    from serving.warmup import warm_up
+    from serving.models.saved_models import SavedModel
+    from serving.models.warmup import warm_up
 
     folder = with_warmup(publish(half_plus(2), tmp_path, 1), [warmup_record([[1.0]])] * 3)
     assert warm_up(SavedModel(folder), folder) == 3

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.batches import batches
+from serving.client.batches import batches
 
 rows = st.lists(st.binary(max_size=9)).map(lambda values: list(enumerate(values)))
 

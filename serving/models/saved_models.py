@@ -28,23 +28,17 @@ class SavedModel:
         with tensorflow_errors():
             session = tf.compat.v1.Session(graph=tf.Graph(), config=_session_config())
             meta_graph = _load_graph(session, folder)
-        self.signatures: Mapping[str, Any] = meta_graph.signature_def
+        self.signatures = meta_graph.signature_def
         # A closure over the session alone: one over self would be a cycle, freed who knows when.
         self._step = lru_cache(maxsize=64)(lambda feeds, fetches: _step(session, feeds, fetches))
 
-    def run(self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str]) -> list[NDArray[Any]]:
-        """Run the graph once; thread-safe.
-
-        Args:
-            feeds: tensor name -> array.
-            fetches: tensor names.
-
-        Returns:
-            The fetched arrays, in order; strings as objects of type `bytes`.
-
-        Raises:
-            StatusError: with TensorFlow's code and text.
-        """
+    def run(
+        self,
+        feeds: Mapping[str, NDArray[Any]],
+        fetches: Sequence[str],
+        timeout_seconds: float | None = None,
+    ) -> list[NDArray[Any]]:
+        """Run the graph once, as `Servable.run`; a run that has begun is never broken off."""
         with tensorflow_errors():
             return list(self._step(tuple(feeds), tuple(fetches))(*feeds.values()))
 

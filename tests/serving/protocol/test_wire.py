@@ -8,7 +8,7 @@ from google.protobuf import message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving import wire
+from serving.protocol import wire
 
 int32 = st.integers(-(2**31), 2**31 - 1)
 int64 = st.integers(-(2**63), 2**63 - 1)
