@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 from duckdb import DuckDBPyConnection
 
-from linnaeus import layout
+from linnaeus import churn, layout
 from linnaeus.database import Sources, database
 from linnaeus.errors import ReconciliationError
 from linnaeus.manifests import Manifest
@@ -78,6 +78,7 @@ class LabelsTable:
         """Put the labels of a manifest's objects in the place of its source's.
 
         Does nothing where a newer manifest's are there, or this run put them there already.
+        What changes is recorded first, since nobody could tell afterwards.
 
         Raises:
             ReconciliationError: an object is neither labelled nor failed.
@@ -91,6 +92,8 @@ class LabelsTable:
         source = manifest.source.replace("'", "''")
         with database(self._sources(listed, run)) as connection:
             _join(connection, run)
+            if not done(self.table.create()):
+                churn.record(self.workspace, connection, run.run_id)
             self.table.replace(
                 lambda: connection.table("current").to_arrow_reader().cast(LABELS),
                 predicate=f"source = '{source}'",
@@ -108,6 +111,7 @@ class LabelsTable:
             "listed": with_position(listed.select(["source", "uri", "etag"])),
             "predictions": predictions.scan(where=pc.field("model_version") == run.model_version),
             "failures": Table(self.workspace, layout.FAILURES, FAILURES).scan(),
+            "before": self.table.scan(churn.BEFORE, pc.field("source") == run.source),
         }
 
 

@@ -37,6 +37,11 @@ def judged(run_id: str) -> str:
     return f"{RUNS}/{run_id}/judged.parquet"
 
 
+def changes(run_id: str) -> str:
+    """The labels that a scoring run changed."""
+    return f"{RUNS}/{run_id}/changes.parquet"
+
+
 def report(run_id: str) -> str:
     """The page to look at, if somebody asked for one."""
     return f"{RUNS}/{run_id}/report.html"

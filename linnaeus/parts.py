@@ -45,5 +45,5 @@ def write(
 def read_metadata(folder: Folder, key: str) -> dict[str, str]:
     """Key-value metadata of a part's footer."""
     with folder.open(key) as file:
-        stored = pq.read_schema(file).metadata or {}
+        stored = pq.read_metadata(file).metadata or {}
     return {k.decode(): v.decode() for k, v in stored.items()}

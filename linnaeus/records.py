@@ -117,6 +117,20 @@ JUDGED = pa.schema(
 )
 """What a newly trained model says of pictures whose labels are known."""
 
+CHANGES = pa.schema(
+    [
+        ("uri", pa.string()),
+        ("etag", pa.string()),
+        ("sha256", pa.string()),
+        ("was", pa.list_(pa.string())),
+        ("was_confidence", pa.float32()),
+        ("was_version", pa.int64()),
+        ("labels", pa.list_(pa.string())),
+        ("confidence", pa.float32()),
+    ]
+)
+"""Objects whose labels a scoring run changed; an empty list is a model that was not sure."""
+
 UNKNOWN = "unknown"
 """The label of a picture for which the model is not sure enough of any."""
 
@@ -188,6 +202,10 @@ class Counts:
     """Not tried: they failed before and would again."""
     bytes_read: int = 0
     embedded: int = 0
+    compared: int = 0
+    """Labelled anew, and labelled before in the same state of their object."""
+    changed: int = 0
+    """Of these, the ones whose labels are others now."""
     codes: dict[str, int] = field(default_factory=dict)
 
     def __add__(self, other: "Counts") -> "Counts":

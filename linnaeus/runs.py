@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from ulid import ULID
 
-from linnaeus import layout, manifests, plans
+from linnaeus import churn, layout, manifests, plans
 from linnaeus.errors import ConfigurationError, ReconciliationError
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
@@ -190,6 +190,7 @@ def commit(workspace: Folder, run_id: str) -> Counts:
     if run.job == "score":
         listed = manifests.load(workspace, run.manifest_id)
         LabelsTable(workspace, run.model).replace(manifest, listed, run)
+        counts = replace(counts, **asdict(churn.of_run(workspace, run_id)))
     text = json.dumps(_summary(run, counts), indent=1) + "\n"
     workspace.write_new(summary, text.encode())
     return counts

@@ -37,6 +37,8 @@ def counts_text(counts: Counts) -> str:
         parts.append(f"{counts.skipped:,} up to date")
     if counts.known_failures:
         parts.append(f"{counts.known_failures:,} known failures")
+    if counts.compared:
+        parts.append(f"{counts.changed:,} of {count_text(counts.compared, 'labels')} changed")
     return ", ".join(parts)
 
 

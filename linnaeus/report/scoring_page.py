@@ -10,7 +10,7 @@ from ulid import ULID
 from linnaeus import layout
 from linnaeus.database import query
 from linnaeus.records import FAILURES, UNKNOWN
-from linnaeus.report import judgements
+from linnaeus.report import changes, judgements
 from linnaeus.report.finished import FinishedRun
 from linnaeus.report.page import render
 from linnaeus.report.thumbnails import thumbnails
@@ -28,6 +28,9 @@ def page(workspace: Folder, run: FinishedRun) -> str:
         labels = judged.labels()
         confidences = judged.confidences()
         sample, least_certain = judged.sample(SAMPLE), judged.least_certain(LEAST_CERTAIN)
+    changed = changes.of_run(workspace, run.run_id)
+    shown = [one.uri for one in (*sample, *least_certain)]
+    shown += [one.uri for one in changed.most_confident]
     return render(
         "scoring.html",
         run=run,
@@ -40,7 +43,8 @@ def page(workspace: Folder, run: FinishedRun) -> str:
         sample=sample,
         least_certain=least_certain,
         failures=_failures(workspace, run),
-        thumbnails=thumbnails(one.uri for one in (*sample, *least_certain)),
+        changes=changed,
+        thumbnails=thumbnails(shown),
     )
 
 

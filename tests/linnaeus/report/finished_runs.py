@@ -17,7 +17,7 @@ from linnaeus import layout, manifests, models
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model, ModelBackbone
 from linnaeus.parts import Part
-from linnaeus.records import EMBEDDINGS, FAILURES, JUDGED, PREDICTIONS, Counts
+from linnaeus.records import CHANGES, EMBEDDINGS, FAILURES, JUDGED, PREDICTIONS, Counts
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
 from training.judging.decisions import DecisionRule, Task
@@ -179,6 +179,15 @@ def write_scoring(
         "counts": asdict(Counts(planned=count, done=count, failed=len(failed))),
     }
     workspace.write(layout.summary(SCORING_RUN), json.dumps(summary).encode())
+
+
+def write_changes(workspace: Folder, rows: Sequence[dict[str, Any]], compared: int) -> None:
+    """What a scoring run leaves of the labels that it changed."""
+    churn = json.dumps({"compared": compared, "changed": len(rows)})
+    sink = io.BytesIO()
+    table = pa.Table.from_pylist(rows, schema=CHANGES.with_metadata({"churn": churn}))
+    pq.write_table(table, sink)
+    workspace.write(layout.changes(SCORING_RUN), sink.getvalue())
 
 
 def _etags(workspace: Folder, manifest: Manifest, uris: Sequence[str]) -> list[str]:

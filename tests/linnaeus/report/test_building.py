@@ -17,6 +17,7 @@ from tests.linnaeus.report.finished_runs import (
     SCORING_RUN,
     TRAINING_RUN,
     Pictures,
+    write_changes,
     write_embeddings,
     write_scoring,
     write_training,
@@ -117,6 +118,38 @@ def test_a_scoring_run_without_a_label_to_judge_by(things: Pictures, workspace: 
     page = build(workspace, SCORING_RUN)
     assert "whose label is known" not in page
     assert 'class="title right"' not in page
+
+
+def change(uri: str, was: list[str], labels: list[str], confidence: float) -> dict[str, object]:
+    sure = {"was_confidence": 0.61, "was_version": 1, "confidence": confidence}
+    return {"uri": uri, "etag": "e", "sha256": "s", "was": was, "labels": labels, **sure}
+
+
+def test_a_scoring_run_shows_what_it_changed(things: Pictures, workspace: Folder, tmp_path: Path):
+    write_training(workspace, things)
+    write_scoring(workspace, things, manifests.freeze(workspace, str(tmp_path / "things")), [])
+    uris = things.uris
+    rows = [change(uri, ["cat"], ["dog"], 0.7) for uri in uris[:3]]
+    rows += [
+        change(uris[3], ["<b>bird"], [], 0.9),
+        change(str(tmp_path / "gone.jpg"), [], ["cat"], 0.2),
+    ]
+    write_changes(workspace, rows, compared=50)
+    page = build(workspace, SCORING_RUN)
+    section = page.split('<section id="changes">')[1].split("</section>")[0]
+    assert "5 pictures of 50 that had a label before have another one now: 10.0" in section
+    assert '<td>cat</td><td>dog</td><td class="n">3</td>' in section
+    assert (
+        section.index("was &lt;b&gt;bird") < section.index("was cat") < section.index("was unknown")
+    )
+    assert section.count("data:image/jpeg") == 4
+    assert section.count("cannot be read any more</div>") == 1
+
+
+def test_a_first_scoring_run_shows_no_changes(things: Pictures, workspace: Folder, tmp_path: Path):
+    write_training(workspace, things)
+    write_scoring(workspace, things, manifests.freeze(workspace, str(tmp_path / "things")), [])
+    assert 'id="changes"' not in build(workspace, SCORING_RUN)
 
 
 def test_the_page_lies_with_its_run_or_where_it_is_asked_for(
