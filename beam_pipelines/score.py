@@ -8,13 +8,15 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 from beam_pipelines.launching import OnBeam, run_program
 from beam_pipelines.options import check_beam_options
 from linnaeus import backbones, manifests, models
 from linnaeus.errors import ConfigurationError, FingerprintMismatch
+from linnaeus.golden import load as load_golden
 from linnaeus.jobs import RunSummary, run_job
 from linnaeus.labels import LabelsTable
 from linnaeus.models import Model
@@ -23,7 +25,10 @@ from linnaeus.plans import RunSpec
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
 from linnaeus.runs import Job
 from linnaeus.storage import Folder
-from linnaeus.worker import SIGNATURES
+from linnaeus.worker import SIGNATURES, Worker
+
+if TYPE_CHECKING:
+    from serving.client import ScoringClient
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ class ScoreRequest:
     output: str | None = None
     format: str = "parquet"
     engine: str = "auto"
+    skew_gate: bool = True
+    """Whether a server that says other things of the golden images than this machine is refused."""
     beam_options: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -103,7 +110,7 @@ class _Scoring:
         """Start the embedded server, or find the one that was named."""
         if run.shard_sizes and not self.address:
             self.address = self.request.server or self._start_server()
-            self._check_version()
+            self._check_server(run)
 
     def _start_server(self) -> str:
         from serving.local import start_server
@@ -114,11 +121,25 @@ class _Scoring:
             step.note(f"{self.model.name}:{self.model.version} served on {address}")
         return address
 
-    def _check_version(self) -> None:
+    def _check_server(self, run: RunSpec) -> None:
         from serving.client import ScoringClient
 
         with ScoringClient(self.address) as client:
             client.resolve_version(self.model.name, self.model.version)
+            if self.request.skew_gate:
+                self._refuse_skew(run, client)
+
+    def _refuse_skew(self, run: RunSpec, client: "ScoringClient") -> None:
+        from serving.client import skew
+
+        golden = load_golden(self.workspace, self.model)
+        worker = Worker(self.workspace, run, self.request.engine)
+        with closing(worker), self.progress.step("Compare golden images", len(golden)) as step:
+            served = skew.Served(client, self.model)
+            comparisons = skew.compare(served, golden, run.payload, worker)
+            skew.refuse_skew(self.address, self.model, comparisons)
+            step.update(len(golden))
+            step.note(f"worker and server agree about {count_text(len(golden), 'golden images')}")
 
     def execute(self, run: RunSpec) -> None:
         """Run the pipeline and wait for its end."""
@@ -135,6 +156,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output")
     for name in ("payload", "format", "engine"):
         parser.add_argument(f"--{name}", default=getattr(ScoreRequest, name))
+    parser.add_argument("--no_skew_gate", dest="skew_gate", action="store_false")
     known, beam_options = parser.parse_known_args(argv)
     fields = {k: v for k, v in vars(known).items() if k != "workspace"}
     request = ScoreRequest(**fields, beam_options=beam_options)

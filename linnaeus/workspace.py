@@ -182,13 +182,25 @@ class Workspace:
         output: str | None = None,
         format: str = "parquet",
         payload: str = "embedding",
+        skew_gate: bool = True,
         beam_options: Sequence[str] = (),
     ) -> RunSummary:
-        """Label every image that the model has not labelled, by a Beam pipeline."""
+        """Label every image that the model has not labelled, by a Beam pipeline.
+
+        A server that says other things of the model's golden images than this machine is refused,
+        unless `skew_gate` is false.
+        """
         from beam_pipelines.score import ScoreRequest, score
 
         request = ScoreRequest(
-            images, model, server, payload, output, format, beam_options=beam_options
+            images,
+            model,
+            server,
+            payload,
+            output,
+            format,
+            skew_gate=skew_gate,
+            beam_options=beam_options,
         )
         return score(self.folder, request, self._progress)
 

@@ -80,6 +80,13 @@ def score(  # noqa: PLR0913, PLR0917 - a parameter an option
         Literal["embedding", "image", "pixels"],
         typer.Option(help="What is sent to the server; only embeddings are kept and reused."),
     ] = "embedding",
+    skew_gate: Annotated[
+        bool,
+        typer.Option(
+            "--skew-gate/--no-skew-gate",
+            help="Refuse a server that sees the model's golden images otherwise than this machine.",
+        ),
+    ] = True,
     max_failures: MaxFailures = 0,
 ) -> None:
     """Label every image that the model has not labelled yet."""
@@ -91,6 +98,7 @@ def score(  # noqa: PLR0913, PLR0917 - a parameter an option
         output=output,
         format=output_format,
         payload=payload,
+        skew_gate=skew_gate,
         beam_options=beam,
     )
     _conclude(session, run, max_failures)

@@ -31,7 +31,12 @@ Outcome = Prediction | LinnaeusError
 CONNECT_SECONDS = 15.0
 """How long a server may be away before it has ever answered this client."""
 
-_INPUTS = {"embedding": "embedding", "pixels": "pixels", "serving_default": "image_bytes"}
+_INPUTS = {
+    "embedding": "embedding",
+    "pixels": "pixels",
+    "serving_default": "image_bytes",
+    "embed": "image_bytes",
+}
 
 # TensorFlow Serving's words for requests that its model could not answer with any rows.
 _UNFIT = ("output tensor alias", "input size does not match", "Signature input alias")
@@ -135,6 +140,36 @@ class ScoringClient:
                 raise self._not_served(model, version, "it is not available there")
             self._closed.wait(0.2)
 
+    def ask(
+        self,
+        model: str,
+        version: int,
+        signature: str,
+        values: Sequence[Value],
+        outputs: Sequence[str],
+    ) -> dict[str, NDArray[Any]]:
+        """Some outputs of one request, by name, as the server gives them.
+
+        Args:
+            model: its name at the server.
+            version: from `resolve_version`.
+            signature: as in `score`, or `embed`, which takes bytes.
+            values: one or more rows of one shape.
+            outputs: which of the signature's.
+
+        Raises:
+            ServingError: the server is not there, or refuses the request.
+        """
+        target = _Target(model, version, signature, outputs)
+        try:
+            response = self._response(target, values)
+        except _Refused as refusal:
+            raise ServingError(
+                f"{self.address}: {target} refuses {signature}: {refusal}; serve a model that "
+                "`linnaeus train` exported"
+            ) from refusal
+        return {name: tensors.to_array(response.outputs[name]) for name in outputs}
+
     def score(
         self, model: str, version: int, signature: str, rows: Iterable[tuple[K, Value]]
     ) -> Iterator[tuple[K, Outcome]]:
@@ -196,13 +231,17 @@ class ScoringClient:
         ) from refusal
 
     def _predictions(self, target: _Target, values: Sequence[Value]) -> list[Prediction]:
+        response = self._response(target, values)
+        return _read_predictions(response.outputs, self._outputs, len(values))
+
+    def _response(self, target: _Target, values: Sequence[Value]) -> Any:
         request = target.request(values)
         try:
             response = self._call(next(self._predict), request)
         except grpc.RpcError as error:
             raise self._explained(error, target) from error
         self._check_version(response.model_spec, target)
-        return _read_predictions(response.outputs, self._outputs, len(values))
+        return response
 
     def _call(self, method: Any, request: Any) -> Any:
         response = retry(

@@ -143,6 +143,7 @@ def test_a_second_images_is_not_taken_for_a_beam_option(workspace: type[Recordin
 def test_score_passes_every_option(workspace: type[RecordingWorkspace]):
     workspace.answers = {"score": RunSummary(output="out")}
     options = "--model cells:3 --server host:9000 --output out --format jsonl --payload image"
+    options += " --no-skew-gate"
     result = run("score", "pics", *options.split(), "--", "--runner=Flink")
     assert workspace.calls[-1] == (
         "score",
@@ -152,6 +153,7 @@ def test_score_passes_every_option(workspace: type[RecordingWorkspace]):
             "output": "out",
             "format": "jsonl",
             "payload": "image",
+            "skew_gate": False,
             "beam_options": ["--runner=Flink"],
         },
     )

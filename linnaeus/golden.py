@@ -1,0 +1,60 @@
+"""Golden images: pictures that ship with a model, and what a worker once said of them."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linnaeus.errors import ConfigurationError, FailureCode, StorageError
+from linnaeus.models import Model
+from linnaeus.storage import Folder
+
+FOLDER, INDEX = "golden", "golden.json"
+
+
+@dataclass(frozen=True)
+class GoldenImage:
+    """One picture with what was computed of it, by the worker's decoder, engine and the head."""
+
+    name: str
+    data: bytes
+    """The encoded file."""
+    embedding: NDArray[np.float32]
+    """[D]"""
+    scores: NDArray[np.float32]
+    """[C], in the order of the model's labels."""
+
+
+def load(workspace: Folder, model: Model) -> list[GoldenImage]:
+    """A version's golden images.
+
+    Raises:
+        ConfigurationError: the version has none.
+        StorageError: they cannot be read.
+    """
+    return list(_load(workspace, model))
+
+
+def _load(workspace: Folder, model: Model) -> Iterator[GoldenImage]:
+    folder = f"{model.prefix}/{FOLDER}"
+    for one in json.loads(_index(workspace, model, f"{folder}/{INDEX}"))["images"]:
+        yield GoldenImage(
+            name=one["file"],
+            data=workspace.read(f"{folder}/{one['file']}"),
+            embedding=np.array(one["embedding"], np.float32),
+            scores=np.array(one["scores"], np.float32),
+        )
+
+
+def _index(workspace: Folder, model: Model, key: str) -> bytes:
+    try:
+        return workspace.read(key)
+    except StorageError as error:
+        if error.code is not FailureCode.NOT_FOUND:
+            raise
+        raise ConfigurationError(
+            f"{model.name}:{model.version} has no golden images to compare a server by "
+            f"({workspace.uri_of(key)}); train it anew, or score with --no-skew-gate"
+        ) from error

@@ -1,0 +1,202 @@
+"""The skew gate: does a server say of a model's golden images what the worker's own path says?
+
+Decoding, networks and heads exist twice, on the worker and in the exported graph. Before a run
+asks a server about millions of pictures, a few pictures in which decoders and networks tend to
+differ go both ways.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linnaeus import images
+from linnaeus.engines.precision import agreement
+from linnaeus.errors import GateFailed, ServingError
+from linnaeus.golden import GoldenImage
+from linnaeus.models import Model
+from linnaeus.worker import Worker
+from serving.client.scoring import ScoringClient
+
+MOST_RELATIVE = 1e-4
+"""Largest difference of two vectors' values, as a share of the largest value."""
+LEAST_COSINE = 0.99
+"""Of the embeddings of bytes: TensorFlow's decoders and Pillow's are close, not equal."""
+CLOSE_CALL = 0.05
+"""Labels may differ where scores are this near each other, or a threshold."""
+
+PAYLOADS = ("embedding", "pixels", "image")
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One golden image, one way of sending it: how far apart the two answers are."""
+
+    image: str
+    payload: str
+    what: str
+    """`embedding of this machine`, `embedding`, `scores` or `label`."""
+    difference: float
+    """Relative for vectors, 1 - cosine for embeddings of bytes, 1 for another label."""
+    bound: float
+    """What is allowed."""
+
+    @property
+    def passes(self) -> bool:
+        """Whether it is within the bound; a difference that is no number is not."""
+        return self.difference <= self.bound
+
+    def __str__(self) -> str:
+        return f"{self.image}: {self.what} differs by {self.difference:.2g} ({self.bound:.2g} may)"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A version of a model at a server, asked about one image at a time."""
+
+    client: ScoringClient
+    model: Model
+
+    def ask(self, signature: str, value: bytes | NDArray[Any], output: str) -> NDArray[np.float32]:
+        """One output's row of one image.
+
+        Raises:
+            ServingError: the server refuses the image, or the signature.
+        """
+        model = self.model
+        outputs = self.client.ask(model.name, model.version, signature, [value], [output])
+        row: NDArray[np.float32] = outputs[output][0]
+        return row
+
+
+def compare(
+    served: Served, golden: Sequence[GoldenImage], payload: str, worker: Worker
+) -> list[Comparison]:
+    """Send golden images by one payload and compare with what a worker makes of them here.
+
+    Raises:
+        ServingError: the server refuses a golden image.
+    """
+    compare_one = {"embedding": _embedding, "pixels": _pixels, "image": _image}[payload]
+    comparisons: list[Comparison] = []
+    for one in golden:
+        try:
+            comparisons += compare_one(served, one, worker)
+        except ServingError as error:
+            raise ServingError(f"golden image {one.name}: {error}", error.code) from error
+    return comparisons
+
+
+def refuse_skew(address: str, model: Model, comparisons: Sequence[Comparison]) -> None:
+    """Refuse a run whose server and worker differ.
+
+    Raises:
+        GateFailed: some comparison is beyond its bound; the message has the worst ones.
+    """
+    failed = sorted((c for c in comparisons if not c.passes), key=_excess, reverse=True)
+    if failed:
+        worst = "; ".join(map(str, failed[:SHOWN]))
+        raise GateFailed(
+            f"{address} and this machine disagree about {len({c.image for c in failed})} of "
+            f"{len({c.image for c in comparisons})} golden images of {model.name}:{model.version}"
+            f" sent as {failed[0].payload}: {worst}; serve the version as it was exported, with "
+            "the release that trained it, or allow the difference with --no-skew-gate"
+        )
+
+
+def _excess(comparison: Comparison) -> float:
+    excess = comparison.difference / comparison.bound if comparison.bound else np.inf
+    return float(np.nan_to_num(excess, nan=np.inf))
+
+
+def _embedding(served: Served, golden: GoldenImage, worker: Worker) -> list[Comparison]:
+    """The worker's vector against the one that the model was made with, then the head on that."""
+    here = worker.engine.embed(_decoded(golden, worker)[np.newaxis])[0]
+    scores = served.ask("embedding", golden.embedding, "scores")
+    return [
+        _embedding_here(served.model, golden, here),
+        _vectors(golden, "embedding", scores),
+    ]
+
+
+def _embedding_here(model: Model, golden: GoldenImage, here: NDArray[np.float32]) -> Comparison:
+    what = "embedding of this machine"
+    if model.backbone.precision == "float32":
+        difference = relative(here, golden.embedding)
+        return Comparison(golden.name, "embedding", what, difference, MOST_RELATIVE)
+    distance = _distance(here, golden.embedding)
+    return Comparison(golden.name, "embedding", what, distance, 1 - LEAST_COSINE)
+
+
+def _pixels(served: Served, golden: GoldenImage, worker: Worker) -> list[Comparison]:
+    scores = served.ask("pixels", _decoded(golden, worker), "scores")
+    if served.model.backbone.precision != "float32":  # the exported graph computes in float32
+        return [_label(served.model, golden, "pixels", scores)]
+    return [_vectors(golden, "pixels", scores)]
+
+
+def _image(served: Served, golden: GoldenImage, worker: Worker) -> list[Comparison]:
+    distance = _distance(served.ask("embed", golden.data, "embedding"), golden.embedding)
+    scores = served.ask("serving_default", golden.data, "scores")
+    return [
+        Comparison(golden.name, "image", "embedding", distance, 1 - LEAST_COSINE),
+        _label(served.model, golden, "image", scores),
+    ]
+
+
+def _decoded(golden: GoldenImage, worker: Worker) -> NDArray[np.uint8]:
+    return images.decode(golden.data, worker.spec.height, worker.spec.width).pixels
+
+
+def _vectors(golden: GoldenImage, payload: str, scores: NDArray[np.float32]) -> Comparison:
+    difference = relative(scores, golden.scores)
+    return Comparison(golden.name, payload, "scores", difference, MOST_RELATIVE)
+
+
+def _label(
+    model: Model, golden: GoldenImage, payload: str, scores: NDArray[np.float32]
+) -> Comparison:
+    thresholds = [model.thresholds.get(label, 0.5) for label in model.labels]
+    several = np.array(thresholds) if model.task == "multi" else None
+    same = same_labels(scores, golden.scores, several)
+    return Comparison(golden.name, payload, "label", 0.0 if same else 1.0, 0.0)
+
+
+def relative(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Largest difference of two vectors' values over the largest value; 1 for other shapes."""
+    if found.shape != expected.shape:
+        return 1.0
+    largest = float(np.abs(expected).max(initial=0.0))
+    difference = float(np.abs(found - expected).max(initial=0.0))
+    return difference / largest if largest else difference
+
+
+def same_labels(
+    found: NDArray[np.float32],
+    expected: NDArray[np.float32],
+    thresholds: NDArray[np.float64] | None = None,
+) -> bool:
+    """Whether scores [C] say the same; close calls among the expected ones always do.
+
+    Args:
+        found: the server's.
+        expected: the worker's.
+        thresholds: [C], where several labels may apply; None where the best one does.
+    """
+    if found.shape != expected.shape:
+        return False
+    if thresholds is not None:
+        close = np.abs(expected - thresholds) <= CLOSE_CALL
+        return bool(np.all(((found >= thresholds) == (expected >= thresholds)) | close))
+    best = np.sort(expected)[::-1]
+    close_call = len(best) > 1 and best[0] - best[1] <= CLOSE_CALL
+    return bool(close_call or found.argmax() == expected.argmax())
+
+
+def _distance(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    if found.shape != expected.shape:
+        return 1.0
+    return 1 - agreement(expected[np.newaxis], found[np.newaxis]).cosine_min

@@ -1,0 +1,83 @@
+"""The skew gate's comparisons: what counts as the same answer."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from linnaeus.errors import GateFailed
+from linnaeus.models import Model, ModelBackbone
+from serving.client.skew import (
+    CLOSE_CALL,
+    MOST_RELATIVE,
+    Comparison,
+    refuse_skew,
+    relative,
+    same_labels,
+)
+
+MODEL = Model("m", 3, ("a", "b"), ModelBackbone("pixels@8", "f", 8, 8, 192))
+scores = st.lists(st.floats(0, 1, allow_subnormal=False), min_size=1, max_size=8)
+
+
+def vector(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def test_differences_are_relative_to_the_largest_value():
+    assert relative(vector(100, 1.0), vector(100, 1.5)) == pytest.approx(0.005)
+    assert relative(vector(0, 0.25), vector(0, 0)) == 0.25
+    assert relative(vector(1, 2), vector(1)) == 1
+
+
+def test_another_winner_is_another_label_unless_it_was_a_close_call():
+    assert not same_labels(vector(0.4, 0.6), vector(0.6, 0.4))
+    assert same_labels(vector(0.4, 0.6), vector(0.51, 0.49))
+    assert same_labels(vector(0.9, 0.1), vector(0.6, 0.4))
+    assert not same_labels(vector(1), vector(0.6, 0.4))
+
+
+def test_of_several_labels_each_has_a_threshold_of_its_own():
+    thresholds = np.array([0.5, 0.9])
+    assert same_labels(vector(0.7, 0.8), vector(0.6, 0.7), thresholds)
+    assert not same_labels(vector(0.7, 0.95), vector(0.6, 0.7), thresholds)
+    assert same_labels(vector(0.7, 0.95), vector(0.6, 0.88), thresholds)
+
+
+@given(scores, st.data())
+def test_scores_that_move_less_than_half_a_close_call_never_change_a_label(expected, data):
+    moves = st.lists(
+        st.floats(-CLOSE_CALL / 2, CLOSE_CALL / 2, allow_subnormal=False),
+        min_size=len(expected),
+        max_size=len(expected),
+    )
+    found = vector(*expected) + vector(*(0.99 * move for move in data.draw(moves)))
+    assert same_labels(found, vector(*expected))
+
+
+def comparison(image: str, difference: float) -> Comparison:
+    return Comparison(image, "pixels", "scores", difference, MOST_RELATIVE)
+
+
+def test_the_worst_differences_are_named_worst_first():
+    found = [comparison(f"{n}.jpg", n * 1e-3) for n in range(7)]
+    with pytest.raises(GateFailed) as refused:
+        refuse_skew("host:1", MODEL, found)
+    text = str(refused.value)
+    assert "host:1" in text
+    assert "6 of 7 golden images of m:3 sent as pixels" in text
+    assert text.index("6.jpg") < text.index("5.jpg") < text.index("4.jpg")
+    assert "3.jpg" not in text
+    assert "\n" not in text
+
+
+def test_a_difference_that_is_no_number_is_the_worst():
+    found = [comparison("a.jpg", 1.0), comparison("nan.jpg", math.nan)]
+    with pytest.raises(GateFailed, match=r"pixels: nan\.jpg.*; a\.jpg"):
+        refuse_skew("host:1", MODEL, found)
+
+
+def test_what_is_within_its_bound_passes():
+    refuse_skew("host:1", MODEL, [comparison("a.jpg", MOST_RELATIVE)])
