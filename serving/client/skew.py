@@ -21,11 +21,13 @@ from linnaeus.worker import Worker
 from serving.client.scoring import ScoringClient
 
 MOST_RELATIVE = 1e-4
-"""Largest difference of two vectors' values, as a share of the largest value."""
+"""Largest difference of embeddings, or of scores' logarithms, as a share of the largest value."""
 LEAST_COSINE = 0.99
 """Of the embeddings of bytes: TensorFlow's decoders and Pillow's are close, not equal."""
 CLOSE_CALL = 0.05
 """Labels may differ where scores are this near each other, or a threshold."""
+SMALLEST_SCORE = float(np.finfo(np.float32).tiny)
+"""Below it float32 has fewer digits, and on some processors none."""
 
 PAYLOADS = ("embedding", "pixels", "image")
 SHOWN = 3
@@ -118,7 +120,7 @@ def _embedding(served: Served, golden: GoldenImage, worker: Worker) -> list[Comp
     scores = served.ask("embedding", golden.embedding, "scores")
     return [
         _embedding_here(served.model, golden, here),
-        _vectors(golden, "embedding", scores),
+        of_scores(golden, "embedding", scores),
     ]
 
 
@@ -135,7 +137,7 @@ def _pixels(served: Served, golden: GoldenImage, worker: Worker) -> list[Compari
     scores = served.ask("pixels", _decoded(golden, worker), "scores")
     if served.model.backbone.precision != "float32":  # the exported graph computes in float32
         return [_label(served.model, golden, "pixels", scores)]
-    return [_vectors(golden, "pixels", scores)]
+    return [of_scores(golden, "pixels", scores)]
 
 
 def _image(served: Served, golden: GoldenImage, worker: Worker) -> list[Comparison]:
@@ -151,9 +153,15 @@ def _decoded(golden: GoldenImage, worker: Worker) -> NDArray[np.uint8]:
     return images.decode(golden.data, worker.spec.height, worker.spec.width).pixels
 
 
-def _vectors(golden: GoldenImage, payload: str, scores: NDArray[np.float32]) -> Comparison:
-    difference = relative(scores, golden.scores)
+def of_scores(golden: GoldenImage, payload: str, scores: NDArray[np.float32]) -> Comparison:
+    """Whether a server's scores [C] are the ones of the golden image."""
+    difference = relative(_logarithms(scores), _logarithms(golden.scores))
     return Comparison(golden.name, payload, "scores", difference, MOST_RELATIVE)
+
+
+def _logarithms(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A head is sure of drawings that no training saw: only the exponents still tell its inputs."""
+    return np.log(np.maximum(scores, SMALLEST_SCORE))
 
 
 def _label(

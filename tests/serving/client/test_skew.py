@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linnaeus.errors import GateFailed
+from linnaeus.golden import GoldenImage
 from linnaeus.models import Model, ModelBackbone
 from serving.client.skew import (
     CLOSE_CALL,
     MOST_RELATIVE,
     Comparison,
+    of_scores,
     refuse_skew,
     relative,
     same_labels,
@@ -81,3 +83,10 @@ def test_a_difference_that_is_no_number_is_the_worst():
 
 def test_what_is_within_its_bound_passes():
     refuse_skew("host:1", MODEL, [comparison("a.jpg", MOST_RELATIVE)])
+
+
+def test_a_head_that_is_sure_of_everything_still_tells_its_inputs_apart():
+    golden = GoldenImage("a.jpg", b"", vector(1), vector(1, 1e-20))
+    assert of_scores(golden, "pixels", vector(1, 1e-20)).passes
+    assert not of_scores(golden, "pixels", vector(1, 2e-20)).passes
+    assert of_scores(golden, "pixels", vector(1, 1.001e-20)).passes
