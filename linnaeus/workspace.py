@@ -22,6 +22,7 @@ from linnaeus.sampling import sampler
 from linnaeus.storage import Folder
 
 if TYPE_CHECKING:
+    from serving.client.skew import Comparison
     from training.config import TrainConfig
     from training.tflite.export import SmallModels
 
@@ -203,6 +204,20 @@ class Workspace:
             beam_options=beam_options,
         )
         return score(self.folder, request, self._progress)
+
+    def skew(self, model: str, server: str | None = None) -> "list[Comparison]":
+        """Hold a server's answers about a model's golden images against this machine's.
+
+        Args:
+            model: `NAME` or `NAME:VERSION`.
+            server: `HOST:PORT`; None starts the embedded server for it.
+
+        Returns:
+            A comparison or two for each image and each way of sending it.
+        """
+        from serving.client import skew
+
+        return skew.compare_all(self.folder, models.load_model(self.folder, model), server)
 
     def label(self, photos: Sequence[str], model: str) -> list[PhotoLabels]:
         """What a model says of single photos; nothing is stored.

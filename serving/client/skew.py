@@ -6,6 +6,7 @@ differ go both ways.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 from linnaeus import images
 from linnaeus.engines.precision import agreement
 from linnaeus.errors import GateFailed, ServingError
-from linnaeus.golden import GoldenImage
+from linnaeus.golden import GoldenImage, load
 from linnaeus.models import Model
+from linnaeus.plans import RunSpec
+from linnaeus.storage import Folder
 from linnaeus.worker import Worker
 from serving.client.scoring import ScoringClient
 
@@ -72,6 +75,29 @@ class Served:
         outputs = self.client.ask(model.name, model.version, signature, [value], [output])
         row: NDArray[np.float32] = outputs[output][0]
         return row
+
+
+def compare_all(workspace: Folder, model: Model, server: str | None) -> list[Comparison]:
+    """Compare by every payload; asks the embedded server where none is named.
+
+    Raises:
+        LinnaeusError: the server cannot be asked, or the model or its backbone is not there.
+    """
+    from serving.local import start_server
+
+    started: AbstractContextManager[str] = (
+        nullcontext(server) if server else start_server(workspace.uri, model.name, model.version)
+    )
+    run = RunSpec("", "score", "", "", model.fingerprint)
+    golden = load(workspace, model)
+    with (
+        started as address,
+        ScoringClient(address) as client,
+        closing(Worker(workspace, run)) as worker,
+    ):
+        client.resolve_version(model.name, model.version)
+        served = Served(client, model)
+        return [one for payload in PAYLOADS for one in compare(served, golden, payload, worker)]
 
 
 def compare(

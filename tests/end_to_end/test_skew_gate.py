@@ -75,6 +75,14 @@ def test_a_server_of_another_model_is_refused_before_anything_is_labelled(
     assert LabelsTable(Folder(str(loop.root)), "colours").table.load() is None
 
 
+def test_a_person_can_compare_a_server_by_every_payload(trained, server, other):
+    agreeing = trained.workspace.skew("colours", server=server)
+    assert {one.payload for one in agreeing} == set(skew.PAYLOADS)
+    assert all(one.passes for one in agreeing)
+    differing = trained.workspace.skew("colours:1", server=other)
+    assert {one.payload for one in differing if not one.passes} == set(skew.PAYLOADS)
+
+
 def test_the_difference_can_be_allowed(loop, other, tmp_path):
     new = fill(tmp_path / "new", 2, first=200)
     summary = loop.workspace.score(str(new), "colours", server=other, skew_gate=False)

@@ -17,6 +17,7 @@ from linnaeus.augmentation_settings import Augmentation
 from linnaeus.cli.app import app
 from linnaeus.models import Model, ModelBackbone
 from linnaeus.records import Counts, PhotoLabels
+from serving.client.skew import Comparison
 from training.config import (
     FineTuningConfig,
     GateConfig,
@@ -138,6 +139,21 @@ def test_a_second_images_is_not_taken_for_a_beam_option(workspace: type[Recordin
     assert result.exit_code == 2
     assert "'more-pics'" in result.stderr
     assert workspace.calls == []
+
+
+def test_skew_lists_every_comparison_and_fails_if_one_does(workspace: type[RecordingWorkspace]):
+    near = Comparison("plain.jpg", "pixels", "scores", 2e-6, 1e-4)
+    far = Comparison("turned.jpg", "image", "label", 1.0, 0.0)
+    workspace.answers = {"skew": [near]}
+    result = run("skew", "--model", "cells", "--server", "host:9000")
+    assert workspace.calls[-1] == ("skew", ("cells",), {"server": "host:9000"})
+    assert result.exit_code == 0
+    assert result.stdout == "pixels     plain.jpg  scores   2.0e-06  ok\n"
+    workspace.answers = {"skew": [near, far]}
+    result = run("skew", "--model", "cells")
+    assert result.exit_code == 1
+    assert "beyond 0.0e+00" in result.stdout
+    assert result.stderr.startswith("1 of 2 comparisons are beyond what is allowed")
 
 
 def test_score_passes_every_option(workspace: type[RecordingWorkspace]):
