@@ -195,8 +195,11 @@ class Catalog:
             raise StatusError(grpc.StatusCode.UNKNOWN, self._unavailable(failed))
 
     def _is_settled(self, name: str) -> bool:
+        if name not in self._configs:
+            return True
         versions = self._models[name]
-        return bool(versions.loaded) or versions.is_given_up or name not in self._configs
+        # A look that is under way may be loading the rest of the versions that are wanted.
+        return self._looks[name].done() and (bool(versions.loaded) or versions.is_given_up)
 
     def _unavailable(self, names: Sequence[str]) -> str:
         reasons = "".join(
