@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.core.protobuf import config_pb2
 
-from serving.status import tensorflow_errors
+from serving.status import not_found, tensorflow_errors
 
 SERVING_TAG = "serve"
 
@@ -69,8 +69,11 @@ def _session_config(options: SessionOptions) -> config_pb2.ConfigProto:
 
 
 def _load_graph(session: tf.compat.v1.Session, folder: Path, tags: Iterable[str]) -> Any:
-    with session.graph.as_default():
-        return tf.compat.v1.saved_model.load(session, list(tags), str(folder))
+    try:
+        with session.graph.as_default():
+            return tf.compat.v1.saved_model.load(session, list(tags), str(folder))
+    except (OSError, RuntimeError) as error:  # no such file, or no graph of these tags
+        raise not_found(" ".join(str(error).split())) from error
 
 
 def _step(session: tf.compat.v1.Session, feeds: Iterable[str], fetches: Iterable[str]) -> Step:
