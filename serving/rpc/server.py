@@ -95,10 +95,10 @@ def _channel_argument(text: str) -> ChannelArgument:
 
 
 def _core_options(options: GrpcOptions) -> list[ChannelArgument]:
-    return [
-        ("grpc.max_receive_message_length", -1),
-        ("grpc.max_send_message_length", -1),
+    arguments: dict[str, int | str] = {
+        "grpc.max_receive_message_length": -1,
+        "grpc.max_send_message_length": -1,
         # Two servers on one port would each get some of the requests.
-        ("grpc.so_reuseport", 0),
-        *options.grpc_channel_arguments,
-    ]
+        "grpc.so_reuseport": 0,
+    }
+    return list((arguments | dict(options.grpc_channel_arguments)).items())
