@@ -2,50 +2,79 @@
 
 from __future__ import annotations
 
-import os
 import socket
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
-from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from linnaeus.errors import ServingError
-from serving.models.catalog import Catalog
-from serving.rest.server import RestServer
-from serving.rpc.model_service import ModelService
-from serving.rpc.prediction_service import PredictionService
+from serving.models.catalog import Catalog, CatalogOptions
+from serving.models.config_polling import ConfigPolling
+from serving.models.model_config import ModelConfig, of_folders
+from serving.monitoring import Metrics
+from serving.rest.server import RestOptions, RestServer
+from serving.rpc.monitoring import CountingInterceptor
+from serving.rpc.server import GrpcOptions, grpc_server, listen
 
-POLL_WAIT_SECONDS = 1.0
 GRACE_SECONDS = 10.0
 
 
-class EmbeddedServer:
-    """Serves the newest version of each model over gRPC, and over REST if asked to.
+@dataclass(frozen=True)
+class ServerOptions:
+    """Everything that has a default that serves, under TensorFlow Serving's flag names.
 
     Args:
-        models: name -> URI of the folder that holds its numbered versions.
+        catalog: how models are loaded and followed.
+        grpc: how gRPC is spoken.
+        rest_api_timeout_seconds: how long a REST call may take.
+        monitoring_path: where metrics are read over REST; empty counts nothing.
+        model_config_file: says which models to serve, whenever it changes; empty for none.
+        model_config_file_poll_wait_seconds: between two looks at it; 0 for none.
+    """
+
+    catalog: CatalogOptions = field(default_factory=CatalogOptions)
+    grpc: GrpcOptions = field(default_factory=GrpcOptions)
+    rest_api_timeout_seconds: float = 30.0
+    monitoring_path: str = ""
+    model_config_file: str = ""
+    model_config_file_poll_wait_seconds: float = 0.0
+
+
+class EmbeddedServer:
+    """Serves versions of models over gRPC, and over REST if asked to.
+
+    Args:
+        models: name -> URI of the folder that holds its numbered versions, whose newest is
+            served; or what to serve of each.
         port: for gRPC; 0 takes a free one, then found in `port`.
         rest_api_port: for REST; 0 takes a free one, None opens none.
         host: address to listen at; this machine alone unless told otherwise.
-        poll_wait_seconds: between looks for new versions.
-        version: serve this one whatever newer ones appear; None follows the newest.
+        poll_wait_seconds: between looks for new versions; None as `options.catalog` says.
+        options: the rest.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - each has a default that serves
         self,
-        models: Mapping[str, str],
+        models: Mapping[str, str] | Sequence[ModelConfig],
         port: int = 0,
         rest_api_port: int | None = None,
         host: str = "127.0.0.1",
-        poll_wait_seconds: float = POLL_WAIT_SECONDS,
-        version: int | None = None,
+        poll_wait_seconds: float | None = None,
+        options: ServerOptions = ServerOptions(),
     ) -> None:
         self.host = host
         self.port = port
         self.rest_api_port = rest_api_port
-        self._catalog = Catalog(models, poll_wait_seconds, version)
+        self.metrics = Metrics()
+        """What was counted; nothing unless `options` names a `monitoring_path`."""
+        self._models = of_folders(models) if isinstance(models, Mapping) else models
+        self._options = options
+        self._catalog = Catalog(self._catalog_options(poll_wait_seconds))
+        self._polling = ConfigPolling(
+            self._catalog, options.model_config_file, options.model_config_file_poll_wait_seconds
+        )
         self._grpc: grpc.Server | None = None
         self._rest: RestServer | None = None
 
@@ -65,20 +94,32 @@ class EmbeddedServer:
         """Load the models, then open the ports; ports that are taken are refused before.
 
         Raises:
+            StatusError: the configuration is refused, or a model is given up.
             ServingError: a model cannot be loaded, or a port is taken.
             StorageError: a model's folder cannot be read.
         """
         for port in filter(None, (self.port, self.rest_api_port)):
             _check_free(self.host, port)
         try:
-            self._catalog.start()
-            self._open_ports()
+            self._catalog.start(self._models)
+            if not self._catalog.is_stopping:
+                self._open_ports()
         except BaseException:
             self.stop(grace_seconds=0)
             raise
 
+    @property
+    def is_listening(self) -> bool:
+        """Whether the ports are open."""
+        return self._grpc is not None
+
+    def stop_waiting(self) -> None:
+        """Make a `start` that waits for models return, without listening."""
+        self._catalog.stop_waiting()
+
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """Take no more requests, let those under way finish within the grace, unload."""
+        self._polling.stop()
         stopped = self._grpc.stop(grace_seconds) if self._grpc else None
         if self._rest:
             self._rest.stop(grace_seconds)
@@ -92,31 +133,44 @@ class EmbeddedServer:
         if self._grpc:
             self._grpc.wait_for_termination()
 
+    def _catalog_options(self, poll_wait_seconds: float | None) -> CatalogOptions:
+        options = self._options.catalog
+        if poll_wait_seconds is not None:
+            options = replace(options, file_system_poll_wait_seconds=poll_wait_seconds)
+        if not self._options.monitoring_path:
+            return options
+        loading = replace(options.versions.loading, on_warm_up=self.metrics.record_warm_up)
+        return replace(options, versions=replace(options.versions, loading=loading))
+
     def _open_ports(self) -> None:
-        self._grpc = _grpc_server(self._catalog)
-        self.port = _bind(self._grpc, self.host, self.port)
+        counting = [CountingInterceptor(self.metrics)] if self._options.monitoring_path else []
+        self._grpc = grpc_server(self._catalog, self._options.grpc, counting)
+        self._listen(self._grpc)
         if self.rest_api_port is not None:
-            self._rest = _rest_server(self._catalog, self.host, self.rest_api_port)
+            self._rest = self._rest_server(self.rest_api_port)
             self.rest_api_port = self._rest.port
             self._rest.start()
         self._grpc.start()
+        if self._options.model_config_file_poll_wait_seconds > 0:
+            self._polling.start()
 
+    def _listen(self, server: grpc.Server) -> None:
+        options = self._options.grpc
+        self.port = _listen_at(server, f"{self.host}:{self.port}", options)
+        if options.grpc_socket_path:
+            _listen_at(server, f"unix:{options.grpc_socket_path}", options)
 
-def _grpc_server(catalog: Catalog) -> grpc.Server:
-    server = grpc.server(
-        ThreadPoolExecutor(4 * (os.cpu_count() or 1), thread_name_prefix="grpc"),
-        options=[
-            ("grpc.max_receive_message_length", -1),
-            ("grpc.max_send_message_length", -1),
-            # Two servers on one port would each get some of the requests.
-            ("grpc.so_reuseport", 0),
-        ],
-    )
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        PredictionService(catalog), server
-    )
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(catalog), server)
-    return server
+    def _rest_server(self, port: int) -> RestServer:
+        options = RestOptions(
+            timeout_seconds=self._options.rest_api_timeout_seconds,
+            monitoring_path=self._options.monitoring_path,
+            monitoring=self.metrics.text,
+            record=self.metrics.record_request,
+        )
+        try:
+            return RestServer(self._catalog, self.host, port, options)
+        except OSError as error:
+            raise _cannot_listen(f"{self.host}:{port}") from error
 
 
 def _check_free(host: str, port: int) -> None:
@@ -127,9 +181,9 @@ def _check_free(host: str, port: int) -> None:
     try:
         addresses = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise _cannot_listen(host, port) from error
+        raise _cannot_listen(f"{host}:{port}") from error
     if not any(_is_free(family, address) for family, _, _, _, address in addresses):
-        raise _cannot_listen(host, port)
+        raise _cannot_listen(f"{host}:{port}")
 
 
 def _is_free(family: int, address: Any) -> bool:
@@ -143,22 +197,15 @@ def _is_free(family: int, address: Any) -> bool:
     return True
 
 
-def _bind(server: grpc.Server, host: str, port: int) -> int:
+def _listen_at(server: grpc.Server, address: str, options: GrpcOptions) -> int:
     try:
-        return int(server.add_insecure_port(f"{host}:{port}"))
+        return listen(server, address, options.ssl)
     except RuntimeError as error:
-        raise _cannot_listen(host, port) from error
+        raise _cannot_listen(address) from error
 
 
-def _rest_server(catalog: Catalog, host: str, port: int) -> RestServer:
-    try:
-        return RestServer(catalog, host, port)
-    except OSError as error:
-        raise _cannot_listen(host, port) from error
-
-
-def _cannot_listen(host: str, port: int) -> ServingError:
+def _cannot_listen(address: str) -> ServingError:
     return ServingError(
-        f"cannot listen at {host}:{port}: another program does, or the address is not this"
+        f"cannot listen at {address}: another program does, or the address is not this"
         " machine's; choose another port"
     )

@@ -1,11 +1,14 @@
 """Configuration files of TensorFlow Serving: protocol buffers in text form."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 from google.protobuf import text_format
 
 from linnaeus.errors import ConfigurationError
+
+_COMMENT_OR_STRING = re.compile(r"""#[^\n]*|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
 
 
 def read(path: str, message_class: Any, full_name: str) -> Any:
@@ -33,8 +36,18 @@ def parse(text: str, message_class: Any, full_name: str, path: str) -> Any:
         ConfigurationError: it holds no such message.
     """
     try:
-        return text_format.Parse(text, message_class())
+        return text_format.Parse(_on_one_line(text), message_class())
     except text_format.ParseError as error:
         raise ConfigurationError(
             f"Error parsing text-format {full_name}: {error} Invalid protobuf file: '{path}'"
         ) from error
+
+
+def _on_one_line(text: str) -> str:
+    """Escape line breaks in strings: TensorFlow's parser takes them, as in a certificate's PEM."""
+
+    def escaped(match: re.Match[str]) -> str:
+        found = match[0]
+        return found if found.startswith("#") else found.replace("\n", "\\n")
+
+    return _COMMENT_OR_STRING.sub(escaped, text)

@@ -1,55 +1,126 @@
 """The models that a server serves, found by the ModelSpec of a request."""
 
 import logging
+import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
+import grpc
+
 from linnaeus.errors import LinnaeusError, ServingError
-from serving.models.saved_models import SavedModel
-from serving.models.version_folder import VersionFolder
-from serving.models.versions import ModelVersions, VersionState
-from serving.status import invalid_argument, not_found
+from serving.models.labels import Labels, assigned, resolve
+from serving.models.model_config import ModelConfig
+from serving.models.servable import Servable
+from serving.models.versions import ModelVersions, VersionOptions, VersionState
+from serving.status import StatusError, invalid_argument, not_found
+
+LOOK_AGAIN_SECONDS = 0.05
 
 _log = logging.getLogger(__name__)
 
 
-class Catalog:
-    """Models by name, each kept at its newest version by a thread that looks for new ones."""
+@dataclass(frozen=True)
+class CatalogOptions:
+    """How a catalog follows its models' folders, under TensorFlow Serving's flag names.
 
-    def __init__(
-        self, uris: Mapping[str, str], poll_wait_seconds: float, version: int | None = None
-    ) -> None:
-        self._uris = dict(uris)
-        self._models = {
-            name: ModelVersions(VersionFolder(uri, version)) for name, uri in uris.items()
-        }
-        self._poll_wait_seconds = poll_wait_seconds
+    Args:
+        file_system_poll_wait_seconds: between two looks at the folders; 0 looks once.
+        num_load_threads: models that load at once; 0 takes one for each processor.
+        allow_version_labels_for_unavailable_models: let new labels name versions to come.
+        wait_for_models: at the start, wait for folders and versions that are not there yet, and
+            for tries to load that may still succeed, as TensorFlow Serving's program does; a
+            model that cannot be served at once is an error otherwise.
+        versions: how each is loaded.
+    """
+
+    file_system_poll_wait_seconds: float = 1.0
+    num_load_threads: int = 0
+    allow_version_labels_for_unavailable_models: bool = False
+    wait_for_models: bool = False
+    versions: VersionOptions = field(default_factory=VersionOptions)
+
+
+class Catalog:
+    """Models by name, each kept as its configuration wants by a thread that looks for changes."""
+
+    def __init__(self, options: CatalogOptions = CatalogOptions()) -> None:
+        self._options = options
+        self._configuring = threading.Lock()
+        # Replaced as wholes, never changed: readers take no lock. A model that has left the
+        # configuration stays here, without versions: its states can still be asked for.
+        self._models: Mapping[str, ModelVersions] = {}
+        self._configs: Mapping[str, ModelConfig] = {}
+        self._labels: Labels = {}
+        self._looks: dict[str, Future[None]] = {}
         self._stopping = threading.Event()
         self._poller = threading.Thread(target=self._poll, name="versions", daemon=True)
+        self._pool = ThreadPoolExecutor(
+            options.num_load_threads or os.cpu_count() or 1, thread_name_prefix="load"
+        )
 
-    def start(self) -> None:
+    def start(self, configs: Sequence[ModelConfig]) -> None:
         """Load every model, then watch for new versions.
 
         Raises:
-            ServingError: a model has no version, or its newest one cannot be loaded.
+            StatusError: the configuration is refused, or a model is given up.
+            ServingError: a model has no version, or none that can be loaded.
             StorageError: a model's folder cannot be listed.
         """
-        for name, versions in self._models.items():
-            versions.refresh()
-            if not versions.loaded:
-                raise _not_loaded(name, self._uris[name], versions)
-        self._poller.start()
+        names = self._configure(configs)
+        looks = [self._look(name) for name in names]
+        if self._options.wait_for_models:
+            self._start_polling()
+            self._wait_for(names, self._stopping.is_set)
+            return
+        for look in looks:
+            look.result()
+        for name in names:
+            if not self._models[name].loaded:
+                raise _not_loaded(name, self._models[name])
+        self._start_polling()
+
+    def reload(
+        self, configs: Sequence[ModelConfig], give_up: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Serve another configuration: add, remove and change models.
+
+        A configuration that is refused changes nothing. One that is taken is in force at once;
+        the call then waits for models that are new in it to become available.
+
+        Args:
+            configs: all models to serve.
+            give_up: asked again and again whether to wait no longer.
+
+        Raises:
+            StatusError: the configuration is refused, or a new model is given up.
+        """
+        names = self._configure(configs)
+        for config in configs:
+            self._look(config.name)
+        self._wait_for(names, give_up)
+
+    def stop_waiting(self) -> None:
+        """Make a `start` that waits for models return."""
+        self._stopping.set()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether `stop_waiting` or `close` has been called."""
+        return self._stopping.is_set()
 
     def close(self) -> None:
         """Stop watching and unload everything."""
         self._stopping.set()
         if self._poller.is_alive():
             self._poller.join()
+        self._pool.shutdown(cancel_futures=True)
         for versions in self._models.values():
             versions.close()
 
-    def find(self, request: Any) -> tuple[int, SavedModel]:
+    def find(self, request: Any) -> tuple[int, Servable]:
         """The version that a request's ModelSpec asks for, the highest unless it names one.
 
         Raises:
@@ -58,9 +129,10 @@ class Catalog:
         spec = model_spec_of(request)
         if not spec.name:
             raise invalid_argument("ModelSpec has no name specified.")
-        if spec.HasField("version_label"):
-            raise invalid_argument(f"Unrecognized servable version label: {spec.version_label}")
         loaded = self._models[spec.name].loaded if spec.name in self._models else {}
+        if spec.HasField("version_label"):
+            version = resolve(self._labels, spec.name, spec.version_label)
+            return _specific(spec.name, version, loaded)
         if spec.HasField("version"):
             return _specific(spec.name, spec.version.value, loaded)
         if not loaded:
@@ -84,13 +156,76 @@ class Catalog:
             raise not_found(f"Could not find version {version} of model {spec.name}")
         return {version: states[version]}
 
+    def _configure(self, configs: Iterable[ModelConfig]) -> list[str]:
+        """Put a configuration in force; the names of the models that are new in it."""
+        wanted = {config.name: config for config in configs}
+        with self._configuring:
+            before = self._configs
+            self._labels = self._assigned(wanted.values())
+            self._models = {**self._models, **self._versions_of(wanted)}
+            self._configs = wanted
+            for name in before.keys() - wanted.keys():
+                self._models[name].close()
+        return [name for name in wanted if name not in before]
+
+    def _assigned(self, configs: Iterable[ModelConfig]) -> Labels:
+        available = {name: versions.loaded for name, versions in self._models.items()}
+        lenient = self._options.allow_version_labels_for_unavailable_models
+        return assigned(configs, available, self._labels if lenient else None)
+
+    def _versions_of(self, wanted: Mapping[str, ModelConfig]) -> dict[str, ModelVersions]:
+        new = {}
+        for name, config in wanted.items():
+            if name not in self._models:
+                new[name] = ModelVersions(config, self._options.versions)
+            elif config != self._configs.get(name):
+                self._models[name].configure(config)
+        return new
+
+    def _wait_for(self, names: Sequence[str], give_up: Callable[[], bool]) -> None:
+        """Wait until each model is available or given up, as `WaitUntilModelsAvailable`."""
+        while not all(self._is_settled(name) for name in names):
+            if give_up() or self._stopping.wait(LOOK_AGAIN_SECONDS):
+                return
+            for name in names:
+                if self._models[name].is_retry_due:
+                    self._look(name)
+        failed = [name for name in names if self._models[name].is_given_up]
+        if failed:
+            raise StatusError(grpc.StatusCode.UNKNOWN, self._unavailable(failed))
+
+    def _is_settled(self, name: str) -> bool:
+        if name not in self._configs:
+            return True
+        versions = self._models[name]
+        # A look that is under way may be loading the rest of the versions that are wanted.
+        return self._looks[name].done() and (bool(versions.loaded) or versions.is_given_up)
+
+    def _unavailable(self, names: Sequence[str]) -> str:
+        reasons = "".join(
+            f"{{{{name: {name} version: {version}}} due to error:"
+            f" {failure.code.name}: {failure.message}}}, "
+            for name in names
+            for version, failure in self._models[name].failures.items()
+        )
+        return f"{len(names)} servable(s) did not become available: {{{reasons}}}"
+
+    def _start_polling(self) -> None:
+        if self._options.file_system_poll_wait_seconds > 0:
+            self._poller.start()
+
     def _poll(self) -> None:
-        while not self._stopping.wait(self._poll_wait_seconds):
-            for name, versions in self._models.items():
-                try:
-                    versions.refresh()
-                except LinnaeusError:
-                    _log.exception("cannot look for new versions of %s; serving on", name)
+        while not self._stopping.wait(self._options.file_system_poll_wait_seconds):
+            for name in self._configs:
+                self._look(name)
+
+    def _look(self, name: str) -> Future[None]:
+        """Let a thread look at a model's folder, unless one does: a slow one holds up no other."""
+        underway = self._looks.get(name)
+        if underway is None or underway.done():
+            underway = self._looks[name] = self._pool.submit(self._models[name].refresh)
+            underway.add_done_callback(lambda look: _log_failure(name, look))
+        return underway
 
 
 def model_spec_of(request: Any) -> Any:
@@ -100,21 +235,29 @@ def model_spec_of(request: Any) -> Any:
     return request.model_spec
 
 
-def _specific(name: str, version: int, loaded: Mapping[int, SavedModel]) -> tuple[int, SavedModel]:
+def _specific(name: str, version: int, loaded: Mapping[int, Servable]) -> tuple[int, Servable]:
     model = loaded.get(version)
     if model is None:
         raise not_found(f"Servable not found for request: Specific({name}, {version})")
     return version, model
 
 
-def _not_loaded(name: str, uri: str, versions: ModelVersions) -> ServingError:
-    for version, state in versions.states.items():
-        reason = " ".join(state.message.split())
+def _log_failure(name: str, look: Future[None]) -> None:
+    error = None if look.cancelled() else look.exception()
+    if isinstance(error, LinnaeusError):
+        _log.warning("cannot look for new versions of %s; serving on: %s", name, error)
+    elif error is not None:
+        _log.error("cannot look for new versions of %s; serving on", name, exc_info=error)
+
+
+def _not_loaded(name: str, versions: ModelVersions) -> ServingError:
+    for version, failure in versions.failures.items():
+        reason = " ".join(failure.message.split())
         return ServingError(
-            f"version {version} of model {name} in {uri} cannot be loaded: {reason};"
+            f"version {version} of model {name} in {versions.uri} cannot be loaded: {reason};"
             " export it again, or delete that version"
         )
     return ServingError(
-        f"there is no version of model {name} in {uri};"
+        f"there is no version of model {name} in {versions.uri};"
         f" make one with `linnaeus train IMAGES --model {name}`"
     )

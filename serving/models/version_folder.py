@@ -2,20 +2,32 @@
 
 import shutil
 import tempfile
+from collections.abc import Collection
+from itertools import islice
 from pathlib import Path
 
 from linnaeus.storage import Folder, is_local, join
+from serving.models.version_policy import VersionPolicy
 
 GRAPH = "saved_model.pb"
-"""What makes a version complete: publishers write it after everything that loading reads."""
+GRAPH_AS_TEXT = "saved_model.pbtxt"
+TFLITE = "model.tflite"
+
+_LARGEST = 2**63 - 1
 
 
 class VersionFolder:
-    """Finds the newest version under a base path (or `only` one) and brings it to this disk."""
+    """Finds versions under a base path and brings them to this disk.
 
-    def __init__(self, uri: str, only: int | None = None) -> None:
+    Args:
+        uri: the base path.
+        complete_with: a version that has one of these files is complete: publishers write it
+            after everything that loading reads.
+    """
+
+    def __init__(self, uri: str, complete_with: Collection[str] = (GRAPH, GRAPH_AS_TEXT)) -> None:
         self._folder = Folder(uri)
-        self._only = only
+        self._complete_with = complete_with
         self._cache: Path | None = None
 
     @property
@@ -29,12 +41,22 @@ class VersionFolder:
             return Path(self.uri).is_dir()
         return bool(self._folder.folders())
 
-    def newest(self) -> int | None:
-        """The highest complete version; folders whose names are no integers are ignored."""
-        for version, name in sorted(self._names().items(), reverse=True):
-            if self._folder.head(join(name, GRAPH)):
-                return version
-        return None
+    def select(self, policy: VersionPolicy, known: Collection[int] = ()) -> list[int]:
+        """The complete versions that a policy wants, highest first.
+
+        Folders whose names are no integers are ignored; `known` versions were complete before
+        and are not looked at again.
+
+        Raises:
+            StorageError: the folder cannot be listed.
+        """
+        names = self._names()
+        complete = (
+            version
+            for version in policy.candidates(names)
+            if version in known or self._is_complete(names[version])
+        )
+        return list(islice(complete, policy.most))
 
     def fetch(self, version: int) -> Path:
         """A version's folder on the local disk; a remote one is downloaded.
@@ -64,8 +86,12 @@ class VersionFolder:
 
     def _names(self) -> dict[int, str]:
         """Version -> folder name: `00000123` is version 123."""
-        return {
-            int(name): name
-            for name in self._folder.folders()
-            if name.isascii() and name.isdecimal() and self._only in {None, int(name)}
-        }
+        return {int(name): name for name in self._folder.folders() if _is_version(name)}
+
+    def _is_complete(self, name: str) -> bool:
+        return any(self._folder.head(join(name, file)) for file in self._complete_with)
+
+
+def _is_version(name: str) -> bool:
+    digits = name.lstrip("0")
+    return name.isascii() and name.isdecimal() and len(digits) <= 19 and int(name) <= _LARGEST

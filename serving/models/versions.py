@@ -1,22 +1,21 @@
-"""The versions of one model: the newest replaces the one before it once it is fit to serve."""
+"""The versions of one model: new ones replace old ones once they are fit to serve."""
 
 import logging
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import grpc
 
 from linnaeus.errors import LinnaeusError
-from serving.models.saved_models import SavedModel
+from serving.models.loading import LoadingOptions, load
+from serving.models.model_config import ModelConfig
+from serving.models.servable import Servable
 from serving.models.version_folder import VersionFolder
-from serving.models.warmup import warm_up
+from serving.models.version_policy import VersionPolicy
 from serving.status import StatusError
-
-LOAD_RETRIES = 5
-LOAD_RETRY_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +23,7 @@ _log = logging.getLogger(__name__)
 class State(IntEnum):
     """`ModelVersionStatus.State` of the protocol."""
 
+    START = 10
     LOADING = 20
     AVAILABLE = 30
     UNLOADING = 40
@@ -40,44 +40,89 @@ class VersionState:
 
 
 @dataclass(frozen=True)
-class _Failure:
+class VersionOptions:
+    """How versions are loaded, and how often again if that fails.
+
+    Args:
+        loading: of each version.
+        max_load_retries: after the first failure, before a version is given up.
+        load_retry_seconds: between two tries.
+    """
+
+    loading: LoadingOptions = field(default_factory=LoadingOptions)
+    max_load_retries: int = 5
+    load_retry_seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The latest failure to load a version."""
+
     tries: int
     at: float
     """On the monotonic clock, in seconds."""
-
-    def may_retry(self) -> bool:
-        waited = time.monotonic() - self.at
-        return self.tries <= LOAD_RETRIES and waited >= LOAD_RETRY_SECONDS
+    code: grpc.StatusCode
+    message: str
 
 
 class ModelVersions:
-    """Keeps one model's newest version loaded; lookups are thread-safe and never wait.
+    """Keeps the versions loaded that a model's policy wants; lookups are thread-safe, never wait.
 
     A new version is loaded and warmed up while the old one serves, then both serve, then the old
     one goes; requests that hold the old one finish on it. A version that fails to load is tried
-    again after a minute, five times, and the old one serves on.
+    again, LOADING all the while, and the old one serves on.
     """
 
-    def __init__(self, folder: VersionFolder) -> None:
-        self._folder = folder
+    def __init__(self, config: ModelConfig, options: VersionOptions) -> None:
+        self._options = options
         self._refreshing = threading.Lock()
-        self._failures: dict[int, _Failure] = {}
+        self._failures: dict[int, Failure] = {}
         # Replaced as a whole, never changed: readers take no lock.
-        self._loaded: Mapping[int, SavedModel] = {}
+        self._loaded: Mapping[int, Servable] = {}
         self._states: Mapping[int, VersionState] = {}
+        self._wanted: Collection[int] = ()
+        self._closed = False
+        self._take(config)
 
     @property
-    def loaded(self) -> Mapping[int, SavedModel]:
+    def uri(self) -> str:
+        """The base path."""
+        return self._folder.uri
+
+    @property
+    def loaded(self) -> Mapping[int, Servable]:
         """The versions that answer requests now."""
         return self._loaded
 
     @property
     def states(self) -> Mapping[int, VersionState]:
-        """Every version ever tried, highest first."""
+        """Every version ever wanted, highest first."""
         return dict(sorted(self._states.items(), reverse=True))
 
+    @property
+    def failures(self) -> Mapping[int, Failure]:
+        """The versions that do not load, and why."""
+        return dict(self._failures)
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether nothing is served and every version that is wanted failed for good."""
+        wanted = self._wanted
+        return bool(wanted) and not self._loaded and all(map(self._is_lost, wanted))
+
+    @property
+    def is_retry_due(self) -> bool:
+        """Whether a version that failed to load may be tried again now."""
+        return any(self._may_load(version) for version in self.failures)
+
+    def configure(self, config: ModelConfig) -> None:
+        """Take another base path or policy; it is acted on at the next `refresh`."""
+        with self._refreshing:
+            self._folder.close()
+            self._take(config)
+
     def refresh(self) -> None:
-        """Look at the folder and serve its newest version.
+        """Look at the folder and serve what the policy wants of it.
 
         A missing folder keeps what is loaded; an empty one unloads it.
 
@@ -85,66 +130,90 @@ class ModelVersions:
             LinnaeusError: the folder cannot be listed.
         """
         with self._refreshing:
-            newest = self._folder.newest()
-            if newest is None:
-                self._unload_if_emptied()
-            elif newest not in self._loaded and self._may_load(newest):
-                self._switch_to(newest)
+            if self._closed:
+                return
+            wanted = self._folder.select(self._policy, self._loaded)
+            if wanted or self._folder.is_there():
+                self._serve(wanted)
 
     def close(self) -> None:
-        """Unload everything."""
+        """Unload everything; `configure` begins anew."""
         with self._refreshing:
-            self._unload_all_but(None)
+            self._closed = True
+            self._wanted = ()
+            self._unload(self._loaded)
+            self._failures.clear()
             self._folder.close()
 
-    def _unload_if_emptied(self) -> None:
-        if self._loaded and self._folder.is_there():
-            self._unload_all_but(None)
+    def _take(self, config: ModelConfig) -> None:
+        self._folder = VersionFolder(config.base_path, self._options.loading.complete_with)
+        self._policy: VersionPolicy = config.policy
+        self._closed = False
+
+    def _serve(self, wanted: list[int]) -> None:
+        self._wanted = wanted
+        self._failures = {v: failure for v, failure in self._failures.items() if v in wanted}
+        self._unload_superseded()
+        new = [v for v in wanted if v not in self._loaded and self._may_load(v)]
+        for version in new:
+            if version not in self._failures:
+                self._set_state(version, VersionState(State.START))
+        for version in new:
+            self._try_to_load(version)
+            self._unload_superseded()
+
+    def _unload_superseded(self) -> None:
+        """Unload what is not wanted, unless that left a model that is wanted without a version.
+
+        As `core/availability_preserving_policy.h`.
+        """
+        if not self._wanted or any(version in self._loaded for version in self._wanted):
+            self._unload([version for version in self._loaded if version not in self._wanted])
 
     def _may_load(self, version: int) -> bool:
         failure = self._failures.get(version)
-        return failure is None or failure.may_retry()
+        if failure is None:
+            return True
+        waited = time.monotonic() - failure.at
+        return not self._is_lost(version) and waited >= self._options.load_retry_seconds
 
-    def _switch_to(self, version: int) -> None:
+    def _is_lost(self, version: int) -> bool:
+        failure = self._failures.get(version)
+        return failure is not None and failure.tries > self._options.max_load_retries
+
+    def _try_to_load(self, version: int) -> None:
         self._set_state(version, VersionState(State.LOADING))
         try:
-            model = _load(self._folder, version)
+            model = load(self._folder.fetch(version), self._options.loading)
         except Exception as error:  # whatever is wrong with it, the old one serves on
-            _log.exception("cannot load version %d of %s", version, self._folder.uri)
+            _log.exception("cannot load version %d of %s", version, self.uri)
             self._record_failure(version, error)
             return
         self._failures.pop(version, None)
         self._loaded = {**self._loaded, version: model}
         self._set_state(version, VersionState(State.AVAILABLE))
-        _log.info("serving version %d of %s", version, self._folder.uri)
-        self._unload_all_but(version)
+        _log.info("serving version %d of %s", version, self.uri)
 
     def _record_failure(self, version: int, error: Exception) -> None:
         before = self._failures.get(version)
         tries = before.tries + 1 if before else 1
-        self._failures[version] = _Failure(tries, time.monotonic())
         code = error.code if isinstance(error, StatusError) else grpc.StatusCode.UNKNOWN
-        self._set_state(version, VersionState(State.END, code, _message(error)))
+        self._failures[version] = Failure(tries, time.monotonic(), code, _message(error))
+        self._folder.discard(version)
+        if self._is_lost(version):
+            self._set_state(version, VersionState(State.END, code, _message(error)))
 
-    def _unload_all_but(self, version: int | None) -> None:
-        old = [v for v in self._loaded if v != version]
-        for v in old:
-            self._set_state(v, VersionState(State.UNLOADING))
-        self._loaded = {v: model for v, model in self._loaded.items() if v == version}
-        for v in old:
-            self._folder.discard(v)
-            self._set_state(v, VersionState(State.END))
+    def _unload(self, versions: Collection[int]) -> None:
+        leaving = list(versions)
+        for version in leaving:
+            self._set_state(version, VersionState(State.UNLOADING))
+        self._loaded = {v: model for v, model in self._loaded.items() if v not in leaving}
+        for version in leaving:
+            self._folder.discard(version)
+            self._set_state(version, VersionState(State.END))
 
     def _set_state(self, version: int, state: VersionState) -> None:
         self._states = {**self._states, version: state}
-
-
-def _load(folder: VersionFolder, version: int) -> SavedModel:
-    path = folder.fetch(version)
-    model = SavedModel(path)
-    replayed = warm_up(model, path)
-    _log.info("loaded %s, %d warm-up requests", path, replayed)
-    return model
 
 
 def _message(error: Exception) -> str:

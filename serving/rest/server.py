@@ -4,7 +4,9 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -39,11 +41,42 @@ _HTTP_STATUS = {
 }
 
 
+Record = Callable[[str, grpc.StatusCode, str, str, float], None]
+"""Told the model, code, call, entry point and seconds of each inference."""
+
+
+def _ignore(model: str, code: grpc.StatusCode, api: str, entrypoint: str, seconds: float) -> None:
+    pass
+
+
+def _no_metrics() -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class RestOptions:
+    """How REST is spoken.
+
+    Args:
+        timeout_seconds: how long a call may take.
+        monitoring_path: where metrics are read; empty for nowhere.
+        monitoring: gives the metrics, in Prometheus' text form.
+        record: told of each inference.
+    """
+
+    timeout_seconds: float = 30.0
+    monitoring_path: str = ""
+    monitoring: Callable[[], str] = _no_metrics
+    record: Record = _ignore
+
+
 class RestServer:
     """HTTP/1.1 with a thread a connection."""
 
-    def __init__(self, catalog: Catalog, host: str, port: int) -> None:
-        self._server = _HttpServer((host, port), _handler(catalog))
+    def __init__(
+        self, catalog: Catalog, host: str, port: int, options: RestOptions = RestOptions()
+    ) -> None:
+        self._server = _HttpServer((host, port), _handler(catalog, options))
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="rest", daemon=True
         )
@@ -191,7 +224,22 @@ def _input_infos(catalog: Catalog, request: predict_pb2.PredictRequest) -> Any:
     return infos
 
 
-def _handler(catalog: Catalog) -> type[BaseHTTPRequestHandler]:
+@contextmanager
+def _recorded(record: Record, path: str) -> Iterator[None]:
+    match = _CALL.fullmatch(path)
+    started, code = time.monotonic(), grpc.StatusCode.OK
+    try:
+        yield
+    except StatusError as error:
+        code = error.code
+        raise
+    finally:
+        if match:
+            seconds = time.monotonic() - started
+            record(match["name"], code, match["method"].lower(), "REST", seconds)
+
+
+def _handler(catalog: Catalog, options: RestOptions) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
@@ -211,7 +259,10 @@ def _handler(catalog: Catalog) -> type[BaseHTTPRequestHandler]:
             with self.server.counting:
                 self.server.busy += 1
             try:
-                self._send(*self._answer())
+                if options.monitoring_path and self.path == options.monitoring_path:
+                    self._send_body(HTTPStatus.OK, "text/plain", options.monitoring().encode())
+                else:
+                    self._send(*self._answer())
             finally:
                 with self.server.counting:
                     self.server.busy -= 1
@@ -221,7 +272,8 @@ def _handler(catalog: Catalog) -> type[BaseHTTPRequestHandler]:
             if not path.lower().startswith("/v1/"):
                 return HTTPStatus.NOT_FOUND, {"error": "Not Found"}
             try:
-                return HTTPStatus.OK, answer_rest(catalog, self.command, path, self._body)
+                with _recorded(options.record, path):
+                    return HTTPStatus.OK, answer_rest(catalog, self.command, path, self._body)
             except StatusError as error:
                 status = _HTTP_STATUS.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
                 return status, {"error": error.text}
@@ -232,9 +284,11 @@ def _handler(catalog: Catalog) -> type[BaseHTTPRequestHandler]:
             return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
         def _send(self, status: HTTPStatus, value: Any) -> None:
-            body = json.dumps(value).encode()
+            self._send_body(status, "application/json", json.dumps(value).encode())
+
+        def _send_body(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -1,16 +1,21 @@
-"""TensorFlow Serving's ModelService over gRPC: GetModelStatus."""
+"""TensorFlow Serving's ModelService over gRPC: GetModelStatus and HandleReloadConfigRequest."""
 
 from typing import Any
 
 import grpc
-from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+)
 
 from serving.models.catalog import Catalog
-from serving.status import answering
+from serving.models.model_config import models_of
+from serving.status import answering, invalid_argument
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
-    """Tells where versions stand; the methods left out answer UNIMPLEMENTED."""
+    """Tells where versions stand, and takes other configurations."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -19,6 +24,14 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
         """List the states of a model's versions."""
         with answering(context):
             return model_status(self._catalog, request)
+
+    def HandleReloadConfigRequest(  # noqa: N802
+        self, request: Any, context: grpc.ServicerContext
+    ) -> Any:
+        """Serve other models; answers when the new ones are available."""
+        with answering(context):
+            _reload(self._catalog, request, context)
+            return model_management_pb2.ReloadConfigResponse()
 
 
 def model_status(
@@ -31,3 +44,17 @@ def model_status(
         status.status.error_code = state.code.value[0]
         status.status.error_message = state.message
     return response
+
+
+def _reload(
+    catalog: Catalog,
+    request: model_management_pb2.ReloadConfigRequest,
+    context: grpc.ServicerContext,
+) -> None:
+    """As `model_servers/model_service_impl.cc`, but nobody waits for a client that has gone."""
+    if request.config.WhichOneof("config") != "model_config_list":
+        raise invalid_argument(
+            "ServerModelConfig type not supported by HandleReloadConfigRequest."
+            " Only ModelConfigList is currently supported"
+        )
+    catalog.reload(models_of(request.config) or [], lambda: not context.is_active())

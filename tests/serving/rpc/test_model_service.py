@@ -43,11 +43,3 @@ def test_what_is_not_there_is_not_found(stub: Any, spec: dict, text: str):
     with pytest.raises(grpc.RpcError) as caught:
         stub.GetModelStatus(request(**spec), timeout=SECONDS)
     assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.NOT_FOUND, text)
-
-
-def test_a_reload_is_not_served(stub: Any):
-    from tensorflow_serving.apis import model_management_pb2
-
-    with pytest.raises(grpc.RpcError) as caught:
-        stub.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest(), timeout=SECONDS)
-    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED

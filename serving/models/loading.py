@@ -1,0 +1,79 @@
+"""From a version's folder to a model that is fit to serve."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from serving.models import warmup
+from serving.models.saved_models import SavedModel, SessionOptions
+from serving.models.servable import Servable
+from serving.models.tflite_models import TfliteModel
+from serving.models.version_folder import GRAPH, GRAPH_AS_TEXT, TFLITE
+
+
+def _unwrapped(model: Servable) -> Servable:
+    return model
+
+
+def _ignore(path: Path, seconds: float, succeeded: bool) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class LoadingOptions:
+    """How versions are loaded, under TensorFlow Serving's flag names.
+
+    Args:
+        saved_model_tags: of the MetaGraphDef to load from a SavedModel.
+        enable_model_warmup: replay a version's warm-up requests before it is offered.
+        num_request_iterations_for_warmup: how often each of them is replayed.
+        prefer_tflite_model: serve a version's `model.tflite` if it has one.
+        num_tflite_pools: interpreters of one TensorFlow Lite model, so calls at once.
+        session: of a SavedModel.
+        wrap: what a loaded model is served through, for instance one that batches requests.
+        on_warm_up: told the folder, seconds and success of every warm-up.
+    """
+
+    saved_model_tags: tuple[str, ...] = ("serve",)
+    enable_model_warmup: bool = True
+    num_request_iterations_for_warmup: int = 1
+    prefer_tflite_model: bool = False
+    num_tflite_pools: int = 1
+    session: SessionOptions = field(default_factory=SessionOptions)
+    wrap: Callable[[Servable], Servable] = _unwrapped
+    on_warm_up: Callable[[Path, float, bool], None] = _ignore
+
+    @property
+    def complete_with(self) -> tuple[str, ...]:
+        """Files of which one makes a version complete."""
+        tflite = (TFLITE,) if self.prefer_tflite_model else ()
+        return (*tflite, GRAPH, GRAPH_AS_TEXT)
+
+
+def load(folder: Path, options: LoadingOptions) -> Servable:
+    """Load a version and warm it up.
+
+    Raises:
+        StatusError: it cannot be loaded, or one of its warm-up requests fails.
+    """
+    model = options.wrap(_opened(folder, options))
+    if options.enable_model_warmup and warmup.has_requests(folder):
+        _warm_up(model, folder, options)
+    return model
+
+
+def _opened(folder: Path, options: LoadingOptions) -> Servable:
+    if options.prefer_tflite_model and (folder / TFLITE).is_file():
+        return TfliteModel(folder / TFLITE, options.num_tflite_pools)
+    return SavedModel(folder, options.saved_model_tags, options.session)
+
+
+def _warm_up(model: Servable, folder: Path, options: LoadingOptions) -> None:
+    started = time.monotonic()
+    succeeded = False
+    try:
+        warmup.warm_up(model, folder, options.num_request_iterations_for_warmup)
+        succeeded = True
+    finally:
+        options.on_warm_up(folder, time.monotonic() - started, succeeded)

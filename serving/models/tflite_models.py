@@ -1,0 +1,184 @@
+"""A TensorFlow Lite model in memory, behind the same interface as a SavedModel.
+
+Follows `servables/tensorflow/tflite_session.cc`.
+"""
+
+import queue
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from serving.status import StatusError, invalid_argument
+
+DEFAULT_SIGNATURE = "serving_default"
+PREDICT = "tensorflow/serving/predict"
+
+Details = Mapping[str, Mapping[str, Any]]
+"""Alias -> what the interpreter tells of a tensor."""
+
+Call = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
+"""Runs a graph on arrays by alias."""
+
+
+class TfliteModel:
+    """A `model.tflite` and its interpreters, each of which runs one request at a time.
+
+    A model without signatures is served as `serving_default`, under its tensors' names; so is a
+    single signature of another name.
+    """
+
+    def __init__(self, path: Path, interpreters: int = 1) -> None:
+        content = path.read_bytes()
+        self._idle: queue.SimpleQueue[_Interpreter] = queue.SimpleQueue()
+        with _load_errors(path):
+            for _ in range(max(interpreters, 1)):
+                self._idle.put(_Interpreter(content))
+        with self._lent() as interpreter:
+            self.signatures: Mapping[str, Any] = interpreter.signatures()
+
+    def run(
+        self,
+        feeds: Mapping[str, NDArray[Any]],
+        fetches: Sequence[str],
+        timeout_seconds: float | None = None,
+    ) -> list[NDArray[Any]]:
+        """Run one signature's graph, as `Servable.run`."""
+        with self._lent(timeout_seconds) as interpreter:
+            return interpreter.run(feeds, fetches)
+
+    @contextmanager
+    def _lent(self, timeout_seconds: float | None = None) -> "Iterator[_Interpreter]":
+        try:
+            interpreter = self._idle.get(timeout=timeout_seconds)
+        except queue.Empty:
+            raise StatusError(
+                grpc.StatusCode.DEADLINE_EXCEEDED, "No TensorFlow Lite interpreter became free."
+            ) from None
+        try:
+            yield interpreter
+        finally:
+            self._idle.put(interpreter)
+
+
+class _Interpreter:
+    """One interpreter, by tensor names of the form `SIGNATURE_ALIAS:0`."""
+
+    def __init__(self, content: bytes) -> None:
+        self._interpreter = _interpreter_class()(model_content=content)
+        self._interpreter.allocate_tensors()
+        self._graphs = dict(_graphs(self._interpreter))
+
+    def signatures(self) -> dict[str, Any]:
+        found = {name: graph.signature for name, graph in self._graphs.items()}
+        if DEFAULT_SIGNATURE not in found and len(found) == 1:
+            found[DEFAULT_SIGNATURE] = next(iter(found.values()))
+        return found
+
+    def run(self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str]) -> list[NDArray[Any]]:
+        graph = self._graph_of(fetches)
+        inputs = {}
+        for name, array in feeds.items():
+            if name not in graph.inputs:
+                raise invalid_argument(f"Missing input TFLite tensor: {name}")
+            inputs[graph.inputs[name]] = _checked(name, array, graph.signature)
+        try:
+            outputs = graph.call(inputs)
+        except (RuntimeError, ValueError) as error:
+            raise invalid_argument(f"Failed to run interpreter: {error}") from error
+        return [np.array(outputs[graph.outputs[name]]) for name in fetches]
+
+    def _graph_of(self, fetches: Sequence[str]) -> "_Graph":
+        for graph in self._graphs.values():
+            if all(name in graph.outputs for name in fetches):
+                return graph
+        raise invalid_argument(f"Missing output TFLite tensor: {', '.join(fetches)}")
+
+
+class _Graph:
+    """One signature: its aliases by tensor name, and what runs it on arrays by alias."""
+
+    def __init__(
+        self,
+        name: str,
+        inputs: Details,
+        outputs: Details,
+        call: Call,
+    ) -> None:
+        self.call = call
+        self.signature = meta_graph_pb2.SignatureDef(method_name=PREDICT)
+        self.inputs = _fill(self.signature.inputs, name, inputs)
+        self.outputs = _fill(self.signature.outputs, name, outputs)
+
+
+def _graphs(interpreter: Any) -> Iterable[tuple[str, _Graph]]:
+    for name in interpreter.get_signature_list():
+        runner = interpreter.get_signature_runner(name)
+        details = runner.get_input_details(), runner.get_output_details()
+        yield name, _Graph(name, *details, _calling(runner))
+    if not interpreter.get_signature_list():
+        yield DEFAULT_SIGNATURE, _whole_graph(interpreter)
+
+
+def _calling(runner: Any) -> Call:
+    return lambda arrays: runner(**arrays)  # type: ignore[no-any-return]
+
+
+def _whole_graph(interpreter: Any) -> _Graph:
+    inputs = {detail["name"]: detail for detail in interpreter.get_input_details()}
+    outputs = {detail["name"]: detail for detail in interpreter.get_output_details()}
+
+    def call(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        for alias, array in arrays.items():
+            interpreter.resize_tensor_input(inputs[alias]["index"], array.shape)
+        interpreter.allocate_tensors()
+        for alias, array in arrays.items():
+            interpreter.set_tensor(inputs[alias]["index"], array)
+        interpreter.invoke()
+        return {alias: interpreter.get_tensor(d["index"]) for alias, d in outputs.items()}
+
+    return _Graph(DEFAULT_SIGNATURE, inputs, outputs, call)
+
+
+def _fill(infos: Any, signature: str, details: Details) -> dict[str, str]:
+    """Describe tensors in a SignatureDef; tensor name -> alias."""
+    for alias, detail in details.items():
+        info = infos[alias]
+        info.name = f"{signature}_{alias}:0"
+        info.dtype = tf.as_dtype(detail["dtype"]).as_datatype_enum
+        info.tensor_shape.SetInParent()
+        for size in detail["shape_signature"]:
+            info.tensor_shape.dim.add(size=int(size))
+    return {infos[alias].name: alias for alias in details}
+
+
+def _checked(name: str, array: NDArray[Any], signature: Any) -> NDArray[Any]:
+    (info,) = [info for info in signature.inputs.values() if info.name == name]
+    expected = tf.as_dtype(info.dtype)
+    got = tf.string if array.dtype.kind == "O" else tf.as_dtype(array.dtype)
+    if got != expected:
+        raise invalid_argument(f"Expected {name} to be {expected.name} but got {got.name}")
+    return array
+
+
+def _interpreter_class() -> Any:
+    """LiteRT where it is installed: the one within TensorFlow is to go."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        return tf.lite.Interpreter
+    return Interpreter
+
+
+@contextmanager
+def _load_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        raise invalid_argument(f"Cannot build FlatBufferModel from {path}: {error}") from error

@@ -1,0 +1,104 @@
+"""The gRPC end of a server: its services, threads, limits and listening addresses."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import grpc
+from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+
+from serving.models.catalog import Catalog
+from serving.rpc.credentials import SslConfig, server_credentials
+from serving.rpc.health import health_handler
+from serving.rpc.model_service import ModelService
+from serving.rpc.prediction_service import PredictionService
+
+ChannelArgument = tuple[str, int | str]
+
+
+@dataclass(frozen=True)
+class GrpcOptions:
+    """How gRPC is spoken, under TensorFlow Serving's flag names.
+
+    Args:
+        grpc_max_threads: requests that are worked on at once; 0 takes four for each processor.
+        grpc_socket_path: a Unix socket to listen at besides the port; empty for none.
+        grpc_channel_arguments: for gRPC's core.
+        ssl: TLS; None speaks in the clear.
+        enable_grpc_healthcheck_service: answer gRPC's health checks.
+    """
+
+    grpc_max_threads: int = 0
+    grpc_socket_path: str = ""
+    grpc_channel_arguments: tuple[ChannelArgument, ...] = ()
+    ssl: SslConfig | None = None
+    enable_grpc_healthcheck_service: bool = False
+
+
+def grpc_server(
+    catalog: Catalog,
+    options: GrpcOptions,
+    interceptors: Sequence[grpc.ServerInterceptor] = (),
+) -> grpc.Server:
+    """A server of the catalog's models that does not listen yet."""
+    threads = options.grpc_max_threads or 4 * (os.cpu_count() or 1)
+    server = grpc.server(
+        ThreadPoolExecutor(threads, thread_name_prefix="grpc"),
+        interceptors=interceptors,
+        options=_core_options(options),
+        # Requests beyond the threads wait, but not without bound: one that could only wait for
+        # long is told RESOURCE_EXHAUSTED at once, and its client backs off.
+        maximum_concurrent_rpcs=max(64, 8 * threads),
+    )
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+        PredictionService(catalog), server
+    )
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(catalog), server)
+    if options.enable_grpc_healthcheck_service:
+        server.add_generic_rpc_handlers((health_handler(),))
+    return server
+
+
+def listen(server: grpc.Server, address: str, ssl: SslConfig | None) -> int:
+    """Listen at `HOST:PORT` or `unix:PATH`, over TLS if `ssl` says how.
+
+    Returns:
+        The port.
+
+    Raises:
+        RuntimeError: nobody can listen there.
+    """
+    if ssl is None:
+        return int(server.add_insecure_port(address))
+    return int(server.add_secure_port(address, server_credentials(ssl)))
+
+
+def channel_arguments(text: str) -> tuple[ChannelArgument, ...]:
+    """`k=v,k=v` as arguments; a value that is an integer of 32 bits is passed on as one.
+
+    Raises:
+        ValueError: a part is no `k=v`.
+    """
+    return tuple(_channel_argument(part) for part in text.split(",") if part)
+
+
+def _channel_argument(text: str) -> ChannelArgument:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise ValueError(f"{text!r} is no KEY=VALUE")
+    try:
+        number = int(value)
+    except ValueError:
+        return key, value
+    return (key, number) if -(2**31) <= number < 2**31 else (key, value)
+
+
+def _core_options(options: GrpcOptions) -> list[ChannelArgument]:
+    arguments: dict[str, int | str] = {
+        "grpc.max_receive_message_length": -1,
+        "grpc.max_send_message_length": -1,
+        # Two servers on one port would each get some of the requests.
+        "grpc.so_reuseport": 0,
+    }
+    return list((arguments | dict(options.grpc_channel_arguments)).items())
