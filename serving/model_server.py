@@ -198,11 +198,18 @@ def _loading_options(options: argparse.Namespace) -> "LoadingOptions":
 
 def _batching(options: argparse.Namespace) -> "Callable[[Servable], Servable]":
     """What a loaded model is served through."""
-    if options.batching_parameters_file and not options.enable_batching:
+    from serving.batching import parameters
+    from serving.batching.batched_model import BatchedModel
+
+    path = options.batching_parameters_file
+    if path and not options.enable_batching:
         raise ConfigurationError(
             "--batching_parameters_file is set without setting --enable_batching to true"
         )
-    return lambda model: model
+    if not options.enable_batching:
+        return lambda model: model
+    chosen = parameters.read(path) if path else parameters.BatchingParameters()
+    return lambda model: BatchedModel(model, chosen)
 
 
 def _grpc_options(options: argparse.Namespace) -> "GrpcOptions":
