@@ -1,5 +1,6 @@
 """Refusals as TensorFlow Serving words them: a canonical code and a text of bounded length."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,6 +8,8 @@ import grpc
 import tensorflow as tf
 
 TEXT_BYTES = 1024
+
+_log = logging.getLogger(__name__)
 
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -48,6 +51,14 @@ def tensorflow_errors() -> Iterator[None]:
         raise StatusError(code, error.message) from error
 
 
+def unexpected(error: Exception) -> StatusError:
+    """The refusal for an error that nobody foresaw, which goes to the log whole."""
+    if isinstance(error, MemoryError):
+        return StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, "Out of memory")
+    _log.error("a request failed unexpectedly", exc_info=error)
+    return StatusError(grpc.StatusCode.INTERNAL, f"Internal error: {type(error).__name__}")
+
+
 @contextmanager
 def answering(context: grpc.ServicerContext) -> Iterator[None]:
     """Send a refusal to gRPC's client."""
@@ -55,3 +66,6 @@ def answering(context: grpc.ServicerContext) -> Iterator[None]:
         yield
     except StatusError as error:
         context.abort(error.code, truncated(error.text))
+    except Exception as error:  # whatever it is, the client gets a code and one line
+        refusal = unexpected(error)
+        context.abort(refusal.code, refusal.text)
