@@ -35,6 +35,8 @@ def parse_document(body: bytes) -> dict[str, Any]:
     Raises:
         StatusError: INVALID_ARGUMENT, it is no JSON, or no object.
     """
+    if not body:
+        raise invalid_argument("JSON Parse error: The document is empty")
     try:
         document = json.loads(body.decode())
     except UnicodeDecodeError as error:
@@ -94,7 +96,7 @@ def _parse_error(reason: str, offset: int) -> StatusError:
 
 def _reason(error: json.JSONDecodeError) -> str:
     if not error.doc.strip():
-        return "The document is empty" if not error.doc else "The document is empty."
+        return "The document is empty."
     if error.msg.startswith("Expecting ','"):
         if _innermost_bracket(error.doc[: error.pos]) == "{":
             return "Missing a comma or } after an object member."

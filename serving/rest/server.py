@@ -27,6 +27,7 @@ TIMEOUT_SECONDS = 30.0
 
 # Others are not implemented; of these, most are malformed requests, but HTTP.
 _METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH")
+_LINE_BYTES = 65536
 _CLIENT_CLOSED_REQUEST = 499
 _HTTP_STATUS: dict[grpc.StatusCode, int] = {
     grpc.StatusCode.CANCELLED: _CLIENT_CLOSED_REQUEST,
@@ -129,6 +130,8 @@ def _handler(catalog: Catalog, options: RestOptions) -> type[BaseHTTPRequestHand
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
         timeout = IDLE_SECONDS
+        # Headers and body leave in one packet.
+        wbufsize = -1
         server: _HttpServer
 
         def respond(self) -> None:
@@ -143,6 +146,21 @@ def _handler(catalog: Catalog, options: RestOptions) -> type[BaseHTTPRequestHand
             finally:
                 with self.server.counting:
                     self.server.busy -= 1
+
+        def parse_request(self) -> bool:
+            if (
+                not self.raw_requestline.endswith(b"\n")
+                and len(self.raw_requestline) <= _LINE_BYTES
+            ):
+                # The client hung up within it.
+                self.close_connection = True
+                return False
+            return super().parse_request()
+
+        def handle_expect_100(self) -> bool:
+            expected = super().handle_expect_100()
+            self.wfile.flush()
+            return expected
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
