@@ -3,6 +3,7 @@
 Follows `servables/tensorflow/predict_util.cc` and TensorFlow's `cc/saved_model/util.cc`.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from serving.inference.signatures import check_types, signature_name
 from serving.models.servable import Servable
 from serving.protocol import tensors
 from serving.status import StatusError, invalid_argument
+
+_MOST_REPEATED_VALUES = 2**28
 
 
 def answer(
@@ -108,9 +111,17 @@ def _input(signature: Any, request: predict_pb2.PredictRequest, alias: str) -> A
 
 def _parsed(alias: str, tensor: Any) -> NDArray[Any]:
     try:
+        _check_swelling(tensor)
         return tensors.to_array(tensor)
     except (ValueError, MemoryError) as error:
         raise invalid_argument(f"tensor parsing error: {alias}") from error
+
+
+def _check_swelling(tensor: Any) -> None:
+    """Refuse a few bytes that mean more than memory: a value that stands for all of a shape."""
+    count = math.prod(dim.size for dim in tensor.tensor_shape.dim)
+    if count > _MOST_REPEATED_VALUES and count > tensor.ByteSize():
+        raise ValueError("a small tensor of a vast shape")
 
 
 def _output_aliases(signature: Any, output_filter: Sequence[str]) -> Sequence[str]:

@@ -133,6 +133,7 @@ def _handler(catalog: Catalog, options: RestOptions) -> type[BaseHTTPRequestHand
         # Headers and body leave in one packet.
         wbufsize = -1
         server: _HttpServer
+        raw_requestline: bytes
 
         def respond(self) -> None:
             with self.server.counting:
