@@ -163,8 +163,10 @@ class EmbeddedServer:
     def _rest_server(self, port: int) -> RestServer:
         options = RestOptions(
             timeout_seconds=self._options.rest_api_timeout_seconds,
-            monitoring_path=self._options.monitoring_path,
-            monitoring=self.metrics.text,
+            monitoring_path=self._options.monitoring_path or None,
+            monitoring=(lambda: self.metrics.text().encode())
+            if self._options.monitoring_path
+            else None,
             record=self.metrics.record_request,
         )
         try:

@@ -1,14 +1,14 @@
 """Refusals as TensorFlow Serving words them: a canonical code and a text of bounded length."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import grpc
-import tensorflow as tf
 
 TEXT_BYTES = 1024
 
-_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
+_log = logging.getLogger(__name__)
 
 
 class StatusError(Exception):
@@ -38,14 +38,12 @@ def truncated(text: str) -> str:
     return encoded[:TEXT_BYTES].decode(errors="ignore") + "...TRUNCATED"
 
 
-@contextmanager
-def tensorflow_errors() -> Iterator[None]:
-    """Turn TensorFlow's errors into refusals of the same code and text."""
-    try:
-        yield
-    except tf.errors.OpError as error:
-        code = _BY_NUMBER.get(error.error_code, grpc.StatusCode.UNKNOWN)
-        raise StatusError(code, error.message) from error
+def unexpected(error: Exception) -> StatusError:
+    """The refusal for an error that nobody foresaw, which goes to the log whole."""
+    if isinstance(error, MemoryError):
+        return StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, "Out of memory")
+    _log.error("a request failed unexpectedly", exc_info=error)
+    return StatusError(grpc.StatusCode.INTERNAL, f"Internal error: {type(error).__name__}")
 
 
 @contextmanager
@@ -55,3 +53,6 @@ def answering(context: grpc.ServicerContext) -> Iterator[None]:
         yield
     except StatusError as error:
         context.abort(error.code, truncated(error.text))
+    except Exception as error:  # whatever it is, the client gets a code and one line
+        refusal = unexpected(error)
+        context.abort(refusal.code, refusal.text)

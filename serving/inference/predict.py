@@ -3,21 +3,26 @@
 Follows `servables/tensorflow/predict_util.cc` and TensorFlow's `cc/saved_model/util.cc`.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import grpc
+import numpy as np
 from numpy.typing import NDArray
 from tensorflow_serving.apis import predict_pb2
 
+from serving.inference.signatures import check_types, signature_name
 from serving.models.servable import Servable
 from serving.protocol import tensors
 from serving.status import StatusError, invalid_argument
 
-DEFAULT_SIGNATURE = "serving_default"
+_MOST_REPEATED_VALUES = 2**28
 
 
-def answer(model: Servable, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
+def answer(
+    model: Servable, request: predict_pb2.PredictRequest, timeout_seconds: float | None = None
+) -> predict_pb2.PredictResponse:
     """Run one request; the answer's ModelSpec lacks the version, which a model does not know.
 
     Raises:
@@ -27,19 +32,35 @@ def answer(model: Servable, request: predict_pb2.PredictRequest) -> predict_pb2.
     signature = _signature(model, name)
     _check_input_count(signature, request)
     feeds = _feeds(signature, request)
+    check_types({info.name: info.dtype for info in signature.inputs.values()}, feeds)
     aliases = _output_aliases(signature, request.output_filter)
-    arrays = model.run(feeds, [signature.outputs[alias].name for alias in aliases])
     response = predict_pb2.PredictResponse()
     response.model_spec.name = request.model_spec.name
     response.model_spec.signature_name = name
-    for alias, array in zip(aliases, arrays, strict=True):
+    tensor_names = {alias: signature.outputs[alias].name for alias in aliases}
+    for alias, array in run(model, feeds, tensor_names, timeout_seconds).items():
         tensors.fill_values(response.outputs[alias], array)
     return response
 
 
-def signature_name(model_spec: Any) -> str:
-    """The signature that a ModelSpec asks for."""
-    return model_spec.signature_name or DEFAULT_SIGNATURE
+def run(
+    model: Servable,
+    feeds: Mapping[str, NDArray[Any]],
+    outputs: Mapping[str, str],
+    timeout_seconds: float | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Compute outputs, given as alias -> tensor name, from arrays by tensor name.
+
+    Raises:
+        StatusError: the model refuses the request.
+    """
+    arrays = model.run(feeds, list(outputs.values()), timeout_seconds)
+    return {alias: _array(value) for alias, value in zip(outputs, arrays, strict=True)}
+
+
+def _array(value: Any) -> NDArray[Any]:
+    # A session gives a scalar string as `bytes`, of which NumPy would make fixed-width text.
+    return np.array(value, object) if isinstance(value, bytes) else np.asarray(value)
 
 
 def _signature(model: Servable, name: str) -> Any:
@@ -90,9 +111,17 @@ def _input(signature: Any, request: predict_pb2.PredictRequest, alias: str) -> A
 
 def _parsed(alias: str, tensor: Any) -> NDArray[Any]:
     try:
+        _check_swelling(tensor)
         return tensors.to_array(tensor)
     except (ValueError, MemoryError) as error:
         raise invalid_argument(f"tensor parsing error: {alias}") from error
+
+
+def _check_swelling(tensor: Any) -> None:
+    """Refuse a few bytes that mean more than memory: a value that stands for all of a shape."""
+    count = math.prod(dim.size for dim in tensor.tensor_shape.dim)
+    if count > _MOST_REPEATED_VALUES and count > tensor.ByteSize():
+        raise ValueError("a small tensor of a vast shape")
 
 
 def _output_aliases(signature: Any, output_filter: Sequence[str]) -> Sequence[str]:

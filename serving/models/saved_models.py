@@ -10,7 +10,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.core.protobuf import config_pb2
 
-from serving.status import not_found, tensorflow_errors
+from serving.models.tensorflow_errors import tensorflow_errors
+from serving.status import not_found
 
 SERVING_TAG = "serve"
 

@@ -8,9 +8,10 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.inference.predict import answer
+from serving.inference import classify, multi_inference, predict, regress
 from serving.models.servable import Servable
-from serving.status import invalid_argument, tensorflow_errors
+from serving.models.tensorflow_errors import tensorflow_errors
+from serving.status import invalid_argument
 
 RECORDS = "assets.extra/tf_serving_warmup_requests"
 MOST_RECORDS = 1000
@@ -18,7 +19,10 @@ MOST_RECORDS = 1000
 Replay = Callable[[Servable, Any], object]
 
 REPLAYS: Mapping[str, Replay] = {
-    "predict_log": answer,
+    "predict_log": predict.answer,
+    "classify_log": classify.answer,
+    "regress_log": regress.answer,
+    "multi_inference_log": multi_inference.answer,
 }
 """How each kind of PredictionLog is replayed; kinds that are not here are passed over."""
 

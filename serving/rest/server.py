@@ -1,7 +1,10 @@
-"""TensorFlow Serving's REST interface: predict and model status."""
+"""TensorFlow Serving's REST interface over HTTP/1.1, with a thread a connection.
 
-import json
-import re
+Answers as `model_servers/http_server.cc` and its `util/net_http` do.
+"""
+
+import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,33 +15,44 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import grpc
-from google.protobuf import json_format
-from tensorflow_serving.apis import get_model_status_pb2, predict_pb2
 
-from serving.inference.predict import signature_name
 from serving.models.catalog import Catalog
-from serving.protocol import tensors
-from serving.rest import json_tensors
-from serving.rpc.model_service import model_status
-from serving.rpc.prediction_service import predict
-from serving.status import StatusError, invalid_argument
+from serving.rest.bodies import BodyCutError, BodyError, read_body
+from serving.rest.calls import answer_rest
+from serving.rest.documents import error_document
+from serving.rest.routes import Route, is_served, route_of
+from serving.status import StatusError, unexpected
 
 IDLE_SECONDS = 120.0
+TIMEOUT_SECONDS = 30.0
 
-_MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
-_CALL = re.compile(_MODEL + r":(?P<method>predict|classify|regress)", re.IGNORECASE)
-_STATUS = re.compile(_MODEL, re.IGNORECASE)
-
-_HTTP_STATUS = {
-    grpc.StatusCode.NOT_FOUND: HTTPStatus.NOT_FOUND,
+# Others are not implemented; of these, most are malformed requests, but HTTP.
+_METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH")
+_LINE_BYTES = 65536
+_CLIENT_CLOSED_REQUEST = 499
+_HTTP_STATUS: dict[grpc.StatusCode, int] = {
+    grpc.StatusCode.CANCELLED: _CLIENT_CLOSED_REQUEST,
     grpc.StatusCode.INVALID_ARGUMENT: HTTPStatus.BAD_REQUEST,
-    grpc.StatusCode.FAILED_PRECONDITION: HTTPStatus.BAD_REQUEST,
-    grpc.StatusCode.OUT_OF_RANGE: HTTPStatus.BAD_REQUEST,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: HTTPStatus.TOO_MANY_REQUESTS,
-    grpc.StatusCode.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED: HTTPStatus.GATEWAY_TIMEOUT,
+    grpc.StatusCode.NOT_FOUND: HTTPStatus.NOT_FOUND,
+    grpc.StatusCode.ALREADY_EXISTS: HTTPStatus.CONFLICT,
+    grpc.StatusCode.PERMISSION_DENIED: HTTPStatus.FORBIDDEN,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: HTTPStatus.TOO_MANY_REQUESTS,
+    grpc.StatusCode.FAILED_PRECONDITION: HTTPStatus.BAD_REQUEST,
+    grpc.StatusCode.ABORTED: HTTPStatus.CONFLICT,
+    grpc.StatusCode.OUT_OF_RANGE: HTTPStatus.BAD_REQUEST,
     grpc.StatusCode.UNIMPLEMENTED: HTTPStatus.NOT_IMPLEMENTED,
+    grpc.StatusCode.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+    grpc.StatusCode.UNAUTHENTICATED: HTTPStatus.UNAUTHORIZED,
 }
+_ERROR_PAGE = """<HTML><HEAD>
+<TITLE>{status} {phrase}</TITLE>
+</HEAD><BODY>
+<H1>{phrase}</H1>
+</BODY></HTML>
+"""
+
+_log = logging.getLogger(__name__)
 
 
 Record = Callable[[str, grpc.StatusCode, str, str, float], None]
@@ -49,24 +63,20 @@ def _ignore(model: str, code: grpc.StatusCode, api: str, entrypoint: str, second
     pass
 
 
-def _no_metrics() -> str:
-    return ""
-
-
 @dataclass(frozen=True)
 class RestOptions:
-    """How REST is spoken.
+    """What a REST server does beyond answering from a catalog.
 
-    Args:
-        timeout_seconds: how long a call may take.
-        monitoring_path: where metrics are read; empty for nowhere.
-        monitoring: gives the metrics, in Prometheus' text form.
+    Attributes:
+        timeout_seconds: how long a model may take for a request; None for ever.
+        monitoring_path: where the metrics are read; None if nowhere.
+        monitoring: makes the metrics' text, for each reader anew.
         record: told of each inference.
     """
 
-    timeout_seconds: float = 30.0
-    monitoring_path: str = ""
-    monitoring: Callable[[], str] = _no_metrics
+    timeout_seconds: float | None = TIMEOUT_SECONDS
+    monitoring_path: str | None = None
+    monitoring: Callable[[], bytes] | None = None
     record: Record = _ignore
 
 
@@ -74,9 +84,9 @@ class RestServer:
     """HTTP/1.1 with a thread a connection."""
 
     def __init__(
-        self, catalog: Catalog, host: str, port: int, options: RestOptions = RestOptions()
+        self, catalog: Catalog, host: str, port: int, options: RestOptions | None = None
     ) -> None:
-        self._server = _HttpServer((host, port), _handler(catalog, options))
+        self._server = _HttpServer((host, port), _handler(catalog, options or RestOptions()))
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="rest", daemon=True
         )
@@ -88,7 +98,9 @@ class RestServer:
 
     def stop(self, grace_seconds: float) -> None:
         """Take no more connections, and let requests under way finish within the grace."""
-        self._server.shutdown()
+        self._server.stopping = True
+        if self._thread.is_alive():
+            self._server.shutdown()
         self._server.server_close()
         give_up_at = time.monotonic() + grace_seconds
         while self._server.busy and time.monotonic() < give_up_at:
@@ -105,138 +117,23 @@ class _HttpServer(ThreadingHTTPServer):
         super().__init__(address, handler)
         self.busy = 0
         self.counting = threading.Lock()
+        self.stopping = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # Clients that hang up are no news; anything else is, but not on standard error.
+        expected = isinstance(sys.exception(), OSError)
+        _log.log(logging.DEBUG if expected else logging.ERROR, "a connection broke", exc_info=True)
 
 
-def answer_rest(catalog: Catalog, method: str, path: str, read_body: Callable[[], bytes]) -> Any:
-    """The JSON value that answers a request.
-
-    Raises:
-        StatusError: the request is refused.
-    """
-    if method == "POST" and (match := _CALL.fullmatch(path)):
-        if match["method"].lower() != "predict":
-            raise StatusError(
-                grpc.StatusCode.UNIMPLEMENTED, f"{match['method']} is not served here"
-            )
-        return _predict(catalog, match, read_body())
-    if method == "GET" and (match := _STATUS.fullmatch(path)):
-        return _status(catalog, match)
-    raise invalid_argument(f"Malformed request: {method} {path}")
+@dataclass(frozen=True)
+class _Reply:
+    status: int
+    content_type: str
+    body: bytes
 
 
-def _predict(catalog: Catalog, match: re.Match[str], body: bytes) -> Any:
-    document = _parsed(body)
-    request = predict_pb2.PredictRequest()
-    _fill_model_spec(request.model_spec, match)
-    request.model_spec.signature_name = _signature_name(document)
-    row_form = _is_row_form(document)
-    _fill_inputs(catalog, request, document, row_form)
-    response = predict(catalog, request)
-    outputs = {name: tensors.to_array(response.outputs[name]) for name in sorted(response.outputs)}
-    if not outputs:
-        raise invalid_argument("Cannot convert empty tensor map to JSON")
-    if row_form:
-        return {"predictions": json_tensors.outputs_to_rows(outputs)}
-    return {"outputs": json_tensors.outputs_to_columns(outputs)}
-
-
-def _status(catalog: Catalog, match: re.Match[str]) -> Any:
-    request = get_model_status_pb2.GetModelStatusRequest()
-    _fill_model_spec(request.model_spec, match)
-    return json_format.MessageToDict(
-        model_status(catalog, request),
-        always_print_fields_with_no_presence=True,
-        preserving_proto_field_name=True,
-    )
-
-
-def _fill_model_spec(spec: Any, match: re.Match[str]) -> None:
-    spec.name = match["name"]
-    if match["label"]:
-        spec.version_label = match["label"]
-    if match["version"]:
-        try:
-            spec.version.value = int(match["version"])
-        except ValueError as error:
-            raise invalid_argument(
-                f"Failed to convert version: {match['version']} to numeric."
-            ) from error
-
-
-def _parsed(body: bytes) -> dict[str, Any]:
-    if not body:
-        raise invalid_argument("JSON Parse error: The document is empty")
-    try:
-        document = json.loads(body)
-    except json.JSONDecodeError as error:
-        raise invalid_argument(f"JSON Parse error: {error.msg} at offset: {error.pos}") from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise invalid_argument(f"JSON Parse error: {error}") from error
-    if not isinstance(document, dict):
-        raise invalid_argument("JSON Value: Is not object")
-    return document
-
-
-def _signature_name(document: dict[str, Any]) -> str:
-    name = document.get("signature_name", "")
-    if not isinstance(name, str):
-        raise invalid_argument(
-            "JSON Value: not formatted correctly. 'signature_name' key must be a string value."
-        )
-    return name
-
-
-def _is_row_form(document: dict[str, Any]) -> bool:
-    if "instances" in document and "inputs" in document:
-        raise invalid_argument(
-            "JSON Value: Not formatted correctly expecting only one of 'inputs' or 'instances'"
-            " keys to exist "
-        )
-    if "instances" not in document and "inputs" not in document:
-        raise invalid_argument("Missing 'inputs' or 'instances' key")
-    return "instances" in document
-
-
-def _fill_inputs(
-    catalog: Catalog,
-    request: predict_pb2.PredictRequest,
-    document: dict[str, Any],
-    row_form: bool,
-) -> None:
-    infos = _input_infos(catalog, request)
-    if row_form:
-        columns = json_tensors.rows_to_columns(document["instances"], sorted(infos))
-    else:
-        columns = json_tensors.named_columns(document["inputs"], sorted(infos))
-    for name, value in columns.items():
-        array = json_tensors.to_array(value, tensors.dtype_of(infos[name].dtype))
-        tensors.fill_content(request.inputs[name], array)
-
-
-def _input_infos(catalog: Catalog, request: predict_pb2.PredictRequest) -> Any:
-    _, model = catalog.find(request)
-    name = signature_name(request.model_spec)
-    if name not in model.signatures:
-        raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
-    infos = model.signatures[name].inputs
-    if not infos:
-        raise invalid_argument(f"Failed to get input map for signature: {name}")
-    return infos
-
-
-@contextmanager
-def _recorded(record: Record, path: str) -> Iterator[None]:
-    match = _CALL.fullmatch(path)
-    started, code = time.monotonic(), grpc.StatusCode.OK
-    try:
-        yield
-    except StatusError as error:
-        code = error.code
-        raise
-    finally:
-        if match:
-            seconds = time.monotonic() - started
-            record(match["name"], code, match["method"].lower(), "REST", seconds)
+def _json_reply(status: int, text: str) -> _Reply:
+    return _Reply(status, "application/json", text.encode(errors="replace"))
 
 
 def _handler(catalog: Catalog, options: RestOptions) -> type[BaseHTTPRequestHandler]:
@@ -244,53 +141,123 @@ def _handler(catalog: Catalog, options: RestOptions) -> type[BaseHTTPRequestHand
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
         timeout = IDLE_SECONDS
+        # Headers and body leave in one packet.
+        wbufsize = -1
         server: _HttpServer
+        raw_requestline: bytes
 
-        def do_GET(self) -> None:
-            self._respond()
-
-        def do_POST(self) -> None:
-            self._respond()
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-        def _respond(self) -> None:
+        def respond(self) -> None:
             with self.server.counting:
                 self.server.busy += 1
             try:
-                if options.monitoring_path and self.path == options.monitoring_path:
-                    self._send_body(HTTPStatus.OK, "text/plain", options.monitoring().encode())
-                else:
-                    self._send(*self._answer())
+                self._answer(read_body(self.headers, self.rfile))
+            except BodyError:
+                self.send_error(HTTPStatus.BAD_REQUEST)
+            except BodyCutError:
+                self.close_connection = True
             finally:
                 with self.server.counting:
                     self.server.busy -= 1
 
-        def _answer(self) -> tuple[HTTPStatus, Any]:
-            path = self.path.partition("?")[0]
-            if not path.lower().startswith("/v1/"):
-                return HTTPStatus.NOT_FOUND, {"error": "Not Found"}
-            try:
-                with _recorded(options.record, path):
-                    return HTTPStatus.OK, answer_rest(catalog, self.command, path, self._body)
-            except StatusError as error:
-                status = _HTTP_STATUS.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
-                return status, {"error": error.text}
-            except Exception as error:  # a connection must be answered whatever happens
-                return HTTPStatus.INTERNAL_SERVER_ERROR, {"error": str(error)}
+        def parse_request(self) -> bool:
+            if (
+                not self.raw_requestline.endswith(b"\n")
+                and len(self.raw_requestline) <= _LINE_BYTES
+            ):
+                # The client hung up within it.
+                self.close_connection = True
+                return False
+            return super().parse_request()
 
-        def _body(self) -> bytes:
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        def handle_expect_100(self) -> bool:
+            expected = super().handle_expect_100()
+            self.wfile.flush()
+            return expected
 
-        def _send(self, status: HTTPStatus, value: Any) -> None:
-            self._send_body(status, "application/json", json.dumps(value).encode())
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
 
-        def _send_body(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(body)))
+        def send_error(
+            self, code: int, message: str | None = None, explain: str | None = None
+        ) -> None:
+            # The page of the HTTP library that TensorFlow Serving stands on.
+            phrase = HTTPStatus(code).phrase
+            page = _ERROR_PAGE.format(status=int(code), phrase=phrase)
+            self.close_connection = True
+            self._send(_Reply(code, "text/html", page.encode()))
+
+        def _answer(self, body: bytes) -> None:
+            # Bytes beyond ASCII come as Latin-1; names in them are UTF-8.
+            path = self.path.encode("latin-1").decode(errors="replace")
+            if options.monitoring and path.partition("?")[0] == options.monitoring_path:
+                self._send(_metrics(path, options.monitoring_path, options.monitoring))
+            elif is_served(path):
+                self._send(_reply(catalog, options, self.command, path, body))
+            else:
+                self.send_error(HTTPStatus.NOT_FOUND)
+
+        def _send(self, reply: _Reply) -> None:
+            if self.server.stopping:
+                self.close_connection = True
+            self.send_response_only(reply.status, _phrase(reply.status))
+            self.send_header("Content-Type", reply.content_type)
+            self.send_header("Date", self.date_time_string())
+            self.send_header("Content-Length", str(len(reply.body)))
+            if self.close_connection:
+                self.send_header("Connection", "close")
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(reply.body)
 
+    for method in _METHODS:
+        setattr(Handler, f"do_{method}", Handler.respond)
     return Handler
+
+
+def _phrase(status: int) -> str:
+    return (
+        "Client Closed Request" if status == _CLIENT_CLOSED_REQUEST else HTTPStatus(status).phrase
+    )
+
+
+def _reply(catalog: Catalog, options: RestOptions, method: str, path: str, body: bytes) -> _Reply:
+    try:
+        with _recorded(options.record, method, path):
+            text = answer_rest(catalog, method, path, body, options.timeout_seconds)
+        return _json_reply(HTTPStatus.OK, text)
+    except StatusError as error:
+        return _refusal(error)
+    except Exception as error:  # a connection must be answered whatever happens
+        return _refusal(unexpected(error))
+
+
+@contextmanager
+def _recorded(record: Record, method: str, path: str) -> Iterator[None]:
+    started, code = time.monotonic(), grpc.StatusCode.OK
+    try:
+        yield
+    except Exception as error:
+        code = error.code if isinstance(error, StatusError) else unexpected(error).code
+        raise
+    finally:
+        if method == "POST" and (route := _call(path)):
+            record(route.name, code, route.action, "REST", time.monotonic() - started)
+
+
+def _call(path: str) -> Route | None:
+    try:
+        return route_of("POST", path)
+    except StatusError:
+        return None
+
+
+def _refusal(error: StatusError) -> _Reply:
+    status = _HTTP_STATUS.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
+    return _json_reply(status, error_document(error.text))
+
+
+def _metrics(path: str, expected: str, monitoring: Callable[[], bytes]) -> _Reply:
+    if path != expected:
+        text = f"Unexpected path: {path}. Should be {expected}"
+        return _Reply(HTTPStatus.BAD_REQUEST, "text/plain", text.encode())
+    return _Reply(HTTPStatus.OK, "text/plain", monitoring())

@@ -1,0 +1,72 @@
+"""From a request's Input to serialised tf.Examples, and one run of a graph over them.
+
+Follows `servables/tensorflow/util.cc`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.inference.signatures import check_types
+from serving.models.servable import Servable
+from serving.status import invalid_argument
+
+
+@dataclass(frozen=True)
+class ExampleGraph:
+    """The tensors of a signature that takes serialised Examples."""
+
+    feed: str
+    feed_type: int
+    """A DataType: a signature may claim to take Examples and yet take numbers."""
+    fetches: Sequence[str]
+
+
+@dataclass(frozen=True)
+class ExampleOutputs:
+    """What a graph made of some Examples."""
+
+    count: int
+    """How many Examples were fed."""
+    arrays: Mapping[str, NDArray[Any]]
+    """Tensor name -> array."""
+
+
+def run_examples(
+    model: Servable, graph: ExampleGraph, examples: Any, timeout_seconds: float | None
+) -> ExampleOutputs:
+    """Run a graph once over all Examples of an Input.
+
+    Raises:
+        StatusError: there are none, or the model refuses them.
+    """
+    serialized = serialized_examples(examples)
+    feeds = {graph.feed: serialized}
+    check_types({graph.feed: graph.feed_type}, feeds)
+    arrays = model.run(feeds, graph.fetches, timeout_seconds)
+    named = zip(graph.fetches, map(np.asarray, arrays), strict=True)
+    return ExampleOutputs(len(serialized), dict(named))
+
+
+def serialized_examples(examples: Any) -> NDArray[Any]:
+    """The Examples of an Input, each serialised, its context before it; [count], `bytes`.
+
+    Bytes of two messages one after the other parse as the two merged: a feature that both have
+    is the Example's own.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT, there are none.
+    """
+    kind = examples.WhichOneof("kind")
+    listed = getattr(examples, kind).examples if kind else ()
+    if not listed:
+        raise invalid_argument("Input is empty.")
+    context = b""
+    if kind == "example_list_with_context":
+        context = examples.example_list_with_context.context.SerializeToString()
+    serialized = np.empty(len(listed), object)
+    serialized[:] = [context + example.SerializeToString() for example in listed]
+    return serialized

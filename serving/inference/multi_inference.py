@@ -1,0 +1,79 @@
+"""What MultiInference does between a request and its answer: several signatures, one run.
+
+Follows `servables/tensorflow/multi_inference.cc`.
+"""
+
+from typing import Any
+
+import grpc
+from tensorflow_serving.apis import inference_pb2
+
+from serving.inference import classify, regress
+from serving.inference.examples import ExampleGraph, run_examples
+from serving.inference.signatures import signature_name
+from serving.models.servable import Servable
+from serving.status import StatusError, invalid_argument
+
+
+def answer(
+    model: Servable,
+    request: inference_pb2.MultiInferenceRequest,
+    timeout_seconds: float | None = None,
+) -> inference_pb2.MultiInferenceResponse:
+    """Run all tasks at once; ModelSpecs lack the version, which a model does not know.
+
+    Raises:
+        StatusError: a task does not fit the model or the others, or the model refuses the run.
+    """
+    graph = _common_graph(model, request.tasks)
+    outputs = run_examples(model, graph, request.input, timeout_seconds)
+    response = inference_pb2.MultiInferenceResponse()
+    for task in request.tasks:
+        name = signature_name(task.model_spec)
+        result = response.results.add()
+        if task.method_name == classify.METHOD_NAME:
+            classes = classify.result_of(model.signatures[name], outputs)
+            result.classification_result.CopyFrom(classes)
+        else:
+            values = regress.result_of(model.signatures[name], outputs)
+            result.regression_result.CopyFrom(values)
+        result.model_spec.name = task.model_spec.name
+        result.model_spec.signature_name = name
+    return response
+
+
+def _common_graph(model: Servable, tasks: Any) -> ExampleGraph:
+    graphs: dict[str, ExampleGraph] = {}
+    for task in tasks:
+        _check_name(task.model_spec, tasks[0].model_spec)
+        name = signature_name(task.model_spec)
+        if name in graphs:
+            raise invalid_argument(f"Duplicate evaluation of signature: {name}")
+        graphs[name] = _graph(model, name, task.method_name)
+        if len({graph.feed for graph in graphs.values()}) > 1:
+            raise invalid_argument("Input tensor must be the same for all Signatures.")
+    fetches = {fetch for graph in graphs.values() for fetch in graph.fetches}
+    first = next(iter(graphs.values()))
+    return ExampleGraph(first.feed, first.feed_type, sorted(fetches))
+
+
+def _check_name(model_spec: Any, first: Any) -> None:
+    if not model_spec.name:
+        raise invalid_argument("Found ModelSpec with an empty model name.")
+    if model_spec.name != first.name:
+        raise invalid_argument(
+            "All ModelSpecs in a MultiInferenceRequest must access the same model name."
+        )
+
+
+def _graph(model: Servable, name: str, method_name: str) -> ExampleGraph:
+    # `in` first: looking up an absent key of a message map inserts it.
+    if name not in model.signatures:
+        raise invalid_argument(f"Requested signature not found in model graph: {name}")
+    if method_name == classify.METHOD_NAME:
+        return classify.graph_of(model.signatures[name])
+    if method_name == regress.METHOD_NAME:
+        return regress.graph_of(model.signatures[name])
+    raise StatusError(
+        grpc.StatusCode.UNIMPLEMENTED, f"Unsupported signature method_name: {method_name}"
+    )

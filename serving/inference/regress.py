@@ -1,0 +1,85 @@
+"""What Regress does between a request and its answer, in TensorFlow Serving's order and words.
+
+Follows `servables/tensorflow/regressor.cc`, with the check of method names off, its default.
+"""
+
+from typing import Any
+
+import numpy as np
+from tensorflow_serving.apis import regression_pb2
+
+from serving.inference.examples import ExampleGraph, ExampleOutputs, run_examples
+from serving.inference.signatures import (
+    shape_text,
+    signature_name,
+    signature_of_examples,
+    type_text,
+)
+from serving.models.servable import Servable
+from serving.status import invalid_argument
+
+METHOD_NAME = "tensorflow/serving/regress"
+
+_INPUTS = "inputs"
+_OUTPUTS = "outputs"
+
+
+def answer(
+    model: Servable,
+    request: regression_pb2.RegressionRequest,
+    timeout_seconds: float | None = None,
+) -> regression_pb2.RegressionResponse:
+    """A value an Example; the answer's ModelSpec lacks the version, which a model does not know.
+
+    Raises:
+        StatusError: the request does not fit the model, or the model refuses it.
+    """
+    signature = signature_of_examples(model, request.model_spec)
+    outputs = run_examples(model, graph_of(signature), request.input, timeout_seconds)
+    response = regression_pb2.RegressionResponse()
+    response.result.CopyFrom(result_of(signature, outputs))
+    response.model_spec.name = request.model_spec.name
+    response.model_spec.signature_name = signature_name(request.model_spec)
+    return response
+
+
+def graph_of(signature: Any) -> ExampleGraph:
+    """The tensors of a signature that regresses.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT, it cannot regress.
+    """
+    if len(signature.inputs) != 1:
+        raise invalid_argument("Expected one input Tensor.")
+    if len(signature.outputs) != 1:
+        raise invalid_argument("Expected one output Tensor.")
+    if _INPUTS not in signature.inputs:
+        raise invalid_argument(f"No regression inputs found in SignatureDef: {signature}")
+    if _OUTPUTS not in signature.outputs:
+        raise invalid_argument(f"No regression outputs found in SignatureDef: {signature}")
+    fed = signature.inputs[_INPUTS]
+    return ExampleGraph(fed.name, fed.dtype, [signature.outputs[_OUTPUTS].name])
+
+
+def result_of(signature: Any, outputs: ExampleOutputs) -> regression_pb2.RegressionResult:
+    """One value an Example, from an output of shape [count] or [count, 1].
+
+    Raises:
+        StatusError: INVALID_ARGUMENT, the graph's output is not of that form.
+    """
+    array = outputs.arrays[signature.outputs[_OUTPUTS].name]
+    if array.ndim != 1 and array.shape[1:] != (1,):
+        raise invalid_argument(
+            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got"
+            f" {shape_text(array)}"
+        )
+    if len(array) != outputs.count:
+        raise invalid_argument(
+            f"Input batch size did not match output batch size: {outputs.count} vs. {len(array)}"
+        )
+    if array.dtype != np.float32:
+        raise invalid_argument(f"Expected output Tensor of DT_FLOAT.  Got: {type_text(array)}")
+    result = regression_pb2.RegressionResult()
+    for value in array.ravel().tolist():
+        result.regressions.add(value=value)
+    return result

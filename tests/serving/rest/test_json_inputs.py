@@ -1,0 +1,134 @@
+"""Arrays made at once from JSON, against numbers taken one by one."""
+
+import math
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytestmark = pytest.mark.slow
+
+FLOAT, DOUBLE, INT32, STRING, INT64, BOOL, UINT64 = 1, 2, 3, 7, 9, 10, 23
+SCALARS = st.one_of(
+    st.floats(),
+    st.integers(-(2**65), 2**65),
+    st.sampled_from([2**24 - 1, 2**24, 2**31, 2**53, 2**63, 3.5e38, 1e300, 0, 1.5]),
+    st.booleans(),
+    st.sampled_from(["a", None]),
+)
+
+
+def nested(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.recursive(leaves, lambda inner: st.lists(inner, max_size=3), max_leaves=6)
+
+
+def one_kind(scalar: Any) -> st.SearchStrategy[Any]:
+    return nested(st.just(scalar) | st.sampled_from([scalar, 1, 1.5]))
+
+
+VALUES = nested(SCALARS) | SCALARS.flatmap(one_kind)
+
+
+def shape_of(value: Any) -> list[int]:
+    if not isinstance(value, list):
+        return []
+    return [len(value), *(shape_of(value[0]) if value else [])]
+
+
+def leaves_of(value: Any, shape: list[int]) -> list[Any] | None:
+    if not isinstance(value, list):
+        return [value] if not shape else None
+    if not shape or len(value) != shape[0]:
+        return None
+    leaves = []
+    for item in value:
+        found = leaves_of(item, shape[1:])
+        if found is None:
+            return None
+        leaves += found
+    return leaves
+
+
+def fits(value: Any, dtype: int) -> bool:
+    if dtype in {INT32, INT64, UINT64}:
+        low, high = {INT32: (-(2**31), 2**31), INT64: (-(2**63), 2**63), UINT64: (0, 2**64)}[dtype]
+        return type(value) is int and low <= value < high
+    if dtype == BOOL:
+        return type(value) is bool
+    if dtype == STRING:
+        return type(value) is str
+    if type(value) is int and -(2**63) <= value < 2**64:
+        return abs(value) < 2 ** {FLOAT: 24, DOUBLE: 53}[dtype]
+    if type(value) not in {int, float}:
+        return False
+    return not np.isfinite(float(value)) or dtype == DOUBLE or abs(value) <= 3.4028234663852886e38
+
+
+def expected(value: Any, dtype: int) -> np.ndarray | None:
+    shape = shape_of(value)
+    leaves = leaves_of(value, shape)
+    if leaves is None or not all(fits(leaf, dtype) for leaf in leaves):
+        return None
+    names = {FLOAT: "f4", DOUBLE: "f8", INT32: "i4", INT64: "i8", UINT64: "u8", BOOL: "?"}
+    array = np.empty(shape, names.get(dtype, object))
+    for index, leaf in zip(np.ndindex(*shape), leaves, strict=True):
+        array[index] = leaf.encode() if isinstance(leaf, str) else leaf
+    return array
+
+
+@given(VALUES, st.sampled_from([FLOAT, DOUBLE, INT32, STRING, INT64, BOOL, UINT64]))
+def test_columns_are_read_as_one_by_one(value: Any, dtype: int):
+    from serving.rest.json_inputs import to_array
+    from serving.status import StatusError
+
+    wanted = expected(value, dtype)
+    if wanted is None:
+        with pytest.raises(StatusError):
+            to_array(value, dtype)
+        return
+    array = to_array(value, dtype)
+    assert (array.dtype, array.shape) == (wanted.dtype, wanted.shape)
+    np.testing.assert_array_equal(array, wanted)
+
+
+@given(st.lists(VALUES, min_size=1, max_size=4), st.sampled_from([FLOAT, INT64, STRING]))
+def test_rows_are_read_as_columns_are(rows: list[Any], dtype: int):
+    from serving.rest.json_inputs import columns_of_instances
+    from serving.status import StatusError
+
+    wanted = expected(rows, dtype)
+    for instances in (rows, [{"x": row} for row in rows]):
+        if wanted is None:
+            with pytest.raises(StatusError):
+                columns_of_instances(instances, {"x": dtype})
+        else:
+            np.testing.assert_array_equal(
+                columns_of_instances(instances, {"x": dtype})["x"], wanted
+            )
+
+
+@given(st.lists(st.floats(width=32) | st.integers(-(2**24), 2**24).map(float), max_size=8))
+def test_decimals_are_written_as_one_by_one(values: list[float]):
+    from serving.rest.decimals import decimal_texts
+
+    def text(value: float) -> str:
+        if math.isnan(value):
+            return "NaN"
+        if abs(value) == float("inf"):
+            return "Infinity" if value > 0 else "-Infinity"
+        short = f"{value:.6g}"
+        exact = (
+            struct.unpack("f", struct.pack("f", float(short)))[0] == value
+            if (abs(float(short)) <= 3.4028234663852886e38)
+            else False
+        )
+        digits = short if exact else f"{value:.9g}"
+        return digits if "." in digits or "e" in digits else f"{digits}.0"
+
+    array = np.array(values, np.float32)
+    texts = decimal_texts(array)
+    assert texts == [text(value) for value in values]
+    np.testing.assert_array_equal(np.array([float(each) for each in texts], np.float32), array)
