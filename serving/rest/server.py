@@ -4,8 +4,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +18,7 @@ from serving.inference.predict import signature_name
 from serving.models.catalog import Catalog
 from serving.protocol import tensors
 from serving.rest import json_tensors
+from serving.rest.monitoring import Record, recorded
 from serving.rpc.model_service import model_status
 from serving.rpc.prediction_service import predict
 from serving.status import StatusError, invalid_argument
@@ -41,42 +41,30 @@ _HTTP_STATUS = {
 }
 
 
-Record = Callable[[str, grpc.StatusCode, str, str, float], None]
-"""Told the model, code, call, entry point and seconds of each inference."""
-
-
-def _ignore(model: str, code: grpc.StatusCode, api: str, entrypoint: str, seconds: float) -> None:
-    pass
-
-
-def _no_metrics() -> str:
-    return ""
-
-
 @dataclass(frozen=True)
 class RestOptions:
     """How REST is spoken.
 
     Args:
         timeout_seconds: how long a call may take.
-        monitoring_path: where metrics are read; empty for nowhere.
+        monitoring_path: where metrics are read; None for nowhere.
         monitoring: gives the metrics, in Prometheus' text form.
         record: told of each inference.
     """
 
-    timeout_seconds: float = 30.0
-    monitoring_path: str = ""
-    monitoring: Callable[[], str] = _no_metrics
-    record: Record = _ignore
+    timeout_seconds: float | None = 30.0
+    monitoring_path: str | None = None
+    monitoring: Callable[[], bytes] | None = None
+    record: Record | None = None
 
 
 class RestServer:
     """HTTP/1.1 with a thread a connection."""
 
     def __init__(
-        self, catalog: Catalog, host: str, port: int, options: RestOptions = RestOptions()
+        self, catalog: Catalog, host: str, port: int, options: RestOptions | None = None
     ) -> None:
-        self._server = _HttpServer((host, port), _handler(catalog, options))
+        self._server = _HttpServer((host, port), _handler(catalog, options or RestOptions()))
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="rest", daemon=True
         )
@@ -224,21 +212,6 @@ def _input_infos(catalog: Catalog, request: predict_pb2.PredictRequest) -> Any:
     return infos
 
 
-@contextmanager
-def _recorded(record: Record, path: str) -> Iterator[None]:
-    match = _CALL.fullmatch(path)
-    started, code = time.monotonic(), grpc.StatusCode.OK
-    try:
-        yield
-    except StatusError as error:
-        code = error.code
-        raise
-    finally:
-        if match:
-            seconds = time.monotonic() - started
-            record(match["name"], code, match["method"].lower(), "REST", seconds)
-
-
 def _handler(catalog: Catalog, options: RestOptions) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -259,8 +232,8 @@ def _handler(catalog: Catalog, options: RestOptions) -> type[BaseHTTPRequestHand
             with self.server.counting:
                 self.server.busy += 1
             try:
-                if options.monitoring_path and self.path == options.monitoring_path:
-                    self._send_body(HTTPStatus.OK, "text/plain", options.monitoring().encode())
+                if options.monitoring and self.path == options.monitoring_path:
+                    self._send_body(HTTPStatus.OK, "text/plain", options.monitoring())
                 else:
                     self._send(*self._answer())
             finally:
@@ -272,7 +245,7 @@ def _handler(catalog: Catalog, options: RestOptions) -> type[BaseHTTPRequestHand
             if not path.lower().startswith("/v1/"):
                 return HTTPStatus.NOT_FOUND, {"error": "Not Found"}
             try:
-                with _recorded(options.record, path):
+                with recorded(options.record, path):
                     return HTTPStatus.OK, answer_rest(catalog, self.command, path, self._body)
             except StatusError as error:
                 status = _HTTP_STATUS.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -159,6 +159,8 @@ def test_requests_are_counted_over_rest(monitored: Any):
     assert rise(before, after, requests + ',status="INVALID_ARGUMENT"}') == 1
     latency = ':tensorflow:serving:request_latency_count{model_name="m",API="predict"'
     assert rise(before, after, latency + ',entrypoint="REST"}') == 1
+    assert rise(before, after, ":tensorflow:core:graph_runs{}") == 1
+    assert rise(before, after, ":tensorflow:core:graph_run_time_usecs{}") > 0
 
 
 @pytest.mark.slow
