@@ -99,6 +99,10 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
             parser.add_argument(f"--{name}", type=kind, default=default, help=text)
     for name, (default, text) in _SWITCHES.items():
         _add_switch(parser, name, default, text)
+    # Its name in older servers.
+    parser.add_argument(
+        "--use_tflite_model", dest="prefer_tflite_model", type=boolean, nargs="?", const=True
+    )
     _add_switch(parser, "use_alts_credentials", False, "refused: there is no ALTS here")
     for name in WITHOUT_EFFECT:
         parser.add_argument(f"--{name}", nargs="?", help=argparse.SUPPRESS)

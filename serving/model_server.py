@@ -28,8 +28,8 @@ LISTENING = "Running gRPC ModelServer at "
 ERROR = "error: "
 """What the line on standard error begins with that says why the server did not start."""
 
-ORPHAN_SECONDS = 15.0
-"""How long an orderly end may take once the parent has gone."""
+STOP_SECONDS = 15.0
+"""How long an orderly end may take: more than the grace of requests under way."""
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.version:
         print(_versions())
         return 0
-    stopping = _stop_signals()
+    stopping = stop_signals()
     if options.parent_pid:
         watched = (options.parent_pid, stopping)
         threading.Thread(target=_end_with, args=watched, daemon=True).start()
@@ -65,22 +65,24 @@ def _versions() -> str:
     return f"TensorFlow ModelServer: linnaeus {serving}\nTensorFlow Library: {tensorflow}"
 
 
-def _stop_signals() -> threading.Event:
+def stop_signals() -> threading.Event:
+    """An event that SIGTERM and Ctrl-C set; a second one then ends the process at once."""
     stopping = threading.Event()
+    numbers = (signal.SIGTERM, signal.SIGINT)
 
-    def stop(number: int, _: object) -> None:
-        if stopping.is_set():
-            os._exit(128 + number)
+    def stop(*_: object) -> None:
         stopping.set()
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in numbers:
         signal.signal(number, stop)
     return stopping
 
 
 def _serve(options: argparse.Namespace, stopping: threading.Event) -> None:
     server = _server(options)
-    threading.Thread(target=_stop_waiting, args=(server, stopping), daemon=True).start()
+    threading.Thread(target=_stop_in_time, args=(server, stopping), daemon=True).start()
     _refusing_to_start(server.start)
     try:
         if server.is_listening:
@@ -90,9 +92,12 @@ def _serve(options: argparse.Namespace, stopping: threading.Event) -> None:
         server.stop()
 
 
-def _stop_waiting(server: "EmbeddedServer", stopping: threading.Event) -> None:
+def _stop_in_time(server: "EmbeddedServer", stopping: threading.Event) -> None:
+    """See to it that neither a model to come nor one that loads for long holds up the end."""
     stopping.wait()
     server.stop_waiting()
+    time.sleep(STOP_SECONDS)
+    os._exit(1)
 
 
 def _tell(server: "EmbeddedServer") -> None:
@@ -237,8 +242,6 @@ def _end_with(parent_pid: int, stopping: threading.Event) -> None:
     while os.getppid() == parent_pid:
         time.sleep(0.5)
     stopping.set()
-    time.sleep(ORPHAN_SECONDS)
-    os._exit(1)
 
 
 if __name__ == "__main__":

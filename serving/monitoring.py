@@ -95,6 +95,8 @@ class Metrics:
         self._request_latency = Histogram(
             serving + "request_latency", LATENCY_LIMITS_USEC, "model_name", "API", "entrypoint"
         )
+        self._graph_runs = Counter("/tensorflow/core/graph_runs")
+        self._graph_run_usecs = Counter("/tensorflow/core/graph_run_time_usecs")
 
     def record_request(
         self, model: str, code: grpc.StatusCode, api: str, entrypoint: str, seconds: float
@@ -111,6 +113,11 @@ class Metrics:
         self._request_count.add(1, model, str(code.name))
         if code is grpc.StatusCode.OK:
             self._request_latency.add(_usecs(seconds), model, api, entrypoint)
+
+    def record_run(self, seconds: float) -> None:
+        """Count a run of a model's graph."""
+        self._graph_runs.add(1)
+        self._graph_run_usecs.add(_usecs(seconds))
 
     def record_examples(self, model: str, count: int) -> None:
         """Count the Examples of a Classify, Regress or MultiInference request."""

@@ -139,7 +139,11 @@ class EmbeddedServer:
             options = replace(options, file_system_poll_wait_seconds=poll_wait_seconds)
         if not self._options.monitoring_path:
             return options
-        loading = replace(options.versions.loading, on_warm_up=self.metrics.record_warm_up)
+        loading = replace(
+            options.versions.loading,
+            on_warm_up=self.metrics.record_warm_up,
+            on_run=self.metrics.record_run,
+        )
         return replace(options, versions=replace(options.versions, loading=loading))
 
     def _open_ports(self) -> None:
@@ -161,14 +165,14 @@ class EmbeddedServer:
             _listen_at(server, f"unix:{options.grpc_socket_path}", options)
 
     def _rest_server(self, port: int) -> RestServer:
-        options = RestOptions(
-            timeout_seconds=self._options.rest_api_timeout_seconds,
-            monitoring_path=self._options.monitoring_path or None,
-            monitoring=(lambda: self.metrics.text().encode())
-            if self._options.monitoring_path
-            else None,
-            record=self.metrics.record_request,
-        )
+        options = RestOptions(timeout_seconds=self._options.rest_api_timeout_seconds)
+        if self._options.monitoring_path:
+            options = replace(
+                options,
+                monitoring_path=self._options.monitoring_path,
+                monitoring=lambda: self.metrics.text().encode(),
+                record=self.metrics.record_request,
+            )
         try:
             return RestServer(self._catalog, self.host, port, options)
         except OSError as error:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from dataclasses import asdict
 from typing import Annotated
 
@@ -34,6 +32,7 @@ def serve(
     """Serve models over TensorFlow Serving's protocol until Ctrl-C."""
     from linnaeus.models import check_name, load_model, model_prefix
     from linnaeus.storage import Folder
+    from serving.model_server import stop_signals
 
     folder = Folder(session.workspace_uri)
     for name in model:
@@ -41,7 +40,7 @@ def serve(
         load_model(folder, name)
 
     uris = {name: folder.uri_of(model_prefix(name)) for name in model}
-    stop = _stop_signal()
+    stop = stop_signals()
     with session.progress.step("Load models", None):
         from serving.server import EmbeddedServer
 
@@ -61,13 +60,6 @@ def serve(
         stop.wait()
     finally:
         server.stop()
-
-
-def _stop_signal() -> threading.Event:
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
 
 
 def label(

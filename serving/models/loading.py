@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from serving.models import warmup
+from serving.models.measured_model import MeasuredModel
 from serving.models.saved_models import SavedModel, SessionOptions
 from serving.models.servable import Servable
 from serving.models.tflite_models import TfliteModel
@@ -33,6 +34,7 @@ class LoadingOptions:
         session: of a SavedModel.
         wrap: what a loaded model is served through, for instance one that batches requests.
         on_warm_up: told the folder, seconds and success of every warm-up.
+        on_run: told the seconds of every run of a graph; None for nobody.
     """
 
     saved_model_tags: tuple[str, ...] = ("serve",)
@@ -43,6 +45,7 @@ class LoadingOptions:
     session: SessionOptions = field(default_factory=SessionOptions)
     wrap: Callable[[Servable], Servable] = _unwrapped
     on_warm_up: Callable[[Path, float, bool], None] = _ignore
+    on_run: Callable[[float], None] | None = None
 
     @property
     def complete_with(self) -> tuple[str, ...]:
@@ -57,7 +60,7 @@ def load(folder: Path, options: LoadingOptions) -> Servable:
     Raises:
         StatusError: it cannot be loaded, or one of its warm-up requests fails.
     """
-    model = options.wrap(_opened(folder, options))
+    model = options.wrap(_measured(_opened(folder, options), options))
     if options.enable_model_warmup and warmup.has_requests(folder):
         _warm_up(model, folder, options)
     return model
@@ -67,6 +70,10 @@ def _opened(folder: Path, options: LoadingOptions) -> Servable:
     if options.prefer_tflite_model and (folder / TFLITE).is_file():
         return TfliteModel(folder / TFLITE, options.num_tflite_pools)
     return SavedModel(folder, options.saved_model_tags, options.session)
+
+
+def _measured(model: Servable, options: LoadingOptions) -> Servable:
+    return MeasuredModel(model, options.on_run) if options.on_run else model
 
 
 def _warm_up(model: Servable, folder: Path, options: LoadingOptions) -> None:

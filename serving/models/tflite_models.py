@@ -15,6 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from serving.models.tflite_signatures import aliases, stored_signature
 from serving.status import StatusError, invalid_argument
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -73,7 +74,7 @@ class _Interpreter:
     def __init__(self, content: bytes) -> None:
         self._interpreter = _interpreter_class()(model_content=content)
         self._interpreter.allocate_tensors()
-        self._graphs = dict(_graphs(self._interpreter))
+        self._graphs = dict(_graphs(self._interpreter, content))
 
     def signatures(self) -> dict[str, Any]:
         found = {name: graph.signature for name, graph in self._graphs.items()}
@@ -117,22 +118,23 @@ class _Graph:
         self.outputs = _fill(self.signature.outputs, name, outputs)
 
 
-def _graphs(interpreter: Any) -> Iterable[tuple[str, _Graph]]:
+def _graphs(interpreter: Any, content: bytes) -> Iterable[tuple[str, _Graph]]:
     for name in interpreter.get_signature_list():
         runner = interpreter.get_signature_runner(name)
         details = runner.get_input_details(), runner.get_output_details()
         yield name, _Graph(name, *details, _calling(runner))
     if not interpreter.get_signature_list():
-        yield DEFAULT_SIGNATURE, _whole_graph(interpreter)
+        yield DEFAULT_SIGNATURE, _whole_graph(interpreter, stored_signature(content))
 
 
 def _calling(runner: Any) -> Call:
     return lambda arrays: runner(**arrays)  # type: ignore[no-any-return]
 
 
-def _whole_graph(interpreter: Any) -> _Graph:
-    inputs = {detail["name"]: detail for detail in interpreter.get_input_details()}
-    outputs = {detail["name"]: detail for detail in interpreter.get_output_details()}
+def _whole_graph(interpreter: Any, stored: Any | None) -> _Graph:
+    """The main graph, under the aliases of a stored SignatureDef or its tensors' names."""
+    inputs = _by_alias(interpreter.get_input_details(), stored.inputs if stored else {})
+    outputs = _by_alias(interpreter.get_output_details(), stored.outputs if stored else {})
 
     def call(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         for alias, array in arrays.items():
@@ -143,7 +145,15 @@ def _whole_graph(interpreter: Any) -> _Graph:
         interpreter.invoke()
         return {alias: interpreter.get_tensor(d["index"]) for alias, d in outputs.items()}
 
-    return _Graph(DEFAULT_SIGNATURE, inputs, outputs, call)
+    graph = _Graph(DEFAULT_SIGNATURE, inputs, outputs, call)
+    if stored:
+        graph.signature.method_name = stored.method_name
+    return graph
+
+
+def _by_alias(details: Iterable[Mapping[str, Any]], infos: Any) -> Details:
+    names = aliases(infos)
+    return {names.get(detail["name"], detail["name"]): detail for detail in details}
 
 
 def _fill(infos: Any, signature: str, details: Details) -> dict[str, str]:

@@ -7,8 +7,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,7 +19,8 @@ from serving.models.catalog import Catalog
 from serving.rest.bodies import BodyCutError, BodyError, read_body
 from serving.rest.calls import answer_rest
 from serving.rest.documents import error_document
-from serving.rest.routes import Route, is_served, route_of
+from serving.rest.monitoring import Record, recorded
+from serving.rest.routes import is_served
 from serving.status import StatusError, unexpected
 
 IDLE_SECONDS = 120.0
@@ -55,14 +55,6 @@ _ERROR_PAGE = """<HTML><HEAD>
 _log = logging.getLogger(__name__)
 
 
-Record = Callable[[str, grpc.StatusCode, str, str, float], None]
-"""Told the model, code, call, entry point and seconds of each inference."""
-
-
-def _ignore(model: str, code: grpc.StatusCode, api: str, entrypoint: str, seconds: float) -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class RestOptions:
     """What a REST server does beyond answering from a catalog.
@@ -77,7 +69,7 @@ class RestOptions:
     timeout_seconds: float | None = TIMEOUT_SECONDS
     monitoring_path: str | None = None
     monitoring: Callable[[], bytes] | None = None
-    record: Record = _ignore
+    record: Record | None = None
 
 
 class RestServer:
@@ -222,33 +214,13 @@ def _phrase(status: int) -> str:
 
 def _reply(catalog: Catalog, options: RestOptions, method: str, path: str, body: bytes) -> _Reply:
     try:
-        with _recorded(options.record, method, path):
+        with recorded(options.record, method, path):
             text = answer_rest(catalog, method, path, body, options.timeout_seconds)
         return _json_reply(HTTPStatus.OK, text)
     except StatusError as error:
         return _refusal(error)
     except Exception as error:  # a connection must be answered whatever happens
         return _refusal(unexpected(error))
-
-
-@contextmanager
-def _recorded(record: Record, method: str, path: str) -> Iterator[None]:
-    started, code = time.monotonic(), grpc.StatusCode.OK
-    try:
-        yield
-    except Exception as error:
-        code = error.code if isinstance(error, StatusError) else unexpected(error).code
-        raise
-    finally:
-        if method == "POST" and (route := _call(path)):
-            record(route.name, code, route.action, "REST", time.monotonic() - started)
-
-
-def _call(path: str) -> Route | None:
-    try:
-        return route_of("POST", path)
-    except StatusError:
-        return None
 
 
 def _refusal(error: StatusError) -> _Reply:

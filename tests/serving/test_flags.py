@@ -25,6 +25,12 @@ def test_switches_have_tensorflows_spellings(argument: str, value: bool):
     assert parse(argument).enable_batching is value
 
 
+def test_an_older_name_of_a_switch_is_taken():
+    assert parse("--use_tflite_model=true").prefer_tflite_model is True
+    assert parse("--prefer_tflite_model").prefer_tflite_model is True
+    assert parse().prefer_tflite_model is False
+
+
 def test_defaults_are_tensorflow_servings():
     options = parse()
     assert (

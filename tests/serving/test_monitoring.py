@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.config.monitoring_config import read_monitoring_path
@@ -41,6 +41,7 @@ def test_labels_that_a_client_chooses_cannot_break_the_text(label: str, written:
     assert list(counter.lines()) == [f':a{{x="{written}"}} 1']
 
 
+@settings(deadline=None)
 @given(VALUES, st.lists(st.floats(0, 100, allow_nan=False), min_size=1, unique=True).map(sorted))
 def test_a_histogram_counts_what_lies_below_each_limit(values: list[float], limits: list[float]):
     histogram = Histogram("/h", limits, "x")
@@ -159,6 +160,8 @@ def test_requests_are_counted_over_rest(monitored: Any):
     assert rise(before, after, requests + ',status="INVALID_ARGUMENT"}') == 1
     latency = ':tensorflow:serving:request_latency_count{model_name="m",API="predict"'
     assert rise(before, after, latency + ',entrypoint="REST"}') == 1
+    assert rise(before, after, ":tensorflow:core:graph_runs{}") == 1
+    assert rise(before, after, ":tensorflow:core:graph_run_time_usecs{}") > 0
 
 
 @pytest.mark.slow

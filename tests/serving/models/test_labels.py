@@ -2,7 +2,7 @@
 
 import grpc
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytestmark = pytest.mark.slow
@@ -42,6 +42,7 @@ def test_a_label_for_a_version_that_does_not_answer_is_refused():
     )
 
 
+@settings(deadline=None)
 @given(LABELS, LABELS, st.sets(st.integers(1, 3)), st.booleans())
 def test_labels_are_taken_exactly_if_each_names_what_answers_or_may_wait(
     before: dict, after: dict, available: set, lenient: bool

@@ -119,31 +119,83 @@ def test_a_tflite_model_is_strict_on_types(lite: Path):
         run(load(lite, prefer_tflite_model=True), x=column(1.0).astype("float64"))
 
 
-def test_a_tflite_model_without_signatures_is_served_under_its_tensors_names(tmp_path: Path):
+@pytest.fixture(scope="module")
+def unsigned() -> Any:
+    """A TensorFlow Lite model that multiplies by three, as an object without signatures."""
     import tensorflow as tf
+    from tensorflow.lite.python import schema_py_generated as schema
 
     function = tf.function(
         lambda x: {"y": x * 3.0}, input_signature=[tf.TensorSpec([None, 2], tf.float32, name="x")]
     )
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
-    content = converter.convert()
-    (tmp_path / "model.tflite").write_bytes(without_signatures(content))
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(converter.convert(), 0))
+    model.signatureDefs = []
+    return model
+
+
+def packed(model: Any) -> bytes:
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def tensor_names(model: Any) -> tuple[str, str]:
+    graph = model.subgraphs[0]
+    tensors = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
+    return tuple(tensor.name.decode() for tensor in tensors)
+
+
+def test_a_tflite_model_without_signatures_is_served_under_its_tensors_names(
+    unsigned: Any, tmp_path: Path
+):
+    (tmp_path / "model.tflite").write_bytes(packed(unsigned))
     model = load(tmp_path, prefer_tflite_model=True)
-    signature = model.signatures["serving_default"]
-    (x,), (y,) = signature.inputs, signature.outputs
+    x, y = tensor_names(unsigned)
     answer = run(model, **{x: np.array([[1, 2], [3, 4], [5, 6]], "float32")})
     assert answer[y].tolist() == [[3, 6], [9, 12], [15, 18]]
 
 
-def without_signatures(content: bytes) -> bytes:
-    import flatbuffers
+def with_stored(model: Any, count: int) -> Any:
+    """The model with so many SignatureDefs in its metadata, as older tools put them there."""
+    import copy
+
+    from flatbuffers import flexbuffers
+    from tensorflow.core.protobuf import meta_graph_pb2
     from tensorflow.lite.python import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
-    model.signatureDefs = []
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    x, y = tensor_names(model)
+    signature = meta_graph_pb2.SignatureDef(method_name="tensorflow/serving/regress")
+    signature.inputs["in"].name, signature.outputs["out"].name = f"{x}:0", f"{y}:0"
+    builder = flexbuffers.Builder()
+    with builder.Map():
+        for number in range(count):
+            builder.Key(f"signature{number}")
+            builder.String(signature.SerializeToString().decode())
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = list(builder.Finish())
+    entry.name, entry.buffer = "signature_defs_metadata", len(model.buffers)
+    changed = copy.deepcopy(model)
+    changed.buffers.append(buffer)
+    changed.metadata = [*(changed.metadata or []), entry]
+    return changed
+
+
+def test_a_tflite_models_stored_signature_gives_the_names(unsigned: Any, tmp_path: Path):
+    (tmp_path / "model.tflite").write_bytes(packed(with_stored(unsigned, 1)))
+    model = load(tmp_path, prefer_tflite_model=True)
+    assert run(model, **{"in": np.array([[1, 2]], "float32")})["out"].tolist() == [[3, 6]]
+    assert model.signatures["serving_default"].method_name == "tensorflow/serving/regress"
+
+
+def test_a_tflite_model_with_several_stored_signatures_is_refused(unsigned: Any, tmp_path: Path):
+    from serving.status import StatusError
+
+    (tmp_path / "model.tflite").write_bytes(packed(with_stored(unsigned, 2)))
+    with pytest.raises(StatusError, match="Multiple SignatureDefs"):
+        load(tmp_path, prefer_tflite_model=True)
 
 
 def test_tflite_is_a_preference_not_a_demand(half_plus: Any, lite: Path, tmp_path: Path):
