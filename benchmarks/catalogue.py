@@ -28,6 +28,8 @@ class Measurement:
         return measure
 
 
+SIGNATURES = ("serving_default", "pixels", "embedding", "embed", "classify")
+
 MEASUREMENTS = {
     "decoder": Measurement("loops", "decoder"),
     "engine-float32": Measurement("loops", "engine", ("float32",)),
@@ -41,6 +43,14 @@ MEASUREMENTS = {
     "score-embeddings": Measurement("scoring", "from_embeddings"),
     "score-images": Measurement("scoring", "from_images", ("embedding",)),
     "score-images-sent": Measurement("scoring", "from_images", ("image",)),
+    **{
+        f"direct-{signature}": Measurement("serving_rates", "direct", (signature,))
+        for signature in SIGNATURES
+    },
+    "served": Measurement("serving_rates", "served"),
+    "single": Measurement("serving_rates", "single_rows", ("single",)),
+    "batched": Measurement("serving_rates", "single_rows", ("batched",)),
+    "switches": Measurement("serving_rates", "switches"),
     "worker-memory": Measurement("resources", "worker_memory", fresh=True),
     "training": Measurement("resources", "training", ("auto",), fresh=True),
     "training-linear": Measurement("resources", "training", ("linear",), fresh=True),

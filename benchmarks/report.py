@@ -43,6 +43,26 @@ def _training(key: str, title: str) -> tuple[Row, Row, Row]:
     )
 
 
+def _served(signature: str, rows: int) -> tuple[Row, ...]:
+    key, unit = f"served-{signature}", "rows/s"
+    return (
+        Row(f"direct-{signature}", f"Session of {signature} itself, {rows} rows a call", unit),
+        *(Row(f"{key}-{n}", f"  over gRPC by {n} clients", unit) for n in (1, 8, 32)),
+        *(Row(f"{key}-8-p{p}", f"  latency of 8, p{p}", "ms") for p in (50, 90, 99)),
+    )
+
+
+def _single_rows(key: str, signature: str, title: str) -> tuple[Row, ...]:
+    key = f"{key}-{signature}"
+    return (
+        *(
+            Row(f"{key}-{n}", f"One row of {signature} a request, {title}, {n} clients", "rows/s")
+            for n in (1, 8, 32)
+        ),
+        *(Row(f"{key}-32-p{p}", f"  latency of 32, p{p}", "ms") for p in (50, 90, 99)),
+    )
+
+
 ROWS = (
     Row("decoder", "Bare decoder", "images/s"),
     Row("engine-float32", "Bare engine, float32", "images/s"),
@@ -62,6 +82,19 @@ ROWS = (
     Row("score-embeddings-start", "  its start-up in a running process", "s"),
     Row("score-images", "Beam job score, images embedded on the worker", "rows/s"),
     Row("score-images-sent", "Beam job score, images sent to the server", "rows/s"),
+    *_served("serving_default", 8),
+    *_served("pixels", 8),
+    *_served("embedding", 256),
+    *_served("embed", 8),
+    *_served("classify", 8),
+    *_single_rows("single", "embedding", "each alone"),
+    *_single_rows("batched", "embedding", "batched"),
+    *_single_rows("single", "pixels", "each alone"),
+    *_single_rows("batched", "pixels", "batched"),
+    Row("switch-failures", "Ten new versions under load: failed requests", "requests"),
+    Row("switch-growth", "  growth of the server's memory", "MB"),
+    Row("switch-memory", "  its memory in the end", "MB"),
+    Row("switch-p99", "  latency, p99", "ms"),
     Row("worker-memory", "Peak memory of a worker", "MB"),
     *_training("training", "Train the best of several heads: read, fit, test, export"),
     *_training("training-linear", "Train a linear head"),
@@ -109,6 +142,17 @@ GOALS = (
         "x",
         "score-images-sent",
     ),
+    Goal("embeddings served over gRPC", "served-embedding-8", 20_000.0, "rows/s"),
+    Goal(
+        "image bytes served, of the session itself",
+        "served-serving_default-8",
+        0.85,
+        "x",
+        "direct-serving_default",
+    ),
+    Goal("pixels served, of the session itself", "served-pixels-8", 0.85, "x", "direct-pixels"),
+    Goal("failed requests over ten new versions", "switch-failures", 0.0, "", at_most=True),
+    Goal("  growth of memory", "switch-growth", 50.0, "MB", at_most=True),
     Goal("memory of a worker", "worker-memory", 800.0, "MB", at_most=True),
     Goal("training the best of several heads", "training", 120.0, "s", at_most=True),
     Goal("  its memory", "training-memory", 1500.0, "MB", at_most=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ class ServerProcess:
 def model_server(base_path: Path, *flags: str) -> Iterator[ServerProcess]:
     """`python -m serving.model_server` over a folder of versions, on a free port."""
     command = [sys.executable, "-m", "serving.model_server", "--port=0", f"--model_name={MODEL}"]
-    command += [f"--model_base_path={base_path}", *flags]
+    command += [f"--model_base_path={base_path}", f"--parent_pid={os.getpid()}", *flags]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     try:
         yield ServerProcess(_address(process), process.pid)

@@ -34,6 +34,7 @@ max_enqueued_batches { value: 1000 }
 num_batch_threads { value: 2 }
 """
 
+SWITCHING_CLIENTS = 2
 SWITCHES = 10
 SETTLING_SWITCHES = 3
 """Before those that are measured: memory pools grow to their size."""
@@ -112,7 +113,7 @@ def switches(setting: Setting) -> Measure:
 def _switch_under_load(setting: Setting, server: ServerProcess, base: Path) -> Readings:
     stop = threading.Event()
     data = request(setting, "embedding", ROWS["embedding"])
-    with Clients(server.address, data, 4) as clients, ThreadPoolExecutor(1) as pool:
+    with Clients(server.address, data, SWITCHING_CLIENTS) as clients, ThreadPoolExecutor(1) as pool:
         running = pool.submit(clients.run, lambda: not stop.is_set())
         megabytes = []
         for version in range(2, 2 + SETTLING_SWITCHES + SWITCHES):
@@ -132,7 +133,9 @@ def _switch_under_load(setting: Setting, server: ServerProcess, base: Path) -> R
 
 def _publish(setting: Setting, base: Path, version: int) -> None:
     staging = base / f"staging-{version}"
-    shutil.copytree(_newest(setting), staging, copy_function=os.link)
+    # Without warm-up records, which would take most of the time: they run the backbone.
+    without = shutil.ignore_patterns("assets.extra")
+    shutil.copytree(_newest(setting), staging, ignore=without, copy_function=os.link)
     staging.rename(base / str(version))
 
 

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.catalogue import SIGNATURES
 from benchmarks.setting import MODEL, Setting
 from benchmarks.stored import vectors
 from linnaeus import images
 from serving.protocol import tensors, wire
 from serving.protocol.messages import declare
 
-ROWS = {"serving_default": 8, "pixels": 8, "embedding": 256, "embed": 8, "classify": 8}
+ROWS = {signature: 256 if signature == "embedding" else 8 for signature in SIGNATURES}
 """Signature -> rows in a request of ordinary size."""
 
 _Example: Any = declare(

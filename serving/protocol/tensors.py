@@ -48,6 +48,11 @@ _KINDS = (
     _kind(22, "uint32", "uint32_val"),
     _kind(23, "uint64", "uint64_val"),
 )
+_DELIMITED = 2
+"""The wire type of what has a length: bytes, messages, packed fields."""
+_FIXED_SIZES = {1: 8, 3: 0, 4: 0, 5: 4}
+"""Wire type -> bytes that follow the key, where no varint does."""
+
 _BY_NUMBER = {kind.number: kind for kind in _KINDS}
 _BY_DTYPE = {kind.dtype: kind for kind in _KINDS}
 
@@ -93,7 +98,7 @@ def to_array(tensor: Any) -> NDArray[Any]:
         return _strings(tensor, count).reshape(shape)
     if tensor.tensor_content:
         return np.frombuffer(tensor.tensor_content, kind.dtype).reshape(shape)
-    return _typed_values(getattr(tensor, kind.field), kind, count).reshape(shape)
+    return _fitted(_typed_values(tensor, kind), count, kind.dtype.type(0)).reshape(shape)
 
 
 def _describe(tensor: Any, array: NDArray[Any]) -> _Kind:
@@ -128,7 +133,7 @@ def _packed(field: int, data: bytes) -> bytes:
     Parsing this is a memory copy, where extending a repeated field from Python takes 0.1 µs a
     value.
     """
-    return bytes([field << 3 | 2]) + _varint(len(data)) + data
+    return bytes([field << 3 | _DELIMITED]) + _varint(len(data)) + data
 
 
 def _varint(value: int) -> bytes:
@@ -140,10 +145,32 @@ def _varint(value: int) -> bytes:
     return bytes(encoded)
 
 
-def _typed_values(field: Any, kind: _Kind, count: int) -> NDArray[Any]:
+def _typed_values(tensor: Any, kind: _Kind) -> NDArray[Any]:
+    if kind.stored.kind == "f":
+        number = tensor.DESCRIPTOR.fields_by_name[kind.field].number
+        packed = _packed_bytes(tensor.SerializeToString(), number)
+        return np.frombuffer(packed, kind.stored).view(kind.dtype)
+    field = getattr(tensor, kind.field)
     values = np.fromiter(field, kind.stored if kind.stored.kind != "u" else np.int64, len(field))
-    values = values.astype(kind.stored, copy=False).view(kind.dtype)
-    return _fitted(values, count, kind.dtype.type(0))
+    return values.astype(kind.stored, copy=False).view(kind.dtype)
+
+
+def _packed_bytes(message: bytes, field: int) -> memoryview:
+    """The raw values of a packed field of a serialised TensorProto, empty if it has none.
+
+    A slice of a copy, where iterating over a repeated field takes 0.03 µs a value.
+    """
+    position = 0
+    while position < len(message):
+        key, position = _read_varint(message, position)
+        if key & 7 in _FIXED_SIZES:
+            position += _FIXED_SIZES[key & 7]
+            continue
+        length, position = _read_varint(message, position)
+        if key == field << 3 | _DELIMITED:
+            return memoryview(message)[position : position + length]
+        position += length if key & 7 == _DELIMITED else 0
+    return memoryview(b"")
 
 
 def _fitted(values: NDArray[Any], count: int, zero: Any) -> NDArray[Any]:

@@ -50,6 +50,18 @@ def test_a_short_field_repeats_its_last_value_and_an_empty_one_means_zeros():
     equal(tensors.to_array(tensor), np.zeros(4, "float32"))
 
 
+@pytest.mark.parametrize("field", ["float_val", "double_val"])
+def test_packed_values_are_found_among_fields_of_every_wire_type(field: str):
+    dtype = {"float_val": 1, "double_val": 2}[field]
+    tensor = wire.TensorProto(dtype=dtype, version_number=300, **{field: [1.5, -2.0]})
+    tensor.tensor_shape.dim.add(size=2)
+    tensor.string_val.append(b"\x2a\x04beside")
+    numbers = {0: b"\x96\x01", 1: b"12345678", 2: b"\x03abc", 3: b"\xa4\x06", 5: b"1234"}
+    unknown = [bytes([0xA0 | kind, 0x06]) + value for kind, value in numbers.items()]
+    read = wire.TensorProto.FromString(b"".join(unknown) + tensor.SerializeToString())
+    equal(tensors.to_array(read), np.array([1.5, -2.0], f"f{4 * dtype}"))
+
+
 @pytest.mark.parametrize(
     "tensor",
     [
