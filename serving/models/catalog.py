@@ -70,7 +70,7 @@ class Catalog:
             StorageError: a model's folder cannot be listed.
         """
         names = self._configure(configs)
-        looks = [self._look(name) for name in names]
+        looks = [self._looks[name] for name in names]
         if self._options.wait_for_models:
             self._start_polling()
             self._wait_for(names, self._stopping.is_set)
@@ -97,10 +97,7 @@ class Catalog:
         Raises:
             StatusError: the configuration is refused, or a new model is given up.
         """
-        names = self._configure(configs)
-        for config in configs:
-            self._look(config.name)
-        self._wait_for(names, give_up)
+        self._wait_for(self._configure(configs), give_up)
 
     def stop_waiting(self) -> None:
         """Make a `start` that waits for models return."""
@@ -129,7 +126,7 @@ class Catalog:
         spec = model_spec_of(request)
         if not spec.name:
             raise invalid_argument("ModelSpec has no name specified.")
-        loaded = self._models[spec.name].loaded if spec.name in self._models else {}
+        loaded = self._models[spec.name].loaded if spec.name in self._configs else {}
         if spec.HasField("version_label"):
             version = resolve(self._labels, spec.name, spec.version_label)
             return _specific(spec.name, version, loaded)
@@ -162,25 +159,25 @@ class Catalog:
         with self._configuring:
             before = self._configs
             self._labels = self._assigned(wanted.values())
-            self._models = {**self._models, **self._versions_of(wanted)}
+            self._models = {**self._new_models(wanted), **self._models}
             self._configs = wanted
-            for name in before.keys() - wanted.keys():
-                self._models[name].close()
+            for name in wanted.keys() | before.keys():
+                if wanted.get(name) != before.get(name):
+                    self._models[name].configure(wanted.get(name))
+                    self._submit_look(name)
         return [name for name in wanted if name not in before]
 
     def _assigned(self, configs: Iterable[ModelConfig]) -> Labels:
-        available = {name: versions.loaded for name, versions in self._models.items()}
+        available = {name: self._models[name].loaded for name in self._configs}
         lenient = self._options.allow_version_labels_for_unavailable_models
         return assigned(configs, available, self._labels if lenient else None)
 
-    def _versions_of(self, wanted: Mapping[str, ModelConfig]) -> dict[str, ModelVersions]:
-        new = {}
-        for name, config in wanted.items():
-            if name not in self._models:
-                new[name] = ModelVersions(config, self._options.versions)
-            elif config != self._configs.get(name):
-                self._models[name].configure(config)
-        return new
+    def _new_models(self, wanted: Mapping[str, ModelConfig]) -> dict[str, ModelVersions]:
+        return {
+            name: ModelVersions(config, self._options.versions)
+            for name, config in wanted.items()
+            if name not in self._models
+        }
 
     def _wait_for(self, names: Sequence[str], give_up: Callable[[], bool]) -> None:
         """Wait until each model is available or given up, as `WaitUntilModelsAvailable`."""
@@ -219,13 +216,15 @@ class Catalog:
             for name in self._configs:
                 self._look(name)
 
-    def _look(self, name: str) -> Future[None]:
+    def _look(self, name: str) -> None:
         """Let a thread look at a model's folder, unless one does: a slow one holds up no other."""
         underway = self._looks.get(name)
         if underway is None or underway.done():
-            underway = self._looks[name] = self._pool.submit(self._models[name].refresh)
-            underway.add_done_callback(lambda look: _log_failure(name, look))
-        return underway
+            self._submit_look(name)
+
+    def _submit_look(self, name: str) -> None:
+        look = self._looks[name] = self._pool.submit(self._models[name].refresh)
+        look.add_done_callback(lambda look: _log_failure(name, look))
 
 
 def model_spec_of(request: Any) -> Any:

@@ -14,7 +14,6 @@ from serving.models.loading import LoadingOptions, load
 from serving.models.model_config import ModelConfig
 from serving.models.servable import Servable
 from serving.models.version_folder import VersionFolder
-from serving.models.version_policy import VersionPolicy
 from serving.status import StatusError
 
 _log = logging.getLogger(__name__)
@@ -81,8 +80,9 @@ class ModelVersions:
         self._loaded: Mapping[int, Servable] = {}
         self._states: Mapping[int, VersionState] = {}
         self._wanted: Collection[int] = ()
-        self._closed = False
-        self._take(config)
+        self._config: ModelConfig | None = config
+        self._in_force = config
+        self._folder = self._folder_of(config)
 
     @property
     def uri(self) -> str:
@@ -115,11 +115,12 @@ class ModelVersions:
         """Whether a version that failed to load may be tried again now."""
         return any(self._may_load(version) for version in self.failures)
 
-    def configure(self, config: ModelConfig) -> None:
-        """Take another base path or policy; it is acted on at the next `refresh`."""
-        with self._refreshing:
-            self._folder.close()
-            self._take(config)
+    def configure(self, config: ModelConfig | None) -> None:
+        """Take another base path or policy, or None to serve nothing: at the next `refresh`.
+
+        Never waits, even while a version is loaded.
+        """
+        self._config = config
 
     def refresh(self) -> None:
         """Look at the folder and serve what the policy wants of it.
@@ -130,25 +131,30 @@ class ModelVersions:
             LinnaeusError: the folder cannot be listed.
         """
         with self._refreshing:
-            if self._closed:
+            config = self._config
+            if config is None:
+                self._unload_for_good()
                 return
-            wanted = self._folder.select(self._policy, self._loaded)
+            if config != self._in_force:
+                self._folder.close()
+                self._folder, self._in_force = self._folder_of(config), config
+            wanted = self._folder.select(config.policy, self._loaded)
             if wanted or self._folder.is_there():
                 self._serve(wanted)
 
     def close(self) -> None:
-        """Unload everything; `configure` begins anew."""
-        with self._refreshing:
-            self._closed = True
-            self._wanted = ()
-            self._unload(self._loaded)
-            self._failures.clear()
-            self._folder.close()
+        """Unload everything."""
+        self._config = None
+        self.refresh()
 
-    def _take(self, config: ModelConfig) -> None:
-        self._folder = VersionFolder(config.base_path, self._options.loading.complete_with)
-        self._policy: VersionPolicy = config.policy
-        self._closed = False
+    def _unload_for_good(self) -> None:
+        self._wanted = ()
+        self._unload(self._loaded)
+        self._failures.clear()
+        self._folder.close()
+
+    def _folder_of(self, config: ModelConfig) -> VersionFolder:
+        return VersionFolder(config.base_path, self._options.loading.complete_with)
 
     def _serve(self, wanted: list[int]) -> None:
         self._wanted = wanted

@@ -278,9 +278,26 @@ def test_a_reload_adds_and_removes_models(versions: Any, started: Any):
         "Servable not found for request: Latest(m)",
     )
     request = get_model_status_pb2.GetModelStatusRequest(model_spec={"name": "m"})
-    assert [state.state.name for state in server._catalog.states(request).values()] == ["END"]
+    until(lambda: [s.state.name for s in server._catalog.states(request).values()] == ["END"])
     reload(server, listed(("m", first), ("other", second)))
     assert ask(server) == (1, 1.0)
+
+
+def test_a_reload_waits_for_no_model_that_is_loading(
+    versions: Any, started: Any, monkeypatch: pytest.MonkeyPatch
+):
+    from serving.models import versions as module
+
+    server = started(config("m", versions(1)), num_load_threads=4)
+    leave, load = threading.Event(), module.load
+    monkeypatch.setattr(module, "load", lambda *a: (leave.wait(SECONDS), load(*a))[1])
+    base = versions(2)
+    until(lambda: states(server).get(2) == "LOADING")
+    reload(server, listed(("m", base), rest="model_version_policy { all {} }"), timeout=5)
+    reload(server, "model_config_list {}", timeout=5)
+    assert refusal(server)[0] is grpc.StatusCode.NOT_FOUND
+    leave.set()
+    until(lambda: states(server) == {2: "END", 1: "END"})
 
 
 def test_a_reload_changes_base_path_and_policy(versions: Any, started: Any):
