@@ -178,7 +178,8 @@ def test_a_version_that_fails_is_tried_again_until_it_loads(
     half_plus: Any, versions: Any, started: Any
 ):
     base = versions(1)
-    server = started(config("m", base), versions={"load_retry_seconds": 0.05})
+    options = {"load_retry_seconds": 0.05, "max_load_retries": 10_000}
+    server = started(config("m", base), versions=options)
     shutil.copytree(half_plus(2), base / "2", ignore=lambda *_: ["variables"])
     until(lambda: bool(server._catalog._models["m"].failures))
     assert ask(server) == (1, 1.0)
