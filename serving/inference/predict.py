@@ -30,7 +30,7 @@ def answer(
     """
     name = signature_name(request.model_spec)
     signature = _signature(model, name)
-    _check_input_count(signature, request)
+    check_input_count(signature, request.inputs)
     feeds = _feeds(signature, request)
     check_types({info.name: info.dtype for info in signature.inputs.values()}, feeds)
     aliases = _output_aliases(signature, request.output_filter)
@@ -41,6 +41,23 @@ def answer(
     for alias, array in run(model, feeds, tensor_names, timeout_seconds).items():
         tensors.fill_values(response.outputs[alias], array)
     return response
+
+
+def check_input_count(signature: Any, aliases: Iterable[str]) -> None:
+    """Refuse more inputs than a signature has, or fewer if it has no defaults.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT.
+    """
+    sent, required = set(aliases), set(signature.inputs)
+    if len(sent) == len(required) or (len(sent) < len(required) and signature.defaults):
+        return
+    raise invalid_argument(
+        f"input size does not match signature: {len(sent)}!={len(required)}"
+        f" len({_braced(sent)}) != len({_braced(required)})."
+        f" Sent extra: {_braced(sent - required)}."
+        f" Missing but required: {_braced(required - sent)}."
+    )
 
 
 def run(
@@ -70,18 +87,6 @@ def _signature(model: Servable, name: str) -> Any:
             grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.'
         )
     return model.signatures[name]
-
-
-def _check_input_count(signature: Any, request: predict_pb2.PredictRequest) -> None:
-    sent, required = set(request.inputs), set(signature.inputs)
-    if len(sent) == len(required) or (len(sent) < len(required) and signature.defaults):
-        return
-    raise invalid_argument(
-        f"input size does not match signature: {len(sent)}!={len(required)}"
-        f" len({_braced(sent)}) != len({_braced(required)})."
-        f" Sent extra: {_braced(sent - required)}."
-        f" Missing but required: {_braced(required - sent)}."
-    )
 
 
 def _feeds(signature: Any, request: predict_pb2.PredictRequest) -> dict[str, NDArray[Any]]:

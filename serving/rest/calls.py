@@ -60,6 +60,7 @@ def _predict(
     signature = _signature(model.signatures, request.model_spec)
     row_form = _is_row_form(document)
     columns = _columns(document, row_form, signature.inputs)
+    predict_inference.check_input_count(signature, columns)
     feeds = {signature.inputs[alias].name: array for alias, array in columns.items()}
     aliases = sorted(signature.outputs)
     names = {alias: signature.outputs[alias].name for alias in aliases}

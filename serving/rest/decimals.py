@@ -25,20 +25,27 @@ def decimal_texts(array: NDArray[Any]) -> list[str]:
     All elements are formatted by one call, which takes half the time of one call each.
     """
     values = array.ravel()
-    texts = _formatted(_SHORT, values)
+    if not values.size:
+        return []
+    line = _formatted(_SHORT, values)
+    texts = line.split()
     with np.errstate(over="ignore"):
-        again = np.array(texts, np.float64).astype(values.dtype)
+        again = np.fromstring(line, np.float64, sep=" ").astype(values.dtype)
     inexact = np.flatnonzero((again != values) & np.isfinite(values))
-    for index, text in zip(
-        inexact.tolist(), _formatted(_LONG[values.dtype], values[inexact]), strict=True
-    ):
+    digits = _formatted(_LONG[values.dtype], values[inexact]).split()
+    for index, text in zip(inexact.tolist(), digits, strict=True):
         texts[index] = text
-    return [text if "." in text or "e" in text else _whole(text) for text in texts]
+    # Only these may have neither point nor exponent.
+    for index in np.flatnonzero((values == np.trunc(values)) | ~np.isfinite(values)).tolist():
+        texts[index] = _whole(texts[index])
+    return texts
 
 
-def _formatted(form: str, values: NDArray[Any]) -> list[str]:
-    return (f"{form} " * len(values) % tuple(values.tolist())).split()
+def _formatted(form: str, values: NDArray[Any]) -> str:
+    return f"{form} " * len(values) % tuple(values.tolist())
 
 
 def _whole(text: str) -> str:
+    if "." in text or "e" in text:
+        return text
     return _NOT_FINITE.get(text) or f"{text}.0"

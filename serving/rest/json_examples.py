@@ -10,7 +10,7 @@ from tensorflow.core.example import example_pb2
 from tensorflow.core.framework import types_pb2
 
 from serving.rest.documents import type_text, wrong_value
-from serving.rest.json_inputs import from_base64, is_base64, loses_precision, lossy
+from serving.rest.json_elements import from_base64, is_base64, loses_precision, lossy
 from serving.status import invalid_argument
 
 _EXAMPLES = "examples"

@@ -4,10 +4,12 @@ Answers as `model_servers/http_server.cc` and its `util/net_http` do.
 """
 
 import logging
+import re
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,6 +47,7 @@ _HTTP_STATUS: dict[grpc.StatusCode, int] = {
     grpc.StatusCode.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
     grpc.StatusCode.UNAUTHENTICATED: HTTPStatus.UNAUTHORIZED,
 }
+_HOST = re.compile(r"^https?://[^/]*", re.IGNORECASE)
 _ERROR_PAGE = """<HTML><HEAD>
 <TITLE>{status} {phrase}</TITLE>
 </HEAD><BODY>
@@ -108,8 +111,21 @@ class _HttpServer(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         super().__init__(address, handler)
         self.busy = 0
-        self.counting = threading.Lock()
         self.stopping = False
+        self._counting = threading.Lock()
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Count a request that has come whole, and that a stop should wait for."""
+        self._count(1)
+        try:
+            yield
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._counting:
+            self.busy += change
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         # Clients that hang up are no news; anything else is, but not on standard error.
@@ -139,17 +155,16 @@ def _handler(catalog: Catalog, options: RestOptions) -> type[BaseHTTPRequestHand
         raw_requestline: bytes
 
         def respond(self) -> None:
-            with self.server.counting:
-                self.server.busy += 1
             try:
-                self._answer(read_body(self.headers, self.rfile))
+                body = read_body(self.headers, self.rfile)
             except BodyError:
                 self.send_error(HTTPStatus.BAD_REQUEST)
             except BodyCutError:
                 self.close_connection = True
-            finally:
-                with self.server.counting:
-                    self.server.busy -= 1
+            else:
+                with self.server.answering():
+                    self._answer(body)
+                    self.wfile.flush()
 
         def parse_request(self) -> bool:
             if (
@@ -179,8 +194,8 @@ def _handler(catalog: Catalog, options: RestOptions) -> type[BaseHTTPRequestHand
             self._send(_Reply(code, "text/html", page.encode()))
 
         def _answer(self, body: bytes) -> None:
-            # Bytes beyond ASCII come as Latin-1; names in them are UTF-8.
-            path = self.path.encode("latin-1").decode(errors="replace")
+            # Bytes beyond ASCII come as Latin-1; names in them are UTF-8. Proxies name the host.
+            path = _HOST.sub("", self.path.encode("latin-1").decode(errors="replace"))
             if options.monitoring and path.partition("?")[0] == options.monitoring_path:
                 self._send(_metrics(path, options.monitoring_path, options.monitoring))
             elif is_served(path):
@@ -197,6 +212,8 @@ def _handler(catalog: Catalog, options: RestOptions) -> type[BaseHTTPRequestHand
             self.send_header("Content-Length", str(len(reply.body)))
             if self.close_connection:
                 self.send_header("Connection", "close")
+            elif self.request_version == "HTTP/1.0":
+                self.send_header("Connection", "keep-alive")
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(reply.body)

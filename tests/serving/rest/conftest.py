@@ -99,10 +99,12 @@ def write_types(folder: Path) -> Path:
             signatures[name] = signature("predict", {"x": x}, {"y": tf.identity(x)})
         x = v1.placeholder(tf.float32, name="x")
         text = v1.placeholder(tf.string, name="text")
+        other = v1.placeholder(tf.string, name="other")
         both = {"a": x + 0.0, "b": tf.cast(x * 2.0, tf.int64)}
         signatures |= {
             "both": signature("predict", {"x": x}, both),
             "bytes": signature("predict", {"x": text}, {"y_bytes": tf.identity(text)}),
+            "two_texts": signature("predict", {"a": text, "b": other}, {"y": tf.identity(text)}),
             "half": signature("predict", {"x": x}, {"y": tf.cast(x, tf.float16)}),
             "complex": signature("predict", {"x": x}, {"y": tf.cast(x, tf.complex64)}),
             "scalar": signature("predict", {"x": x}, {"y": tf.reduce_sum(x)}),

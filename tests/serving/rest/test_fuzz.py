@@ -28,7 +28,8 @@ KEYS = st.sampled_from(["x", "z", "b64", "text", "inputs", "ä"]) | st.text(max_
 SCALARS = (
     st.none()
     | st.booleans()
-    | st.integers()
+    | st.integers(-(2**70), 2**70)
+    | st.just(10**400)
     | st.integers(-3, 3)
     | st.floats()
     | st.sampled_from(["", "YQ==", "?", "serving_default", "two_inputs", "shout"])

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytestmark = pytest.mark.slow
 
 FLOAT, DOUBLE, INT32, STRING, INT64, BOOL, UINT64 = 1, 2, 3, 7, 9, 10, 23
+UNHURRIED = settings(deadline=None)  # the first example imports TensorFlow
 SCALARS = st.one_of(
     st.floats(),
     st.integers(-(2**65), 2**65),
@@ -79,6 +80,7 @@ def expected(value: Any, dtype: int) -> np.ndarray | None:
     return array
 
 
+@UNHURRIED
 @given(VALUES, st.sampled_from([FLOAT, DOUBLE, INT32, STRING, INT64, BOOL, UINT64]))
 def test_columns_are_read_as_one_by_one(value: Any, dtype: int):
     from serving.rest.json_inputs import to_array
@@ -94,6 +96,7 @@ def test_columns_are_read_as_one_by_one(value: Any, dtype: int):
     np.testing.assert_array_equal(array, wanted)
 
 
+@UNHURRIED
 @given(st.lists(VALUES, min_size=1, max_size=4), st.sampled_from([FLOAT, INT64, STRING]))
 def test_rows_are_read_as_columns_are(rows: list[Any], dtype: int):
     from serving.rest.json_inputs import columns_of_instances
@@ -110,6 +113,7 @@ def test_rows_are_read_as_columns_are(rows: list[Any], dtype: int):
             )
 
 
+@UNHURRIED
 @given(st.lists(st.floats(width=32) | st.integers(-(2**24), 2**24).map(float), max_size=8))
 def test_decimals_are_written_as_one_by_one(values: list[float]):
     from serving.rest.decimals import decimal_texts

@@ -118,6 +118,7 @@ def test_infinities_and_nan_pass(send: Any):
         ("uint32", "[0, 4294967295]", "[0, 4294967295"),
         ("uint64", "[0, 18446744073709551615]", "[0, 18446744073709551615"),
         ("bool", "[true, false]", "[true, false"),
+        ("string", '["\\ud83d\\ude00"]', '["😀"'),
         ("string", '["a", "\\u00e4\\"\\n"]', '["a", "ä\\"\\n"'),
     ],
 )
@@ -189,6 +190,16 @@ ERROR = " of 'instances' list. Error: INVALID_ARGUMENT: "
             '{"signature_name": "two_inputs", "instances": [1]}',
             "instances is a plain list, but expecting list of objects as multiple input tensors"
             " required as per tensorinfo_map",
+        ),
+        (
+            '{"signature_name": "two_texts", "instances": [{"b64": "YQ=="}]}',
+            "input size does not match signature: 1!=2 len({a}) != len({a,b}). Sent extra: {}."
+            " Missing but required: {b}.",
+        ),
+        (
+            '{"signature_name": "two_inputs", "instances": [{"b64": "YQ=="}]}',
+            f'{ELEMENT}0{ERROR}JSON Value: {{\n    "b64": "YQ=="\n}} Type: Object is not of'
+            " expected type: float",
         ),
         (
             '{"signature_name": "two_inputs", "inputs": [1]}',
@@ -275,7 +286,8 @@ ERROR = " of 'instances' list. Error: INVALID_ARGUMENT: "
 def test_a_document_that_does_not_fit_is_refused_in_the_stock_servers_words(
     ask: Any, body: str, text: str
 ):
-    assert ask(PREDICT, body) == (400, {"error": text})
+    path = TYPES if "two_texts" in body else PREDICT
+    assert ask(path, body) == (400, {"error": text})
 
 
 @pytest.mark.parametrize(

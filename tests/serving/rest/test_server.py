@@ -5,12 +5,15 @@ import http.client
 import json
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+
+from tests.serving.stub_models import StubCatalog, StubModel
 
 pytestmark = pytest.mark.slow
 
@@ -324,6 +327,46 @@ def test_curl_asks_as_the_tutorials_do_and_waits_before_a_long_body(rest_port: i
     done = subprocess.run(command, capture_output=True, timeout=60, check=True)
     assert b"HTTP/1.1 100 Continue" in done.stderr
     assert json.loads(done.stdout) == {"predictions": [3.0] * 400_000}
+
+
+def test_old_clients_may_keep_their_connection(rest_port: int):
+    head = f"POST {PREDICT} HTTP/1.0\r\nContent-Length: {len(BODY)}\r\n"
+    one = f"{head}Connection: keep-alive\r\n\r\n".encode() + BODY
+    last = f"{head}\r\n".encode() + BODY
+    answer = talk(rest_port, one + one + last, hang_up=False)
+    assert answer.count(b"[3.0") == 3
+    assert answer.count(b"\r\nConnection: keep-alive\r\n") == 2
+    assert answer.count(b"\r\nConnection: close\r\n") == 1
+
+
+def test_a_proxys_whole_address_is_a_path(rest_port: int):
+    answer = talk(rest_port, b"GET http://host:1/v1/models/m HTTP/1.1\r\nHost: host\r\n\r\n")
+    assert b"AVAILABLE" in answer
+
+
+def test_a_stop_finishes_what_has_come_and_no_more():
+    from serving.rest.server import RestServer
+
+    begun, go_on = threading.Event(), threading.Event()
+
+    def act() -> None:
+        begun.set()
+        go_on.wait(20)
+
+    catalog: Any = StubCatalog(StubModel(act))
+    server = RestServer(catalog, "127.0.0.1", 0)
+    server.start()
+    with raw(server.port) as busy, raw(server.port) as slow:
+        slow.sendall(post("Content-Length: 100\r\n", b"{"))
+        busy.sendall(post(f"Content-Length: {len(BODY)}\r\n", BODY))
+        assert begun.wait(20)
+        threading.Timer(0.3, go_on.set).start()
+        server.stop(grace_seconds=20)
+        answer = busy.recv(65536)
+    assert b"[2.0" in answer
+    assert b"\r\nConnection: close\r\n" in answer
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", server.port), timeout=20)
 
 
 def test_metrics_are_read_at_their_path_alone():
