@@ -1,0 +1,74 @@
+"""A model server in simulated time: an oracle for what a limit of calls in flight is worth."""
+
+import heapq
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from serving.client.concurrency import Call, Ending
+
+ROWS = 256
+REFUSAL_SECONDS = 0.0005
+
+
+@dataclass(frozen=True)
+class Server:
+    """Works on `capacity` calls at a time and lets others wait, up to `room` in all."""
+
+    capacity: int
+    room: int = 10**9
+    service_seconds: float = 0.01
+    jitter: float = 0.2
+    """Service times are spread by up to so much of themselves."""
+    deadline_seconds: float = 10**9
+
+
+Ended = Callable[[Call], int]
+"""Is told of each call, and says how many may be under way from now on."""
+
+
+def fixed(limit: int) -> Ended:
+    return lambda _: limit
+
+
+def rate(server: Server, ended: Ended, first: int, answers: int = 4000, seed: int = 0) -> float:
+    """Calls answered a second, all refused ones sent again."""
+    return answers / seconds(server, ended, first, answers, seed)
+
+
+def seconds(server: Server, ended: Ended, first: int, answers: int, seed: int = 0) -> float:
+    chance = random.Random(seed)
+    now, limit, in_flight, answered = 0.0, first, 0, 0
+    working, waiting = 0, deque[float]()
+    events: list[tuple[float, int, float, Ending]] = []
+    order = itertools.count()
+
+    def work(started: float) -> None:
+        spread = chance.uniform(1 - server.jitter, 1 + server.jitter)
+        end = now + server.service_seconds * spread
+        heapq.heappush(events, (end, next(order), started, Ending.ANSWERED))
+
+    while answered < answers:
+        while in_flight < limit:
+            in_flight += 1
+            if working + len(waiting) >= server.room:
+                heapq.heappush(events, (now + REFUSAL_SECONDS, next(order), now, Ending.REFUSED))
+            elif working < server.capacity:
+                working += 1
+                work(now)
+            else:
+                waiting.append(now)
+        now, _, started, ending = heapq.heappop(events)
+        if ending is Ending.ANSWERED:
+            working -= 1
+            if waiting:
+                working += 1
+                work(waiting.popleft())
+            if now - started > server.deadline_seconds:
+                ending = Ending.LATE
+        answered += ending is Ending.ANSWERED
+        limit = ended(Call(started, now, ROWS, ending, in_flight))
+        in_flight -= 1
+    return now
