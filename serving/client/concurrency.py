@@ -20,7 +20,7 @@ from enum import Enum, auto
 FIRST_LIMIT = 1
 FEWEST_CALLS_JUDGED = 4
 SETTLED_ROUND_TRIPS = 8
-"""A refusal after so many at one limit is chance, such as a neighbour's call, and lowers nothing."""
+"""A refusal after so many at one limit is chance, a neighbour's call perhaps, and lowers nothing."""
 SHORTEST_HOLD, LONGEST_HOLD = 8, 128
 """Round trips at a known ceiling before one more call is tried."""
 BASE_ROUND_TRIPS = 256
@@ -85,7 +85,7 @@ class AdaptiveLimit:
         self._ceiling = most
         self._hold = self._longest_hold = SHORTEST_HOLD
         self._recover_to = 0
-        self._reduced_at = -math.inf
+        self._reduced_at = self._moved_at = -math.inf
         self._round_trips = 0
         self._base_row_seconds = math.inf
         self._base_age = 0
@@ -116,27 +116,28 @@ class AdaptiveLimit:
         self._hold = self._longest_hold
         self._reduced_at = call.ended
         self._doubling = self._looking_down = False
-        self._move(self.limit // 2)
+        self._move(self.limit // 2, call.ended)
         self._ceiling = self._most
         self._lower_ceiling(ceiling)
 
     def _lower_ceiling(self, ceiling: int) -> None:
         self._ceiling = self._recover_to = max(ceiling, self.limit)
 
-    def _move(self, limit: int) -> None:
+    def _move(self, limit: int, now: float) -> None:
         self.limit = min(max(limit, 1), self._most)
+        self._moved_at = now
         self._round_trips = 0
         self._round_trip = _RoundTrip()
 
     def _answered(self, call: Call) -> None:
         if self.limit < self._recover_to and not self._looking_down:
-            self._move(self.limit + 1)
-            return
-        self._round_trip.add(call)
-        if self._round_trip.calls >= max(self.limit, FEWEST_CALLS_JUDGED):
-            self._judge(self._round_trip)
+            self._move(self.limit + 1, call.ended)
+        elif call.started >= self._moved_at:  # what began before says nothing of this limit
+            self._round_trip.add(call)
+            if self._round_trip.calls >= max(self.limit, FEWEST_CALLS_JUDGED):
+                self._judge(self._round_trip, call.ended)
 
-    def _judge(self, seen: _RoundTrip) -> None:
+    def _judge(self, seen: _RoundTrip, now: float) -> None:
         self._round_trip = _RoundTrip()
         self._round_trips += 1
         self._base_age += 1
@@ -144,34 +145,34 @@ class AdaptiveLimit:
         if self._looking_down:
             self._looking_down = False
         elif self._base_age > BASE_ROUND_TRIPS:
-            self._look_down()
+            self._look_down(now)
         else:
-            self._step(seen)
+            self._step(seen, now)
 
-    def _look_down(self) -> None:
-        """Measure the latency without queueing anew, by a round trip at half the limit."""
+    def _look_down(self, now: float) -> None:
+        """Measure the latency without queueing anew, by a round trip at a quarter of the limit."""
         self._recover_to = self.limit
         self._base_row_seconds, self._base_age = math.inf, 0
         self._looking_down = True
-        self._move(self.limit // 2)
+        self._move(self.limit // 4, now)
 
-    def _step(self, seen: _RoundTrip) -> None:
+    def _step(self, seen: _RoundTrip, now: float) -> None:
         in_flight = seen.in_flight / seen.calls
         waiting = in_flight * (1 - self._base_row_seconds / max(seen.row_seconds, 1e-12))
         self._doubling &= waiting < in_flight / 4
         if waiting > 4 + in_flight / 2:
             self._recover_to = 0
-            self._move(self.limit - max(1, self.limit // 8))
+            self._move(self.limit - max(1, self.limit // 8), now)
         elif waiting < 2 + in_flight / 3 and seen.most_in_flight >= self.limit:
-            self._grow()
+            self._grow(now)
 
-    def _grow(self) -> None:
+    def _grow(self, now: float) -> None:
         step = self.limit if self._doubling else max(1, self.limit // 8)
         if self.limit < self._ceiling:
-            self._move(min(self.limit + step, self._ceiling))
+            self._move(min(self.limit + step, self._ceiling), now)
         elif self.limit < self._most and self._round_trips >= self._hold:
             if self._hold == 1:  # the last one more was not refused, either
                 self._longest_hold = max(self._longest_hold // 2, SHORTEST_HOLD)
             self._hold = 1
             self._ceiling += 1
-            self._move(self._ceiling)
+            self._move(self._ceiling, now)

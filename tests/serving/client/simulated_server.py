@@ -18,11 +18,15 @@ class Server:
     """Works on `capacity` calls at a time and lets others wait, up to `room` in all."""
 
     capacity: int
-    room: int = 10**9
+    room: int | None = None
     service_seconds: float = 0.01
     jitter: float = 0.2
     """Service times are spread by up to so much of themselves."""
     deadline_seconds: float = 10**9
+
+    def bears(self, calls: int) -> bool:
+        """Whether so many at a time are taken."""
+        return self.room is None or calls <= self.room
 
 
 Ended = Callable[[Call], int]
@@ -53,7 +57,7 @@ def seconds(server: Server, ended: Ended, first: int, answers: int, seed: int = 
     while answered < answers:
         while in_flight < limit:
             in_flight += 1
-            if working + len(waiting) >= server.room:
+            if not server.bears(working + len(waiting) + 1):
                 heapq.heappush(events, (now + REFUSAL_SECONDS, next(order), now, Ending.REFUSED))
             elif working < server.capacity:
                 working += 1
