@@ -41,6 +41,8 @@ MEASUREMENTS = {
     "score-embeddings": Measurement("scoring", "from_embeddings"),
     "score-images": Measurement("scoring", "from_images", ("embedding",)),
     "score-images-sent": Measurement("scoring", "from_images", ("image",)),
+    "client-healthy": Measurement("client_rates", "healthy"),
+    "client-refusing": Measurement("client_rates", "refusing"),
     "worker-memory": Measurement("resources", "worker_memory", fresh=True),
     "training": Measurement("resources", "training", ("auto",), fresh=True),
     "training-linear": Measurement("resources", "training", ("linear",), fresh=True),

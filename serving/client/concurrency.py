@@ -8,7 +8,9 @@ are waiting. Some may wait, or the server would idle between two calls; more gai
 
 A refusal halves it. How many calls the server held when it refused is then known, so the limit
 returns there within a round trip and stays, trying one more now and then: a plain sawtooth would
-cost a quarter of what the server can do.
+cost a quarter of what the server can do. There, single refusals are the price of a server that is
+never idle, since some calls are always on the way: their share decides on one call more or less,
+and it halves again where most of a round trip is refused.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from enum import Enum, auto
 
 FIRST_LIMIT = 1
 FEWEST_CALLS_JUDGED = 4
-SETTLED_ROUND_TRIPS = 8
-"""A refusal after so many at one limit is chance, a neighbour's call perhaps, and lowers nothing."""
+FEW_REFUSED, MANY_REFUSED = 0.25, 0.45
+"""Shares of calls: below the first, one more may be tried; above the second, there is one less."""
 SHORTEST_HOLD, LONGEST_HOLD = 8, 128
 """Round trips at a known ceiling before one more call is tried."""
 BASE_ROUND_TRIPS = 256
@@ -57,6 +59,7 @@ class _RoundTrip:
     """Calls that were answered since the limit was last judged."""
 
     calls: int = 0
+    refused: int = 0
     rows: int = 0
     seconds: float = 0.0
     in_flight: int = 0
@@ -68,6 +71,10 @@ class _RoundTrip:
         self.seconds += call.ended - call.started
         self.in_flight += call.in_flight
         self.most_in_flight = max(self.most_in_flight, call.in_flight)
+
+    @property
+    def refused_share(self) -> float:
+        return self.refused / max(self.refused + self.calls, 1)
 
     @property
     def row_seconds(self) -> float:
@@ -106,19 +113,23 @@ class AdaptiveLimit:
         if call.started < self._reduced_at:
             # Sent together with the one that was refused first: the server held one less yet.
             self._lower_ceiling(self._ceiling - 1)
-        elif self._round_trips >= SETTLED_ROUND_TRIPS:
-            self._halve(call, ceiling=self.limit)
-        else:
-            self._longest_hold = min(2 * self._longest_hold, LONGEST_HOLD)
+            return
+        if call.started >= self._moved_at:
+            self._round_trip.refused += 1
+        if self._ceiling == self._most or self._round_trip.refused > self.limit / 2:
             self._halve(call, ceiling=min(call.in_flight, self.limit) - 1)
 
     def _halve(self, call: Call, ceiling: int) -> None:
-        self._hold = self._longest_hold
+        self._hold_longer()
         self._reduced_at = call.ended
         self._doubling = self._looking_down = False
         self._move(self.limit // 2, call.ended)
         self._ceiling = self._most
         self._lower_ceiling(ceiling)
+
+    def _hold_longer(self) -> None:
+        self._longest_hold = min(2 * self._longest_hold, LONGEST_HOLD)
+        self._hold = self._longest_hold
 
     def _lower_ceiling(self, ceiling: int) -> None:
         self._ceiling = self._recover_to = max(ceiling, self.limit)
@@ -160,17 +171,21 @@ class AdaptiveLimit:
         in_flight = seen.in_flight / seen.calls
         waiting = in_flight * (1 - self._base_row_seconds / max(seen.row_seconds, 1e-12))
         self._doubling &= waiting < in_flight / 4
-        if waiting > 4 + in_flight / 2:
+        if seen.refused_share > MANY_REFUSED:
+            self._hold_longer()
+            self._move(self.limit - 1, now)
+            self._ceiling = self._recover_to = self.limit
+        elif waiting > 4 + in_flight / 2:
             self._recover_to = 0
             self._move(self.limit - max(1, self.limit // 8), now)
         elif waiting < 2 + in_flight / 3 and seen.most_in_flight >= self.limit:
-            self._grow(now)
+            self._grow(seen.refused_share < FEW_REFUSED, now)
 
-    def _grow(self, now: float) -> None:
+    def _grow(self, few_refused: bool, now: float) -> None:
         step = self.limit if self._doubling else max(1, self.limit // 8)
         if self.limit < self._ceiling:
             self._move(min(self.limit + step, self._ceiling), now)
-        elif self.limit < self._most and self._round_trips >= self._hold:
+        elif self._round_trips >= self._hold and self.limit < self._most and few_refused:
             if self._hold == 1:  # the last one more was not refused, either
                 self._longest_hold = max(self._longest_hold // 2, SHORTEST_HOLD)
             self._hold = 1

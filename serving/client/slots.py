@@ -24,7 +24,9 @@ class Slots:
     """Lets calls begin; safe for threads.
 
     Where a server has refused all there was, nothing begins for a while: a tenth of a second at
-    first, twice as long each time up to two seconds, shortened at random by up to half.
+    first, twice as long each time up to two seconds, shortened at random by up to half. A call
+    that was refused while others are under way keeps its slot for about as long as those take, or
+    the next one would be refused at once.
     """
 
     def __init__(self, most: int) -> None:
@@ -33,7 +35,9 @@ class Slots:
         self._in_flight = 0
         self._begin_at = 0.0
         self._pause_seconds = FIRST_DELAY_SECONDS
-        self._closed = False
+        self._resting = 0
+        self._call_seconds = 0.0
+        self._closing = threading.Event()
         self.last_answer = 0.0
         """When the server answered last, by `time.monotonic`; 0.0 if it never did."""
 
@@ -55,17 +59,20 @@ class Slots:
             ending = _ending(error)
             raise
         finally:
-            self._end(started, rows, ending)
+            rest_seconds = self._learn(started, rows, ending)
+            if rest_seconds:
+                self._closing.wait(rest_seconds)
+            self._leave(ending)
 
     def close(self) -> None:
         """Let nothing wait any longer."""
+        self._closing.set()
         with self._changed:
-            self._closed = True
             self._changed.notify_all()
 
     def _begin(self) -> None:
         with self._changed:
-            while not self._closed and (wait_seconds := self._wait_seconds()) != 0:
+            while not self._closing.is_set() and (wait_seconds := self._wait_seconds()) != 0:
                 self._changed.wait(wait_seconds)
             self._in_flight += 1
 
@@ -74,17 +81,30 @@ class Slots:
             return None
         return max(0.0, self._begin_at - time.monotonic())
 
-    def _end(self, started: float, rows: int, ending: Ending) -> None:
+    def _learn(self, started: float, rows: int, ending: Ending) -> float:
+        """Take notice of how a call ended; returns how long its slot is to rest."""
         now = time.monotonic()
         with self._changed:
             self._limit.ended(Call(started, now, rows, ending, self._in_flight))
-            self._in_flight -= 1
             if ending is Ending.ANSWERED:
-                self.last_answer = now
+                self.last_answer, self._call_seconds = now, now - started
                 self._begin_at, self._pause_seconds = 0.0, FIRST_DELAY_SECONDS
-            elif ending is Ending.REFUSED and not self._in_flight:
-                self._begin_at = now + self._pause_seconds * random.uniform(0.5, 1.0)
-                self._pause_seconds = min(2 * self._pause_seconds, LONGEST_DELAY_SECONDS)
+            elif ending is Ending.REFUSED:
+                self._resting += 1
+                return self._after_refusal(now)
+        return 0.0
+
+    def _after_refusal(self, now: float) -> float:
+        if self._resting < self._in_flight:
+            return min(self._call_seconds, LONGEST_DELAY_SECONDS) * random.uniform(0.5, 1.0)
+        self._begin_at = now + self._pause_seconds * random.uniform(0.5, 1.0)
+        self._pause_seconds = min(2 * self._pause_seconds, LONGEST_DELAY_SECONDS)
+        return 0.0
+
+    def _leave(self, ending: Ending) -> None:
+        with self._changed:
+            self._resting -= ending is Ending.REFUSED
+            self._in_flight -= 1
             self._changed.notify(max(0, self._limit.limit - self._in_flight))
 
 

@@ -23,6 +23,8 @@ class Server:
     jitter: float = 0.2
     """Service times are spread by up to so much of themselves."""
     deadline_seconds: float = 10**9
+    transit_seconds: float = 0.0
+    """From the server's last work on a call to the client's next call."""
 
     def bears(self, calls: int) -> bool:
         """Whether so many at a time are taken."""
@@ -46,33 +48,43 @@ def seconds(server: Server, ended: Ended, first: int, answers: int, seed: int = 
     chance = random.Random(seed)
     now, limit, in_flight, answered = 0.0, first, 0, 0
     working, waiting = 0, deque[float]()
-    events: list[tuple[float, int, float, Ending]] = []
+    events: list[tuple[float, int, float, Ending | None]] = []
     order = itertools.count()
 
     def work(started: float) -> None:
         spread = chance.uniform(1 - server.jitter, 1 + server.jitter)
         end = now + server.service_seconds * spread
-        heapq.heappush(events, (end, next(order), started, Ending.ANSWERED))
+        push(end, started, Ending.ANSWERED)
+
+    def push(at: float, started: float, event: Ending | None) -> None:
+        heapq.heappush(events, (at, next(order), started, event))
 
     while answered < answers:
         while in_flight < limit:
             in_flight += 1
             if not server.bears(working + len(waiting) + 1):
-                heapq.heappush(events, (now + REFUSAL_SECONDS, next(order), now, Ending.REFUSED))
+                push(now + REFUSAL_SECONDS, now, Ending.REFUSED)
             elif working < server.capacity:
                 working += 1
                 work(now)
             else:
                 waiting.append(now)
-        now, _, started, ending = heapq.heappop(events)
-        if ending is Ending.ANSWERED:
+        now, _, started, event = heapq.heappop(events)
+        if event is None:  # a refused call has rested
+            in_flight -= 1
+        elif event is Ending.REFUSED:
+            limit = ended(Call(started, now, ROWS, event, in_flight))
+            push(now + chance.uniform(0.5, 1) * server.service_seconds, now, None)
+        elif event is Ending.LOST:  # an answer on its way
+            late = now - started > server.deadline_seconds
+            answered += not late
+            ending = Ending.LATE if late else Ending.ANSWERED
+            limit = ended(Call(started, now, ROWS, ending, in_flight))
+            in_flight -= 1
+        else:
             working -= 1
             if waiting:
                 working += 1
                 work(waiting.popleft())
-            if now - started > server.deadline_seconds:
-                ending = Ending.LATE
-        answered += ending is Ending.ANSWERED
-        limit = ended(Call(started, now, ROWS, ending, in_flight))
-        in_flight -= 1
+            push(now + server.transit_seconds, started, Ending.LOST)
     return now

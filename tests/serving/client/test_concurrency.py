@@ -13,6 +13,7 @@ servers = st.builds(
     room=st.none() | st.integers(1, 32),
     service_seconds=st.sampled_from([0.001, 0.01, 1.0]),
     jitter=st.floats(0, 0.8),
+    transit_seconds=st.sampled_from([0.0, 0.003]),
 )
 
 
@@ -33,7 +34,7 @@ class Watched:
 
 def best_fixed_rate(server: Server) -> float:
     limits = {n for n in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, MOST) if server.bears(n)}
-    return max(rate(server, fixed(n), n, answers=1000) for n in {*limits, server.room or 1})
+    return max(rate(server, fixed(n), n, answers=1000) for n in {*limits, *(room + more for room in [server.room or 1] for more in range(3))})
 
 
 @given(servers, st.integers(0, 99))
@@ -62,7 +63,16 @@ def test_it_halves_once_for_all_calls_that_were_sent_before_it_did():
     for number in range(10):
         limit.ended(Call(1000.0, 1001.0 + number / 100, 9, Ending.REFUSED, 16 - number))
     assert limit.limit == 8
-    limit.ended(Call(1003.0, 1004.0, 9, Ending.REFUSED, 8))
+
+
+def test_once_the_servers_room_is_known_it_halves_only_for_many_refusals():
+    limit = AdaptiveLimit(MOST)
+    raise_to(limit, 16)
+    limit.ended(Call(1000.0, 1001.0, 9, Ending.REFUSED, 16))
+    for number in range(4):
+        limit.ended(Call(1003.0, 1004.0 + number / 100, 9, Ending.REFUSED, 8))
+        assert limit.limit == 8
+    limit.ended(Call(1003.0, 1005.0, 9, Ending.REFUSED, 8))
     assert limit.limit == 4
 
 
