@@ -51,6 +51,8 @@ MEASUREMENTS = {
     "single": Measurement("serving_rates", "single_rows", ("single",)),
     "batched": Measurement("serving_rates", "single_rows", ("batched",)),
     "switches": Measurement("serving_rates", "switches"),
+    "client-healthy": Measurement("client_rates", "healthy"),
+    "client-refusing": Measurement("client_rates", "refusing"),
     "worker-memory": Measurement("resources", "worker_memory", fresh=True),
     "training": Measurement("resources", "training", ("auto",), fresh=True),
     "training-linear": Measurement("resources", "training", ("linear",), fresh=True),

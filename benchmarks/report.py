@@ -63,6 +63,19 @@ def _single_rows(key: str, signature: str, title: str) -> tuple[Row, ...]:
     )
 
 
+def _client(key: str, title: str) -> tuple[Row, ...]:
+    pools = (1, 2, 4, 8, 16, 32)
+    return (
+        Row(f"{key}-adaptive", f"Scoring client, {title}", "rows/s"),
+        Row(f"{key}-adaptive-p50", "  its latency, median", "ms"),
+        Row(f"{key}-adaptive-p99", "  its latency, 99th percentile", "ms"),
+        Row(f"{key}-best-fixed", "  best fixed number of requests in flight", "rows/s"),
+        Row(f"{key}-best-fixed-p50", "  its latency, median", "ms"),
+        Row(f"{key}-best-fixed-p99", "  its latency, 99th percentile", "ms"),
+        *(Row(f"{key}-fixed-{n}", f"  {n} in flight", "rows/s") for n in pools),
+    )
+
+
 ROWS = (
     Row("decoder", "Bare decoder", "images/s"),
     Row("engine-float32", "Bare engine, float32", "images/s"),
@@ -95,6 +108,8 @@ ROWS = (
     Row("switch-growth", "  growth of the server's memory", "MB"),
     Row("switch-memory", "  its memory in the end", "MB"),
     Row("switch-p99", "  latency, p99", "ms"),
+    *_client("client-healthy", "embedded server, 256 embeddings a request"),
+    *_client("client-refusing", "a server that refuses more than 6 calls"),
     Row("worker-memory", "Peak memory of a worker", "MB"),
     *_training("training", "Train the best of several heads: read, fit, test, export"),
     *_training("training-linear", "Train a linear head"),
@@ -123,6 +138,16 @@ class Goal:
 
 
 GOALS = (
+    *(
+        Goal(
+            f"scoring client against the best fixed number in flight, {server} server",
+            f"client-{server}-adaptive",
+            0.95,
+            "x",
+            f"client-{server}-best-fixed",
+        )
+        for server in ("healthy", "refusing")
+    ),
     Goal("inner function of the limit", "inner-float32", 0.95, "x", "limit-float32"),
     Goal("inner function against Keras, float32", "inner-float32", 2.3, "x", "keras"),
     Goal("inner function against Keras, bfloat16", "inner-bfloat16", 4.0, "x", "keras"),

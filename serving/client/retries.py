@@ -11,6 +11,8 @@ T = TypeVar("T")
 
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 2.0
+TRIES_IN_TIME = 3
+"""How often a request may miss its deadline: what is too slow by itself stays so."""
 # A server that is stopped cancels what it has not finished; a caller's own cancelling is known to
 # the caller.
 _TRANSIENT = frozenset(
@@ -20,6 +22,8 @@ _TRANSIENT = frozenset(
         grpc.StatusCode.CANCELLED,
     }
 )
+# TensorFlow's words for it, in `core/kernels/batching_util/basic_batch_scheduler.h` and others.
+_QUEUE_FULL = "batch scheduling queue"
 
 
 def is_too_large(error: grpc.RpcError) -> bool:
@@ -30,6 +34,18 @@ def is_too_large(error: grpc.RpcError) -> bool:
     )
 
 
+def is_overload(error: grpc.RpcError) -> bool:
+    """Whether the server has too much to do: its threads are taken, or its batching queue full."""
+    if error.code() == grpc.StatusCode.UNAVAILABLE:
+        return _QUEUE_FULL in (error.details() or "").lower()
+    return error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and not is_too_large(error)
+
+
+def is_late(error: grpc.RpcError) -> bool:
+    """Whether the deadline passed."""
+    return bool(error.code() == grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
 def is_transient(error: grpc.RpcError) -> bool:
     """Whether the same request may pass later: the server is away, stopping or overloaded."""
     return error.code() in _TRANSIENT and not is_too_large(error)
@@ -37,22 +53,32 @@ def is_transient(error: grpc.RpcError) -> bool:
 
 def retry(
     call: Callable[[], T],
-    patience_seconds: Callable[[grpc.RpcError], float],
-    sleep: Callable[[float], object] = time.sleep,
+    give_up_at: Callable[[grpc.RpcError, float], float],
+    sleep: Callable[[grpc.RpcError, float], object] = lambda _, seconds: time.sleep(seconds),
 ) -> T:
     """Call until it succeeds, fails for good, or the patience with its error is at an end.
 
     Waits between tries grow twofold from a tenth of a second to two seconds, each shortened at
     random by up to half, so that clients of one server do not return all at once.
+
+    Args:
+        call: what to try; a deadline that it misses counts against `TRIES_IN_TIME`.
+        give_up_at: from an error and when the first try began to the end of the patience with
+            it, by `time.monotonic`.
+        sleep: waits after an error for so many seconds, or less if it knows better.
     """
     started = time.monotonic()
     delay = FIRST_DELAY_SECONDS
+    late = 0
     while True:
         try:
             return call()
         except grpc.RpcError as error:
-            waited = time.monotonic() - started
-            if not is_transient(error) or waited + delay > patience_seconds(error):
+            late += is_late(error)
+            again = is_transient(error) or (is_late(error) and late < TRIES_IN_TIME)
+            out_of_patience = time.monotonic() + delay > give_up_at(error, started)
+            if not again or (out_of_patience and not is_late(error)):
                 raise
-        sleep(delay * random.uniform(0.5, 1.0))
+            failure = error
+        sleep(failure, delay * random.uniform(0.5, 1.0))
         delay = min(2 * delay, LONGEST_DELAY_SECONDS)

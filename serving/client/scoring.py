@@ -21,8 +21,11 @@ from numpy.typing import NDArray
 
 from linnaeus.errors import FailureCode, ImageError, LinnaeusError, ServingError
 from linnaeus.records import PREDICTION_OUTPUTS, Prediction
-from serving.client.batches import Value, batches
-from serving.client.retries import is_too_large, retry
+from serving.client.batches import Value, batches, value_bytes
+from serving.client.channels import open_channels, predict_method, status_method
+from serving.client.reading_ahead import READY, ReadingAhead
+from serving.client.retries import TRIES_IN_TIME, is_late, is_overload, is_too_large, retry
+from serving.client.slots import Slots
 from serving.protocol import tensors, wire
 
 K = TypeVar("K")
@@ -30,6 +33,8 @@ Outcome = Prediction | LinnaeusError
 
 CONNECT_SECONDS = 15.0
 """How long a server may be away before it has ever answered this client."""
+OVERLOAD_PATIENCE = 10.0
+"""Of a request that is refused while others are answered, in deadlines: it may be the reason."""
 
 _INPUTS = {
     "embedding": "embedding",
@@ -75,13 +80,15 @@ class ScoringClient:
     """Scores rows on a TensorFlow Serving, or whatever speaks as one, at `address`.
 
     Args:
-        address: `HOST:PORT`, or any gRPC target such as `dns:///HOST:PORT`.
+        address: `HOST:PORT`, any gRPC target such as `dns:///HOST:PORT`, over whose addresses
+            requests go in turn, or `grpcs://HOST:PORT` (TLS).
         channels: connections; one alone would stick to one server behind a load balancer.
-        in_flight: requests under way at a time; keep it below the server's thread cap.
+        in_flight: most requests under way at a time; how many there are adapts to the server.
         deadline_seconds: for each request, and for the patience with a server that has answered
             before and is now away or overloaded.
         batch_rows: most rows in a request.
         batch_bytes: most bytes of values in a request, unless one row is larger.
+        ahead_bytes: of values that are read and not answered, some batches more or less.
         outputs: what to ask of the model, from `linnaeus.records.prediction_outputs`.
     """
 
@@ -90,24 +97,26 @@ class ScoringClient:
         address: str,
         *,
         channels: int = 4,
-        in_flight: int = 8,
+        in_flight: int = 64,
         deadline_seconds: float = 60.0,
         batch_rows: int = 256,
         batch_bytes: int = 4 << 20,
+        ahead_bytes: int = 128 << 20,
         outputs: Sequence[str] = PREDICTION_OUTPUTS,
     ) -> None:
         self.address = address
         self._deadline_seconds = deadline_seconds
         self._batch_rows = batch_rows
         self._batch_bytes = batch_bytes
-        self._in_flight = in_flight
         self._outputs = outputs
         self._answered = False
         self._closed = threading.Event()
-        self._channels = [_channel(address, number) for number in range(channels)]
-        self._predict = itertools.cycle([_predict_method(channel) for channel in self._channels])
-        self._status = _status_method(self._channels[0])
-        self._pool = ThreadPoolExecutor(in_flight, thread_name_prefix="score")
+        self._channels = open_channels(address, channels)
+        self._predict = itertools.cycle([predict_method(channel) for channel in self._channels])
+        self._status = status_method(self._channels[0])
+        self._slots = Slots(in_flight)
+        self._ahead = ReadingAhead(lambda: self._slots.limit, ahead_bytes)
+        self._pool = ThreadPoolExecutor(in_flight + READY, thread_name_prefix="score")
 
     def __enter__(self) -> ScoringClient:
         return self
@@ -118,6 +127,7 @@ class ScoringClient:
     def close(self) -> None:
         """Give up what is under way and close the connections."""
         self._closed.set()
+        self._slots.close()
         for channel in self._channels:
             channel.close()
         self._pool.shutdown(cancel_futures=True)
@@ -173,7 +183,9 @@ class ScoringClient:
     def score(
         self, model: str, version: int, signature: str, rows: Iterable[tuple[K, Value]]
     ) -> Iterator[tuple[K, Outcome]]:
-        """Score a stream of rows, in its order; reads ahead no more than is in flight.
+        """Score a stream of rows, in its order; several streams at a time share one limit.
+
+        What was answered is never sent again, whatever becomes of other rows of its request.
 
         Args:
             model: its name at the server.
@@ -193,14 +205,22 @@ class ScoringClient:
         pending: deque[Future[list[tuple[K, Outcome]]]] = deque()
         try:
             for batch in batches(rows, self._batch_rows, self._batch_bytes):
-                pending.append(self._pool.submit(self._score_batch, target, batch))
-                while pending and (len(pending) >= self._in_flight or pending[0].done()):
+                pending.append(self._submit(target, batch))
+                self._ahead.wait_for(pending)
+                while pending and pending[0].done():
                     yield from pending.popleft().result()
             while pending:
                 yield from pending.popleft().result()
         finally:
             for future in pending:
                 future.cancel()
+
+    def _submit(
+        self, target: _Target, batch: list[tuple[K, Value]]
+    ) -> Future[list[tuple[K, Outcome]]]:
+        future = self._pool.submit(self._score_batch, target, batch)
+        self._ahead.add(future, sum(value_bytes(value) for _, value in batch))
+        return future
 
     def _score_batch(
         self, target: _Target, batch: list[tuple[K, Value]]
@@ -235,29 +255,36 @@ class ScoringClient:
         return _read_predictions(response.outputs, self._outputs, len(values))
 
     def _response(self, target: _Target, values: Sequence[Value]) -> Any:
-        request = target.request(values)
+        request, method = target.request(values), next(self._predict)
+
+        def predict() -> Any:
+            with self._slots.call(len(values)):
+                return method(request, timeout=self._deadline_seconds)
+
         try:
-            response = self._call(next(self._predict), request)
+            response = retry(predict, self._give_up_at, self._wait_but_for_slots)
         except grpc.RpcError as error:
             raise self._explained(error, target) from error
+        self._answered = True
         self._check_version(response.model_spec, target)
         return response
 
-    def _call(self, method: Any, request: Any) -> Any:
-        response = retry(
-            lambda: method(request, timeout=self._deadline_seconds),
-            self._patience_seconds,
-            self._closed.wait,
-        )
-        self._answered = True
-        return response
+    def _wait_but_for_slots(self, error: grpc.RpcError, seconds: float) -> None:
+        """Where the server is overloaded or late, there are fewer slots, which is wait enough."""
+        if not is_overload(error) and not is_late(error):
+            self._closed.wait(seconds)
 
-    def _patience_seconds(self, error: grpc.RpcError) -> float:
+    def _give_up_at(self, error: grpc.RpcError, started: float) -> float:
         if self._closed.is_set():
             return 0.0
-        if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED or self._answered:
-            return self._deadline_seconds
-        return min(CONNECT_SECONDS, self._deadline_seconds)
+        if is_overload(error):
+            since = min(
+                max(started, self._slots.last_answer),
+                started + (OVERLOAD_PATIENCE - 1) * self._deadline_seconds,
+            )
+            return since + self._deadline_seconds
+        patience = self._deadline_seconds
+        return started + (patience if self._answered else min(CONNECT_SECONDS, patience))
 
     def _version_states(self, model: str, version: int | None) -> dict[int, int]:
         request = wire.GetModelStatusRequest()
@@ -265,11 +292,16 @@ class ScoringClient:
         if version is not None:
             request.model_spec.version.value = version
         try:
-            response = self._call(self._status, request)
+            response = retry(
+                lambda: self._status(request, timeout=self._deadline_seconds),
+                self._give_up_at,
+                lambda _, seconds: self._closed.wait(seconds),
+            )
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.NOT_FOUND:
                 raise self._not_served(model, version, _one_line(error)) from error
             raise self._failed(error, model) from error
+        self._answered = True
         return {status.version: status.state for status in response.model_version_status}
 
     def _explained(self, error: grpc.RpcError, target: _Target) -> Exception:
@@ -279,7 +311,7 @@ class ScoringClient:
             case grpc.StatusCode.RESOURCE_EXHAUSTED if is_too_large(error):
                 return _Refused(_one_line(error), FailureCode.TOO_LARGE)
             case grpc.StatusCode.NOT_FOUND:
-                return self._not_served(target.model, target.version, _one_line(error))
+                return self._gone(error, target)
             case grpc.StatusCode.FAILED_PRECONDITION | grpc.StatusCode.INVALID_ARGUMENT:
                 return ServingError(
                     f"{self.address}: {target} cannot answer {target.signature}:"
@@ -295,6 +327,14 @@ class ScoringClient:
             FailureCode.NOT_FOUND,
         )
 
+    def _gone(self, error: grpc.RpcError, target: _Target) -> ServingError:
+        return ServingError(
+            f"{self.address} does not serve {target} ({_one_line(error)}); start a server with it,"
+            f" `linnaeus serve --model {target.model}`, and run the same command again:"
+            " what is done is kept",
+            FailureCode.NOT_FOUND,
+        )
+
     def _failed(self, error: grpc.RpcError, model: str) -> ServingError:
         match error.code():
             case grpc.StatusCode.UNAVAILABLE:
@@ -304,14 +344,15 @@ class ScoringClient:
                 )
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 return ServingError(
-                    f"{self.address} did not answer within {self._deadline_seconds:g} s;"
+                    f"{self.address} did not answer within {self._deadline_seconds:g} s,"
+                    f" {TRIES_IN_TIME} times;"
                     " send fewer rows a request, or give the server more cores",
                     FailureCode.TIMEOUT,
                 )
             case grpc.StatusCode.RESOURCE_EXHAUSTED:
                 return ServingError(
                     f"{self.address} is overloaded ({_one_line(error)});"
-                    " keep fewer requests in flight, or add servers",
+                    " add servers, or run the same command again when it has less to do",
                     FailureCode.THROTTLED,
                 )
             case grpc.StatusCode.UNIMPLEMENTED:
@@ -327,39 +368,6 @@ class ScoringClient:
                 f"{self.address} was asked for {target} and answered with version"
                 f" {spec.version.value}; let all servers behind that address serve it"
             )
-
-
-def _channel(address: str, number: int) -> grpc.Channel:
-    options: list[tuple[str, Any]] = [
-        # Channels of equal options share one connection.
-        ("linnaeus.channel", number),
-        ("grpc.max_receive_message_length", -1),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.lb_policy_name", "round_robin"),
-        # gRPC's own retries silently stop above 256 KiB, and its reconnecting slows to minutes.
-        ("grpc.enable_retries", 0),
-        ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 1000),
-    ]
-    if address.rpartition(":")[0] in {"127.0.0.1", "localhost", "[::1]"}:
-        options.append(("grpc.enable_http_proxy", 0))
-    return grpc.insecure_channel(address, options)
-
-
-def _predict_method(channel: grpc.Channel) -> Any:
-    return channel.unary_unary(
-        wire.PREDICT,
-        request_serializer=wire.PredictRequest.SerializeToString,
-        response_deserializer=wire.PredictResponse.FromString,
-    )
-
-
-def _status_method(channel: grpc.Channel) -> Any:
-    return channel.unary_unary(
-        wire.GET_MODEL_STATUS,
-        request_serializer=wire.GetModelStatusRequest.SerializeToString,
-        response_deserializer=wire.GetModelStatusResponse.FromString,
-    )
 
 
 def _stacked(values: Sequence[Value]) -> NDArray[Any]:

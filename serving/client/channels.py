@@ -1,0 +1,61 @@
+"""Connections to a model server, or to the several behind one address."""
+
+from typing import Any
+
+import grpc
+
+from serving.protocol import wire
+
+SECURE = "grpcs://"
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+
+def open_channels(address: str, count: int) -> list[grpc.Channel]:
+    """Connections of their own to `HOST:PORT`, a gRPC target, or `grpcs://HOST:PORT` by TLS.
+
+    TLS trusts gRPC's own roots, or those in the file that `GRPC_DEFAULT_SSL_ROOTS_FILE_PATH` names.
+    """
+    return [_channel(address, number) for number in range(count)]
+
+
+def _channel(address: str, number: int) -> grpc.Channel:
+    if not address.startswith(SECURE):
+        return grpc.insecure_channel(address, _options(address, number))
+    target = address.removeprefix(SECURE)
+    return grpc.secure_channel(target, grpc.ssl_channel_credentials(), _options(target, number))
+
+
+def _options(target: str, number: int) -> list[tuple[str, Any]]:
+    options: list[tuple[str, Any]] = [
+        # Channels of equal options share one connection.
+        ("linnaeus.channel", number),
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.max_send_message_length", -1),
+        # One connection to each address of the target, in turn.
+        ("grpc.lb_policy_name", "round_robin"),
+        # gRPC's own retries silently stop above 256 KiB, and its reconnecting slows to minutes.
+        ("grpc.enable_retries", 0),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1000),
+    ]
+    if target.rpartition(":")[0] in _LOOPBACK:
+        options.append(("grpc.enable_http_proxy", 0))
+    return options
+
+
+def predict_method(channel: grpc.Channel) -> Any:
+    """The call Predict."""
+    return channel.unary_unary(
+        wire.PREDICT,
+        request_serializer=wire.PredictRequest.SerializeToString,
+        response_deserializer=wire.PredictResponse.FromString,
+    )
+
+
+def status_method(channel: grpc.Channel) -> Any:
+    """The call GetModelStatus."""
+    return channel.unary_unary(
+        wire.GET_MODEL_STATUS,
+        request_serializer=wire.GetModelStatusRequest.SerializeToString,
+        response_deserializer=wire.GetModelStatusResponse.FromString,
+    )
