@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import grpc
@@ -85,9 +86,7 @@ def _contest(key: str, stack: ExitStack, address: str, version: int, rows: Vecto
                     latencies[name] += contestants[name](sizes[name])
 
                 seconds[name] += seconds_of(one)
-        rates = {
-            name: BURSTS * sizes[name] * len(rows) / seconds[name] for name in contestants
-        }
+        rates = {name: BURSTS * sizes[name] * len(rows) / seconds[name] for name in contestants}
         return _readings(key, rates, latencies)
 
     return measure
@@ -101,15 +100,14 @@ Burst = Callable[[int], Latencies]
 def _batches_of_a_burst(burst: Burst) -> int:
     """As many as take about `BURST_SECONDS`; warms up as well."""
     burst(8)
-    batches = 16
-    while (seconds := seconds_of(lambda: burst(batches))) < BURST_SECONDS / 2:
+    batches, seconds = 8, 0.0
+    while seconds < BURST_SECONDS / 2:
         batches *= 2
+        seconds = seconds_of(partial(burst, batches))
     return max(1, round(batches * BURST_SECONDS / seconds))
 
 
-def _readings(
-    key: str, rates: dict[str, float], latencies: dict[str, list[float]]
-) -> Readings:
+def _readings(key: str, rates: dict[str, float], latencies: dict[str, list[float]]) -> Readings:
     readings = {f"{key}-{name}": rate for name, rate in rates.items()}
     best = max((name for name in rates if name != "adaptive"), key=rates.__getitem__)
     readings[f"{key}-best-fixed"] = rates[best]
@@ -120,9 +118,7 @@ def _readings(
     return readings
 
 
-def adaptive_burst(
-    client: ScoringClient, version: int, rows: Vector, batches: int
-) -> list[float]:
+def adaptive_burst(client: ScoringClient, version: int, rows: Vector, batches: int) -> list[float]:
     """The client over so many batches of the same rows."""
     latencies: list[float] = []
     read = np.zeros(batches)
