@@ -1,6 +1,6 @@
 """The scoring client against fixed numbers of requests in flight, on servers of two tempers.
 
-Every contestant sends the same rows in the same batches and reads every answer. They take turns in
+Every contestant sends the same rows in the same batches and makes the same records of them. They take turns in
 short bursts, so that a machine that is busy for a while is so for all of them.
 """
 
@@ -26,6 +26,7 @@ from linnaeus.models import load_model
 from linnaeus.records import PREDICTION_OUTPUTS
 from serving.client import ScoringClient
 from serving.client.channels import open_channels, predict_method
+from serving.client.scoring import read_predictions
 from serving.local import start_server
 from serving.protocol import tensors, wire
 
@@ -166,8 +167,7 @@ class FixedPool:
         started = time.perf_counter()
         method = self._methods[number % len(self._methods)]
         response = self._answer(method, self._request())
-        for name in PREDICTION_OUTPUTS:
-            tensors.to_array(response.outputs[name]).tolist()
+        read_predictions(response.outputs, PREDICTION_OUTPUTS, len(self._rows))
         return time.perf_counter() - started
 
     def _request(self) -> Any:

@@ -228,7 +228,7 @@ class ScoringClient:
             raise self._explained(error, target) from error
         self._answered = True
         self._check_version(response.model_spec, target)
-        return _read_predictions(response.outputs, self._outputs, len(values))
+        return read_predictions(response.outputs, self._outputs, len(values))
 
     def _wait_but_for_slots(self, error: grpc.RpcError, seconds: float) -> None:
         """Where the server is overloaded or late, there are fewer slots, which is wait enough."""
@@ -337,7 +337,12 @@ def _stacked(values: Sequence[Value]) -> NDArray[Any]:
     return np.stack(values)  # type: ignore[arg-type]
 
 
-def _read_predictions(outputs: Any, names: Sequence[str], count: int) -> list[Prediction]:
+def read_predictions(outputs: Any, names: Sequence[str], count: int) -> list[Prediction]:
+    """What a model said of `count` rows: its outputs `names`, from `prediction_outputs`.
+
+    Raises:
+        ServingError: an output has another number of rows.
+    """
     columns = {name: tensors.to_array(outputs[name]).tolist() for name in names}
     if short := [name for name, column in columns.items() if len(column) != count]:
         raise ServingError(
