@@ -1,7 +1,7 @@
 """The scoring client against fixed numbers of requests in flight, on servers of two tempers.
 
-Every contestant sends the same rows in the same batches and makes the same records of them. They take turns in
-short bursts, so that a machine that is busy for a while is so for all of them.
+Every contestant sends the same rows in the same batches and makes the same records of the answers.
+They take turns in short bursts, so that a machine that is busy for a while is so for all of them.
 """
 
 from __future__ import annotations
