@@ -41,8 +41,9 @@ MEASUREMENTS = {
     "keras": Measurement("baselines", "keras_predict"),
     "run-inference": Measurement("baselines", "run_inference"),
     "score-embeddings": Measurement("scoring", "from_embeddings"),
-    "score-images": Measurement("scoring", "from_images", ("embedding",)),
-    "score-images-sent": Measurement("scoring", "from_images", ("image",)),
+    "score-images": Measurement("client_payloads", "payload", ("embedding",)),
+    "score-images-sent": Measurement("client_payloads", "payload", ("image",)),
+    "score-pixels-sent": Measurement("client_payloads", "payload", ("pixels",)),
     **{
         f"direct-{signature}": Measurement("serving_rates", "direct", (signature,))
         for signature in SIGNATURES

@@ -1,7 +1,7 @@
 """The scoring client against fixed numbers of requests in flight, on servers of two tempers.
 
-Every contestant sends the same rows in the same batches and reads every answer. They take turns in
-short bursts, so that a machine that is busy for a while is so for all of them.
+Every contestant sends the same rows in the same batches and makes the same records of the answers.
+They take turns in short bursts, so that a machine that is busy for a while is so for all of them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import grpc
@@ -25,6 +26,7 @@ from linnaeus.models import load_model
 from linnaeus.records import PREDICTION_OUTPUTS
 from serving.client import ScoringClient
 from serving.client.channels import open_channels, predict_method
+from serving.client.scoring import read_predictions
 from serving.local import start_server
 from serving.protocol import tensors, wire
 
@@ -99,9 +101,10 @@ Burst = Callable[[int], Latencies]
 def _batches_of_a_burst(burst: Burst) -> int:
     """As many as take about `BURST_SECONDS`; warms up as well."""
     burst(8)
-    batches = 16
-    while (seconds := seconds_of(lambda: burst(batches))) < BURST_SECONDS / 2:
+    batches, seconds = 8, 0.0
+    while seconds < BURST_SECONDS / 2:
         batches *= 2
+        seconds = seconds_of(partial(burst, batches))
     return max(1, round(batches * BURST_SECONDS / seconds))
 
 
@@ -164,8 +167,7 @@ class FixedPool:
         started = time.perf_counter()
         method = self._methods[number % len(self._methods)]
         response = self._answer(method, self._request())
-        for name in PREDICTION_OUTPUTS:
-            tensors.to_array(response.outputs[name]).tolist()
+        read_predictions(response.outputs, PREDICTION_OUTPUTS, len(self._rows))
         return time.perf_counter() - started
 
     def _request(self) -> Any:

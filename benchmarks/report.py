@@ -63,6 +63,16 @@ def _single_rows(key: str, signature: str, title: str) -> tuple[Row, ...]:
     )
 
 
+def _payload(key: str, title: str) -> tuple[Row, ...]:
+    return (
+        Row(key, title, "rows/s"),
+        Row(f"{key}-start", "  its start-up in a running process", "s"),
+        Row(f"{key}-bytes", "  sent for a row", "bytes"),
+        Row(f"{key}-worker-cpu", "  the worker's processor time for a row", "ms"),
+        Row(f"{key}-server-cpu", "  the server's processor time for a row", "ms"),
+    )
+
+
 def _client(key: str, title: str) -> tuple[Row, ...]:
     pools = (1, 2, 4, 8, 16, 32)
     return (
@@ -93,8 +103,9 @@ ROWS = (
     Row("again", "  as the command linnaeus embed", "s"),
     Row("score-embeddings", "Beam job score, from stored embeddings", "rows/s"),
     Row("score-embeddings-start", "  its start-up in a running process", "s"),
-    Row("score-images", "Beam job score, images embedded on the worker", "rows/s"),
-    Row("score-images-sent", "Beam job score, images sent to the server", "rows/s"),
+    *_payload("score-images", "Beam job score, images embedded on the worker"),
+    *_payload("score-images-sent", "Beam job score, images sent to the server"),
+    *_payload("score-pixels-sent", "Beam job score, pixels sent to the server"),
     *_served("serving_default", 8),
     *_served("pixels", 8),
     *_served("embedding", 256),

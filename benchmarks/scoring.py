@@ -14,6 +14,8 @@ from benchmarks.setting import MODEL, Setting, fresh_workspace
 from linnaeus.models import load_model
 from serving.local import start_server
 
+KEYS = {"embedding": "score-images", "image": "score-images-sent", "pixels": "score-pixels-sent"}
+
 
 def from_embeddings(setting: Setting) -> Measure:
     """Rows whose vectors are in the table."""
@@ -27,11 +29,14 @@ def from_embeddings(setting: Setting) -> Measure:
 
 
 def from_images(setting: Setting, payload: str) -> Measure:
-    """New pictures: embedded on the worker (`embedding`), or sent to the server (`image`)."""
+    """New pictures: embedded on the worker (`embedding`), or sent to the server as they are
+    (`image`) or decoded (`pixels`).
+    """
     score_one = _seconds(setting, payload, [])
     pictures = {setting.few: setting.few_pictures, setting.images: setting.pictures}
-    key = {"embedding": "score-images", "image": "score-images-sent"}[payload]
-    return job_rate(key, lambda count: score_one(pictures[count]), setting.few, setting.images)
+    return job_rate(
+        KEYS[payload], lambda count: score_one(pictures[count]), setting.few, setting.images
+    )
 
 
 def _seconds(setting: Setting, payload: str, sources: Sequence[Path]) -> Callable[[Path], float]:

@@ -67,7 +67,8 @@ def score(  # noqa: PLR0913, PLR0917 - a parameter an option
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="A TensorFlow Serving to ask; by default one is started for the run.",
+            help="A TensorFlow Serving to ask (grpcs://HOST:PORT by TLS); by default one is "
+            "started for the run.",
         ),
     ] = None,
     output: Annotated[

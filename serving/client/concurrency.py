@@ -10,7 +10,7 @@ A refusal halves it. How many calls the server held when it refused is then know
 returns there within a round trip and stays, trying one more now and then: a plain sawtooth would
 cost a quarter of what the server can do. There, single refusals are the price of a server that is
 never idle, since some calls are always on the way: their share decides on one call more or less,
-and it halves again where most of a round trip is refused.
+and it halves again only where twice as many are refused as may be under way, and few answered.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ FIRST_LIMIT = 1
 FEWEST_CALLS_JUDGED = 4
 FEW_REFUSED, MANY_REFUSED = 0.25, 0.45
 """Shares of calls: below the first, one more may be tried; above the second, there is one less."""
+ENDINGS_JUDGED = 32
 SHORTEST_HOLD, LONGEST_HOLD = 8, 128
 """Round trips at a known ceiling before one more call is tried."""
 BASE_ROUND_TRIPS = 256
@@ -73,13 +74,26 @@ class _RoundTrip:
         self.most_in_flight = max(self.most_in_flight, call.in_flight)
 
     @property
-    def refused_share(self) -> float:
-        return self.refused / max(self.refused + self.calls, 1)
-
-    @property
     def row_seconds(self) -> float:
         """Of latency: calls with few rows count for little."""
         return self.seconds / max(self.rows, 1)
+
+
+@dataclass
+class _Endings:
+    """Calls that ended since the limit changed."""
+
+    answered: int = 0
+    refused: int = 0
+
+    @property
+    def refused_share(self) -> float:
+        return self.refused / max(self.refused + self.answered, 1)
+
+    @property
+    def many_are_refused(self) -> bool:
+        enough = self.refused + self.answered >= ENDINGS_JUDGED
+        return enough and self.refused_share > MANY_REFUSED
 
 
 class AdaptiveLimit:
@@ -98,6 +112,7 @@ class AdaptiveLimit:
         self._base_age = 0
         self._looking_down = False
         self._round_trip = _RoundTrip()
+        self._here = _Endings()
 
     def ended(self, call: Call) -> None:
         """Learn from a call."""
@@ -116,7 +131,8 @@ class AdaptiveLimit:
             return
         if call.started >= self._moved_at:
             self._round_trip.refused += 1
-        if self._ceiling == self._most or self._round_trip.refused > self.limit / 2:
+            self._here.refused += 1
+        if self._ceiling == self._most or self._round_trip.refused > 2 * self.limit:
             self._halve(call, ceiling=min(call.in_flight, self.limit) - 1)
 
     def _halve(self, call: Call, ceiling: int) -> None:
@@ -138,13 +154,14 @@ class AdaptiveLimit:
         self.limit = min(max(limit, 1), self._most)
         self._moved_at = now
         self._round_trips = 0
-        self._round_trip = _RoundTrip()
+        self._round_trip, self._here = _RoundTrip(), _Endings()
 
     def _answered(self, call: Call) -> None:
         if self.limit < self._recover_to and not self._looking_down:
             self._move(self.limit + 1, call.ended)
         elif call.started >= self._moved_at:  # what began before says nothing of this limit
             self._round_trip.add(call)
+            self._here.answered += 1
             if self._round_trip.calls >= max(self.limit, FEWEST_CALLS_JUDGED):
                 self._judge(self._round_trip, call.ended)
 
@@ -171,7 +188,7 @@ class AdaptiveLimit:
         in_flight = seen.in_flight / seen.calls
         waiting = in_flight * (1 - self._base_row_seconds / max(seen.row_seconds, 1e-12))
         self._doubling &= waiting < in_flight / 4
-        if seen.refused_share > MANY_REFUSED:
+        if self._here.many_are_refused:
             self._hold_longer()
             self._move(self.limit - 1, now)
             self._ceiling = self._recover_to = self.limit
@@ -179,13 +196,17 @@ class AdaptiveLimit:
             self._recover_to = 0
             self._move(self.limit - max(1, self.limit // 8), now)
         elif waiting < 2 + in_flight / 3 and seen.most_in_flight >= self.limit:
-            self._grow(seen.refused_share < FEW_REFUSED, now)
+            self._grow(now)
 
-    def _grow(self, few_refused: bool, now: float) -> None:
+    @property
+    def _bears_more(self) -> bool:
+        return self._here.refused_share < FEW_REFUSED
+
+    def _grow(self, now: float) -> None:
         step = self.limit if self._doubling else max(1, self.limit // 8)
         if self.limit < self._ceiling:
             self._move(min(self.limit + step, self._ceiling), now)
-        elif self._round_trips >= self._hold and self.limit < self._most and few_refused:
+        elif self._round_trips >= self._hold and self.limit < self._most and self._bears_more:
             if self._hold == 1:  # the last one more was not refused, either
                 self._longest_hold = max(self._longest_hold // 2, SHORTEST_HOLD)
             self._hold = 1

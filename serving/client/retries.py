@@ -76,7 +76,7 @@ def retry(
         except grpc.RpcError as error:
             late += is_late(error)
             again = is_transient(error) or (is_late(error) and late < TRIES_IN_TIME)
-            out_of_patience = time.monotonic() + delay > give_up_at(error, started)
+            out_of_patience = time.monotonic() > give_up_at(error, started)
             if not again or (out_of_patience and not is_late(error)):
                 raise
             failure = error

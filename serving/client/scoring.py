@@ -252,7 +252,7 @@ class ScoringClient:
 
     def _predictions(self, target: _Target, values: Sequence[Value]) -> list[Prediction]:
         response = self._response(target, values)
-        return _read_predictions(response.outputs, self._outputs, len(values))
+        return read_predictions(response.outputs, self._outputs, len(values))
 
     def _response(self, target: _Target, values: Sequence[Value]) -> Any:
         request, method = target.request(values), next(self._predict)
@@ -376,7 +376,12 @@ def _stacked(values: Sequence[Value]) -> NDArray[Any]:
     return np.stack(values)  # type: ignore[arg-type]
 
 
-def _read_predictions(outputs: Any, names: Sequence[str], count: int) -> list[Prediction]:
+def read_predictions(outputs: Any, names: Sequence[str], count: int) -> list[Prediction]:
+    """What a model said of `count` rows: its outputs `names`, from `prediction_outputs`.
+
+    Raises:
+        ServingError: an output has another number of rows.
+    """
     columns = {name: tensors.to_array(outputs[name]).tolist() for name in names}
     if short := [name for name, column in columns.items() if len(column) != count]:
         raise ServingError(
