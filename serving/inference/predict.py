@@ -4,7 +4,7 @@ Follows `servables/tensorflow/predict_util.cc` and TensorFlow's `cc/saved_model/
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -17,13 +17,21 @@ from serving.models.servable import Servable
 from serving.protocol import tensors
 from serving.status import StatusError, invalid_argument
 
+Fill = Callable[[Any, NDArray[Any]], None]
+"""Writes an array into an empty TensorProto."""
+
 _MOST_REPEATED_VALUES = 2**28
 
 
 def answer(
-    model: Servable, request: predict_pb2.PredictRequest, timeout_seconds: float | None = None
+    model: Servable,
+    request: predict_pb2.PredictRequest,
+    timeout_seconds: float | None = None,
+    fill: Fill = tensors.fill_values,
 ) -> predict_pb2.PredictResponse:
     """Run one request; the answer's ModelSpec lacks the version, which a model does not know.
+
+    `fill` writes each output: into typed fields, unless told otherwise.
 
     Raises:
         StatusError: the request does not fit the model, or the model refuses it.
@@ -39,7 +47,7 @@ def answer(
     response.model_spec.signature_name = name
     tensor_names = {alias: signature.outputs[alias].name for alias in aliases}
     for alias, array in run(model, feeds, tensor_names, timeout_seconds).items():
-        tensors.fill_values(response.outputs[alias], array)
+        fill(response.outputs[alias], array)
     return response
 
 

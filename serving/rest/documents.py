@@ -38,7 +38,7 @@ def parse_document(body: bytes) -> dict[str, Any]:
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")
     try:
-        document = json.loads(body.decode())
+        document = json.loads(body.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise _parse_error("Invalid encoding in string.", error.start) from error
     except json.JSONDecodeError as error:

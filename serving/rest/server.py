@@ -155,6 +155,10 @@ def _handler(catalog: Catalog, options: RestOptions) -> type[BaseHTTPRequestHand
         raw_requestline: bytes
 
         def respond(self) -> None:
+            if self.server.stopping:
+                # The models are about to go: a client that connects anew finds another server.
+                self.close_connection = True
+                return
             try:
                 body = read_body(self.headers, self.rfile)
             except BodyError:

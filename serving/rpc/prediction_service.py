@@ -18,6 +18,7 @@ from serving.inference import multi_inference as multi_inference_inference
 from serving.inference import predict as predict_inference
 from serving.inference import regress as regress_inference
 from serving.models.catalog import Catalog, model_spec_of
+from serving.protocol import tensors
 from serving.status import answering, invalid_argument
 
 SIGNATURES = "signature_def"
@@ -28,15 +29,22 @@ _LONGEST_TIMEOUT_SECONDS = 1e9
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
-    """Answers from the models of a catalog."""
+    """Answers from the models of a catalog.
 
-    def __init__(self, catalog: Catalog) -> None:
+    Args:
+        catalog: the models.
+        as_tensor_content: Predict's outputs as raw bytes, which NumPy reads faster, in place of
+            typed fields.
+    """
+
+    def __init__(self, catalog: Catalog, as_tensor_content: bool = False) -> None:
         self._catalog = catalog
+        self._fill = tensors.fill_content if as_tensor_content else tensors.fill_values
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Run a signature."""
         with answering(context):
-            return predict(self._catalog, request, _remaining_seconds(context))
+            return predict(self._catalog, request, _remaining_seconds(context), self._fill)
 
     def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Classify Examples."""
@@ -60,11 +68,14 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
 
 
 def predict(
-    catalog: Catalog, request: predict_pb2.PredictRequest, timeout_seconds: float | None = None
+    catalog: Catalog,
+    request: predict_pb2.PredictRequest,
+    timeout_seconds: float | None = None,
+    fill: predict_inference.Fill = tensors.fill_values,
 ) -> predict_pb2.PredictResponse:
     """Find the version that is asked for and let it answer."""
     version, model = catalog.find(request)
-    response = predict_inference.answer(model, request, timeout_seconds)
+    response = predict_inference.answer(model, request, timeout_seconds, fill)
     response.model_spec.version.value = version
     return response
 

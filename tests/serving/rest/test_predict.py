@@ -72,6 +72,10 @@ def test_an_answer_is_laid_out_as_the_stock_server_lays_it_out(send: Any, body: 
     assert int(answer.headers["Content-Length"]) == len(text)
 
 
+def test_a_byte_order_mark_is_passed_over(send: Any):
+    assert send("POST", PREDICT, b'\xef\xbb\xbf{"instances": [2.0]}').json == {"predictions": [3.0]}
+
+
 def test_base64_is_bytes_and_an_output_named_so_is_base64(ask: Any):
     text = {"b64": base64.b64encode(b"ab\xff").decode()}
     shouted = {"b64": base64.b64encode(b"AB\xff").decode()}

@@ -356,13 +356,17 @@ def test_a_stop_finishes_what_has_come_and_no_more():
     catalog: Any = StubCatalog(StubModel(act))
     server = RestServer(catalog, "127.0.0.1", 0)
     server.start()
-    with raw(server.port) as busy, raw(server.port) as slow:
+    with raw(server.port) as busy, raw(server.port) as slow, raw(server.port) as idle:
+        idle.sendall(b"GET /v1/ HTTP/1.1\r\n\r\n")
+        assert b" 400 " in idle.recv(65536)
         slow.sendall(post("Content-Length: 100\r\n", b"{"))
         busy.sendall(post(f"Content-Length: {len(BODY)}\r\n", BODY))
         assert begun.wait(20)
         threading.Timer(0.3, go_on.set).start()
         server.stop(grace_seconds=20)
         answer = busy.recv(65536)
+        idle.sendall(b"GET /v1/ HTTP/1.1\r\n\r\n")
+        assert idle.recv(65536) == b""
     assert b"[2.0" in answer
     assert b"\r\nConnection: close\r\n" in answer
     with pytest.raises(OSError):
