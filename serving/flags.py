@@ -5,11 +5,19 @@ from collections.abc import Sequence
 
 _TRUE, _FALSE = {"true", "1"}, {"false", "0"}
 
-_PORTS = {
+_WHOLE_NUMBERS = {
     "port": (8500, "gRPC; 0 takes a free one"),
     "rest_api_port": (0, "REST; 0 opens none"),
     "rest_api_timeout_in_ms": (30000, "how long a REST call may take"),
     "grpc_max_threads": (0, "requests worked on at once; 0: 4 for each processor"),
+    "num_load_threads": (0, "models that load at once; 0: 1 for each processor, 4 at least"),
+    "max_num_load_retries": (5, "tries after a first load that failed"),
+    "load_retry_interval_micros": (60_000_000, "between two tries"),
+    "num_request_iterations_for_warmup": (0, "replays of each warm-up request, if above 0"),
+    "num_tflite_pools": (0, "interpreters of a TensorFlow Lite model; 0: 1 for each processor"),
+    "tensorflow_session_parallelism": (0, "both of the next two"),
+    "tensorflow_intra_op_parallelism": (0, "threads of an operation; 0: TensorFlow decides"),
+    "tensorflow_inter_op_parallelism": (0, "operations at once; 0: TensorFlow decides"),
 }
 _TEXTS = {
     "grpc_socket_path": ("", "Unix socket for gRPC besides the port"),
@@ -21,16 +29,6 @@ _TEXTS = {
     "model_base_path": ("", "its folder of numbered versions, absolute or a URI"),
     "saved_model_tags": ("serve", "of the graph to load, separated by commas"),
     "batching_parameters_file": ("", "BatchingParameters, with --enable_batching"),
-}
-_WHOLE_NUMBERS = {
-    "num_load_threads": (0, "models that load at once; 0: one for each processor"),
-    "max_num_load_retries": (5, "tries after a first load that failed"),
-    "load_retry_interval_micros": (60_000_000, "between two tries"),
-    "num_request_iterations_for_warmup": (0, "replays of each warm-up request, if above 0"),
-    "num_tflite_pools": (0, "interpreters of a TensorFlow Lite model; 0: 1 for each processor"),
-    "tensorflow_session_parallelism": (0, "both of the next two"),
-    "tensorflow_intra_op_parallelism": (0, "threads of an operation; 0: TensorFlow decides"),
-    "tensorflow_inter_op_parallelism": (0, "operations at once; 0: TensorFlow decides"),
 }
 _NUMBERS = {
     "model_config_file_poll_wait_seconds": (0.0, "between two looks at the file; 0: one look"),
@@ -94,7 +92,7 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
         epilog="Taken, as TensorFlow Serving has them, but without effect here: "
         + ", ".join(f"--{name}" for name in WITHOUT_EFFECT),
     )
-    for kind, flags in ((int, _PORTS | _WHOLE_NUMBERS), (str, _TEXTS), (float, _NUMBERS)):
+    for kind, flags in ((int, _WHOLE_NUMBERS), (str, _TEXTS), (float, _NUMBERS)):
         for name, (default, text) in flags.items():
             parser.add_argument(f"--{name}", type=kind, default=default, help=text)
     for name, (default, text) in _SWITCHES.items():

@@ -28,7 +28,8 @@ class CatalogOptions:
 
     Args:
         file_system_poll_wait_seconds: between two looks at the folders; 0 looks once.
-        num_load_threads: models that load at once; 0 takes one for each processor.
+        num_load_threads: models that load at once; 0 takes one for each processor,
+            four at least.
         allow_version_labels_for_unavailable_models: let new labels name versions to come.
         wait_for_models: at the start, wait for folders and versions that are not there yet, and
             for tries to load that may still succeed, as TensorFlow Serving's program does; a
@@ -58,7 +59,7 @@ class Catalog:
         self._stopping = threading.Event()
         self._poller = threading.Thread(target=self._poll, name="versions", daemon=True)
         self._pool = ThreadPoolExecutor(
-            options.num_load_threads or os.cpu_count() or 1, thread_name_prefix="load"
+            options.num_load_threads or max(4, os.cpu_count() or 1), thread_name_prefix="load"
         )
 
     def start(self, configs: Sequence[ModelConfig]) -> None:
