@@ -1,5 +1,6 @@
 """The versions of one model: the newest replaces the one before it once it is fit to serve."""
 
+import gc
 import logging
 import threading
 import time
@@ -134,6 +135,10 @@ class ModelVersions:
         for v in old:
             self._folder.discard(v)
             self._set_state(v, VersionState(State.END))
+        if old:
+            # TensorFlow's graphs are cycles, and some 30 MB of one wait for a collection of the
+            # oldest generation, which hardly ever comes by itself.
+            gc.collect()
 
     def _set_state(self, version: int, state: VersionState) -> None:
         self._states = {**self._states, version: state}
