@@ -47,8 +47,8 @@ def _served(signature: str, rows: int) -> tuple[Row, ...]:
     key, unit = f"served-{signature}", "rows/s"
     return (
         Row(f"direct-{signature}", f"Session of {signature} itself, {rows} rows a call", unit),
-        *(Row(f"{key}-{n}", f"  over gRPC by {n} clients", unit) for n in (1, 8, 32)),
-        *(Row(f"{key}-8-p{p}", f"  latency of 8, p{p}", "ms") for p in (50, 90, 99)),
+        *(Row(f"{key}-{n}", f"  {signature} over gRPC, {n} in flight", unit) for n in (1, 8, 32)),
+        *(Row(f"{key}-8-p{p}", f"  {signature}, 8 in flight, p{p}", "ms") for p in (50, 90, 99)),
     )
 
 
@@ -56,10 +56,10 @@ def _single_rows(key: str, signature: str, title: str) -> tuple[Row, ...]:
     key = f"{key}-{signature}"
     return (
         *(
-            Row(f"{key}-{n}", f"One row of {signature} a request, {title}, {n} clients", "rows/s")
+            Row(f"{key}-{n}", f"One row of {signature}, {title}, {n} in flight", "rows/s")
             for n in (1, 8, 32)
         ),
-        *(Row(f"{key}-32-p{p}", f"  latency of 32, p{p}", "ms") for p in (50, 90, 99)),
+        *(Row(f"{key}-32-p{p}", f"  {title}, 32 in flight, p{p}", "ms") for p in (50, 90, 99)),
     )
 
 

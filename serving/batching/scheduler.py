@@ -115,7 +115,7 @@ class _WaitingQueues:
         if queue:
             self._queues.append(queue)
         if self._queues:
-            # This thread was the one that watched the clock for the others.
+            # More may be ready than was told: a request that was cut fills several batches.
             self._changed.notify()
         return pieces
 

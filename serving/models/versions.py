@@ -1,5 +1,6 @@
 """The versions of one model: new ones replace old ones once they are fit to serve."""
 
+import gc
 import logging
 import threading
 import time
@@ -217,6 +218,10 @@ class ModelVersions:
         for version in leaving:
             self._folder.discard(version)
             self._set_state(version, VersionState(State.END))
+        if leaving:
+            # TensorFlow's graphs are cycles, and some 30 MB of one wait for a collection of the
+            # oldest generation, which hardly ever comes by itself.
+            gc.collect()
 
     def _set_state(self, version: int, state: VersionState) -> None:
         self._states = {**self._states, version: state}

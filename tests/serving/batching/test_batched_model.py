@@ -74,6 +74,11 @@ def wait_until(condition):
         time.sleep(0.001)
 
 
+def waiting(model):
+    """Batches that stand in a model's queues."""
+    return sum(len(queue) for _, _, queue in model._queues)
+
+
 @settings(deadline=None, max_examples=60)
 @given(parameters(), requests)
 def test_each_request_gets_what_it_would_get_alone_in_batches_of_allowed_sizes(
@@ -272,20 +277,36 @@ def test_a_model_is_freed_with_its_last_reference_and_no_other_is_disturbed(doub
     assert len(new.run({"x": rows(1)}, ["double"])[0]) == 1
 
 
-def test_no_thread_starves_a_queue(doubler_class):
-    """Two models share one thread; each is answered though the other always has requests."""
+def test_queues_take_turns(doubler_class):
     parameters = BatchingParameters(max_batch_size=1, num_batch_threads=1)
-    models = [BatchedModel(doubler_class(), parameters) for _ in range(2)]
-    stop = threading.Event()
-    counts = [0, 0]
+    first, second = doubler_class(), doubler_class()
+    second.batches = first.batches
+    models = [BatchedModel(first, parameters), BatchedModel(second, parameters)]
+    first.may_run.clear()
+    with ThreadPoolExecutor(5) as pool:
+        pool.submit(models[0].run, {"x": rows(1)}, ["double"])
+        assert first.entered.acquire(timeout=20)
+        for value, model in ((1, models[0]), (2, models[0]), (3, models[0]), (4, models[1])):
+            before = waiting(model)
+            pool.submit(model.run, {"x": rows(1, start=value)}, ["double"])
+            wait_until(lambda model=model, before=before: waiting(model) == before + 1)
+        first.may_run.set()
+    assert [int(x[0, 0]) for x in first.batches] == [0, 1, 4, 2, 3]
 
-    def ask(number):
-        while not stop.is_set():
-            models[number].run({"x": rows(1)}, ["double"])
-            counts[number] += 1
 
-    with ThreadPoolExecutor(6) as pool:
-        for number in (0, 0, 0, 0, 0, 1):
-            pool.submit(ask, number)
-        wait_until(lambda: min(counts) >= 100)
-        stop.set()
+def test_the_parts_of_a_large_request_run_on_all_threads(doubler):
+    parameters = BatchingParameters(
+        max_batch_size=8,
+        num_batch_threads=2,
+        enable_large_batch_splitting=True,
+        max_execution_batch_size=2,
+    )
+    model = BatchedModel(doubler, parameters)
+    doubler.may_run.clear()
+    with ThreadPoolExecutor(1) as pool:
+        large = pool.submit(model.run, {"x": rows(7)}, ["double"])
+        assert doubler.entered.acquire(timeout=20)
+        assert doubler.entered.acquire(timeout=20), "a second part has begun beside the first"
+        doubler.may_run.set()
+        np.testing.assert_array_equal(large.result()[0], 2 * rows(7))
+    assert sorted(doubler.sizes) == [1, 2, 2, 2]
