@@ -143,6 +143,7 @@ class EmbeddedServer:
             options.versions.loading,
             on_warm_up=self.metrics.record_warm_up,
             on_run=self.metrics.record_run,
+            on_answer=self.metrics.note_runtime,
         )
         return replace(options, versions=replace(options.versions, loading=loading))
 
