@@ -12,16 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow_serving.apis import predict_pb2
 
+from serving.inference import classify, regress
+from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.inference.signatures import check_types, signature_name
 from serving.models.servable import Servable
 from serving.protocol import tensors
 from serving.status import StatusError, invalid_argument
 
 _MOST_REPEATED_VALUES = 2**28
+_METHOD_NAMES = ("tensorflow/serving/predict", classify.METHOD_NAME, regress.METHOD_NAME)
 
 
 def answer(
-    model: Servable, request: predict_pb2.PredictRequest, timeout_seconds: float | None = None
+    model: Servable,
+    request: predict_pb2.PredictRequest,
+    timeout_seconds: float | None = None,
+    options: InferenceOptions = AS_STOCK,
 ) -> predict_pb2.PredictResponse:
     """Run one request; the answer's ModelSpec lacks the version, which a model does not know.
 
@@ -30,6 +36,7 @@ def answer(
     """
     name = signature_name(request.model_spec)
     signature = _signature(model, name)
+    check_method_name(signature, options)
     _check_input_count(signature, request)
     feeds = _feeds(signature, request)
     check_types({info.name: info.dtype for info in signature.inputs.values()}, feeds)
@@ -38,9 +45,26 @@ def answer(
     response.model_spec.name = request.model_spec.name
     response.model_spec.signature_name = name
     tensor_names = {alias: signature.outputs[alias].name for alias in aliases}
+    as_content = options.enable_serialization_as_tensor_content
+    fill = tensors.fill_content if as_content else tensors.fill_values
     for alias, array in run(model, feeds, tensor_names, timeout_seconds).items():
-        tensors.fill_values(response.outputs[alias], array)
+        fill(response.outputs[alias], array)
     return response
+
+
+def check_method_name(signature: Any, options: InferenceOptions) -> None:
+    """Refuse a signature that was saved for none of TensorFlow Serving's calls, if asked to.
+
+    Raises:
+        StatusError: INTERNAL, it was.
+    """
+    is_checked = options.enable_signature_method_name_check
+    if is_checked and signature.method_name not in _METHOD_NAMES:
+        raise StatusError(
+            grpc.StatusCode.INTERNAL,
+            "Expected prediction signature method_name to be one of"
+            f" {{{', '.join(_METHOD_NAMES)}}}. Was: {signature.method_name}",
+        )
 
 
 def run(

@@ -17,6 +17,7 @@ from serving.inference import classify as classify_inference
 from serving.inference import multi_inference as multi_inference_inference
 from serving.inference import predict as predict_inference
 from serving.inference import regress as regress_inference
+from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.models.catalog import Catalog, model_spec_of
 from serving.status import answering, invalid_argument
 
@@ -30,28 +31,30 @@ _LONGEST_TIMEOUT_SECONDS = 1e9
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
     """Answers from the models of a catalog."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, options: InferenceOptions = AS_STOCK) -> None:
         self._catalog = catalog
+        self._options = options
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Run a signature."""
         with answering(context):
-            return predict(self._catalog, request, _remaining_seconds(context))
+            return predict(self._catalog, request, _remaining_seconds(context), self._options)
 
     def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Classify Examples."""
         with answering(context):
-            return classify(self._catalog, request, _remaining_seconds(context))
+            return classify(self._catalog, request, _remaining_seconds(context), self._options)
 
     def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Give each Example a value."""
         with answering(context):
-            return regress(self._catalog, request, _remaining_seconds(context))
+            return regress(self._catalog, request, _remaining_seconds(context), self._options)
 
     def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Run several signatures over the same Examples."""
         with answering(context):
-            return multi_inference(self._catalog, request, _remaining_seconds(context))
+            seconds = _remaining_seconds(context)
+            return multi_inference(self._catalog, request, seconds, self._options)
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Describe a version's signatures, as they were saved."""
@@ -60,11 +63,14 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
 
 
 def predict(
-    catalog: Catalog, request: predict_pb2.PredictRequest, timeout_seconds: float | None = None
+    catalog: Catalog,
+    request: predict_pb2.PredictRequest,
+    timeout_seconds: float | None = None,
+    options: InferenceOptions = AS_STOCK,
 ) -> predict_pb2.PredictResponse:
     """Find the version that is asked for and let it answer."""
     version, model = catalog.find(request)
-    response = predict_inference.answer(model, request, timeout_seconds)
+    response = predict_inference.answer(model, request, timeout_seconds, options)
     response.model_spec.version.value = version
     return response
 
@@ -73,10 +79,11 @@ def classify(
     catalog: Catalog,
     request: classification_pb2.ClassificationRequest,
     timeout_seconds: float | None = None,
+    options: InferenceOptions = AS_STOCK,
 ) -> classification_pb2.ClassificationResponse:
     """Find the version that is asked for and let it classify."""
     version, model = catalog.find(request)
-    response = classify_inference.answer(model, request, timeout_seconds)
+    response = classify_inference.answer(model, request, timeout_seconds, options)
     response.model_spec.version.value = version
     return response
 
@@ -85,10 +92,11 @@ def regress(
     catalog: Catalog,
     request: regression_pb2.RegressionRequest,
     timeout_seconds: float | None = None,
+    options: InferenceOptions = AS_STOCK,
 ) -> regression_pb2.RegressionResponse:
     """Find the version that is asked for and let it regress."""
     version, model = catalog.find(request)
-    response = regress_inference.answer(model, request, timeout_seconds)
+    response = regress_inference.answer(model, request, timeout_seconds, options)
     response.model_spec.version.value = version
     return response
 
@@ -97,6 +105,7 @@ def multi_inference(
     catalog: Catalog,
     request: inference_pb2.MultiInferenceRequest,
     timeout_seconds: float | None = None,
+    options: InferenceOptions = AS_STOCK,
 ) -> inference_pb2.MultiInferenceResponse:
     """Find the version that the first task asks for and let it do all tasks.
 
@@ -104,7 +113,7 @@ def multi_inference(
     """
     first = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
     version, model = catalog.find(predict_pb2.PredictRequest(model_spec=first))
-    response = multi_inference_inference.answer(model, request, timeout_seconds)
+    response = multi_inference_inference.answer(model, request, timeout_seconds, options)
     for result in response.results:
         result.model_spec.version.value = version
     return response
