@@ -75,7 +75,7 @@ def graph_of(signature: Any, options: InferenceOptions = AS_STOCK) -> ExampleGra
         )
     fed = signature.inputs[_INPUTS]
     fetches = [signature.outputs[alias].name for alias in aliases]
-    return ExampleGraph(fed.name, fed.dtype, fetches)
+    return ExampleGraph({fed.name: fed.dtype}, fetches)
 
 
 def result_of(signature: Any, outputs: ExampleOutputs) -> classification_pb2.ClassificationResult:

@@ -52,11 +52,9 @@ def _common_graph(model: Servable, tasks: Any, options: InferenceOptions) -> Exa
         if name in graphs:
             raise invalid_argument(f"Duplicate evaluation of signature: {name}")
         graphs[name] = _graph(model, name, task.method_name, options)
-        if len({graph.feed for graph in graphs.values()}) > 1:
-            raise invalid_argument("Input tensor must be the same for all Signatures.")
     fetches = {fetch for graph in graphs.values() for fetch in graph.fetches}
-    first = next(iter(graphs.values()))
-    return ExampleGraph(first.feed, first.feed_type, sorted(fetches))
+    feeds = {feed: dtype for graph in graphs.values() for feed, dtype in graph.feeds.items()}
+    return ExampleGraph(feeds, sorted(fetches))
 
 
 def _check_name(model_spec: Any, first: Any) -> None:
