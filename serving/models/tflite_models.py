@@ -15,6 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from serving.models.tflite_signatures import signature_in_metadata
 from serving.status import StatusError, invalid_argument
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -30,8 +31,8 @@ Call = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 class TfliteModel:
     """A `model.tflite` and its interpreters, each of which runs one request at a time.
 
-    A model without signatures is served as `serving_default`, under its tensors' names; so is a
-    single signature of another name.
+    A model without signatures is served as `serving_default`, under its tensors' names or those
+    that its metadata gives them; so is a single signature of another name.
     """
 
     def __init__(self, path: Path, interpreters: int = 1) -> None:
@@ -73,7 +74,7 @@ class _Interpreter:
     def __init__(self, content: bytes) -> None:
         self._interpreter = _interpreter_class()(model_content=content)
         self._interpreter.allocate_tensors()
-        self._graphs = dict(_graphs(self._interpreter))
+        self._graphs = dict(_graphs(self._interpreter, content))
 
     def signatures(self) -> dict[str, Any]:
         found = {name: graph.signature for name, graph in self._graphs.items()}
@@ -117,22 +118,23 @@ class _Graph:
         self.outputs = _fill(self.signature.outputs, name, outputs)
 
 
-def _graphs(interpreter: Any) -> Iterable[tuple[str, _Graph]]:
+def _graphs(interpreter: Any, content: bytes) -> Iterable[tuple[str, _Graph]]:
     for name in interpreter.get_signature_list():
         runner = interpreter.get_signature_runner(name)
         details = runner.get_input_details(), runner.get_output_details()
         yield name, _Graph(name, *details, _calling(runner))
     if not interpreter.get_signature_list():
-        yield DEFAULT_SIGNATURE, _whole_graph(interpreter)
+        signature = signature_in_metadata(content) or meta_graph_pb2.SignatureDef()
+        yield DEFAULT_SIGNATURE, _whole_graph(interpreter, signature)
 
 
 def _calling(runner: Any) -> Call:
     return lambda arrays: runner(**arrays)  # type: ignore[no-any-return]
 
 
-def _whole_graph(interpreter: Any) -> _Graph:
-    inputs = {detail["name"]: detail for detail in interpreter.get_input_details()}
-    outputs = {detail["name"]: detail for detail in interpreter.get_output_details()}
+def _whole_graph(interpreter: Any, signature: Any) -> _Graph:
+    inputs = _by_alias(interpreter.get_input_details(), signature.inputs)
+    outputs = _by_alias(interpreter.get_output_details(), signature.outputs)
 
     def call(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         for alias, array in arrays.items():
@@ -144,6 +146,14 @@ def _whole_graph(interpreter: Any) -> _Graph:
         return {alias: interpreter.get_tensor(d["index"]) for alias, d in outputs.items()}
 
     return _Graph(DEFAULT_SIGNATURE, inputs, outputs, call)
+
+
+def _by_alias(details: Iterable[Mapping[str, Any]], infos: Mapping[str, Any]) -> Details:
+    """Tensors under the aliases of a SignatureDef, or under their own names."""
+    # TensorFlow's names of tensors end in `:0`, which TensorFlow Lite's do not.
+    aliases = {info.name.partition(":")[0]: alias for alias, info in infos.items()}
+    aliases |= {info.name: alias for alias, info in infos.items()}
+    return {aliases.get(detail["name"], detail["name"]): detail for detail in details}
 
 
 def _fill(infos: Any, signature: str, details: Details) -> dict[str, str]:
