@@ -21,7 +21,7 @@ from tests.serving.public_models import (
     write_half_plus_two,
     write_signatures,
 )
-from tests.serving.test_model_server import Program, listed, running, until
+from tests.serving.test_model_server import Program, running, until
 
 pytestmark = pytest.mark.slow
 
@@ -119,10 +119,12 @@ version_labels { key: "canary" value: 124 }
 
 def config(bases: dict[str, Path], *names: str) -> str:
     """A ModelServerConfig of some models; `two` has two versions with labels."""
-    unlabelled = listed({name: bases[name] for name in names if name != "two"})
-    if "two" not in names:
-        return unlabelled
-    return listed({"two": bases["two"]}, LABELS)[:-1] + unlabelled.partition("{")[2]
+    models = [
+        f'config {{ name: "{name}" base_path: "{bases[name]}" model_platform: "tensorflow"'
+        f" {LABELS if name == 'two' else ''} }}"
+        for name in names
+    ]
+    return f"model_config_list {{ {' '.join(models)} }}"
 
 
 @pytest.fixture(scope="module")
