@@ -27,14 +27,14 @@ def stub(model: StubModel) -> Iterator[Any]:
 
 
 @contextmanager
-def serving(model: StubModel, **options: Any) -> Iterator[Any]:
+def serving(model: StubModel) -> Iterator[Any]:
     from tensorflow_serving.apis import prediction_service_pb2_grpc
 
     from serving.rpc.prediction_service import PredictionService
 
     server = grpc.server(ThreadPoolExecutor(2))
     catalog: Any = StubCatalog(model)
-    service = PredictionService(catalog, **options)
+    service = PredictionService(catalog)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -161,10 +161,3 @@ def test_a_long_refusal_is_cut_over_grpc_alone(stub: Any, rest: Any, model: Stub
         stub.Predict(request(), timeout=15)
     assert caught.value.details() == "x" * 1024 + "...TRUNCATED"
     assert post(rest) == (400, {"error": "x" * 5000})
-
-
-def test_outputs_are_raw_bytes_if_the_server_is_told_so(model: StubModel):
-    with serving(model, as_tensor_content=True) as stub:
-        output = stub.Predict(request(), timeout=15).outputs["y"]
-    assert output.tensor_content == b"\x00\x00\x80?"
-    assert not output.float_val
