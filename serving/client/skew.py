@@ -7,7 +7,7 @@ differ go both ways.
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ class Comparison:
     image: str
     payload: str
     what: str
-    """`embedding of this machine`, `embedding`, `scores` or `label`."""
+    """`embedding of this machine`, `embedding`, `scores`, `scores of its embedding` or `label`."""
     difference: float
     """Relative for vectors, 1 - cosine for embeddings of bytes, 1 for another label."""
     bound: float
@@ -162,7 +162,7 @@ def _embedding_here(model: Model, golden: GoldenImage, here: NDArray[np.float32]
 def _pixels(served: Served, golden: GoldenImage, worker: Worker) -> list[Comparison]:
     scores = served.ask("pixels", _decoded(golden, worker), "scores")
     if served.model.backbone.precision != "float32":  # the exported graph computes in float32
-        return [_label(served.model, golden, "pixels", scores)]
+        return [_label(served.model, golden, "pixels", scores), _head(served, golden, "pixels")]
     return [of_scores(golden, "pixels", scores)]
 
 
@@ -172,7 +172,14 @@ def _image(served: Served, golden: GoldenImage, worker: Worker) -> list[Comparis
     return [
         Comparison(golden.name, "image", "embedding", distance, 1 - LEAST_COSINE),
         _label(served.model, golden, "image", scores),
+        _head(served, golden, "image"),
     ]
+
+
+def _head(served: Served, golden: GoldenImage, payload: str) -> Comparison:
+    """Close labels do not tell heads apart; the embedding goes to the head past every decoder."""
+    scores = served.ask("embedding", golden.embedding, "scores")
+    return replace(of_scores(golden, payload, scores), what="scores of its embedding")
 
 
 def _decoded(golden: GoldenImage, worker: Worker) -> NDArray[np.uint8]:
