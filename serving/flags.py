@@ -41,14 +41,15 @@ _SWITCHES = {
     "allow_version_labels_for_unavailable_models": (False, "for labels that are new"),
     "prefer_tflite_model": (False, "serve a version's model.tflite if it has one"),
     "enable_grpc_healthcheck_service": (False, "answer gRPC's health checks"),
+    "enable_serialization_as_tensor_content": (False, "Predict answers in raw bytes"),
+    "enable_signature_method_name_check": (False, "refuse signatures saved for another call"),
+    "rest_api_enable_cors_support": (False, "let pages of any origin read REST's answers"),
     "version": (False, "tell the version and end"),
 }
 
 WITHOUT_EFFECT = (
     "enable_per_model_batching_parameters",
     "enable_profiler",
-    "enable_serialization_as_tensor_content",
-    "enable_signature_method_name_check",
     "flush_filesystem_caches",
     "force_allow_any_version_labels_for_unavailable_models",
     "mixed_precision",
@@ -56,7 +57,6 @@ WITHOUT_EFFECT = (
     "num_unload_threads",
     "platform_config_file",
     "remove_unused_fields_from_bundle_metagraph",
-    "rest_api_enable_cors_support",
     "rest_api_num_threads",
     "skip_initialize_tpu",
     "tensorflow_session_config_file",

@@ -148,12 +148,18 @@ def _models(options: argparse.Namespace) -> "list[ModelConfig]":
 
 def _server_options(options: argparse.Namespace) -> "ServerOptions":
     from serving.config.monitoring_config import read_monitoring_path
+    from serving.inference.options import InferenceOptions
     from serving.server import ServerOptions
 
     monitoring = options.monitoring_config_file
     return ServerOptions(
         catalog=_catalog_options(options),
         grpc=_grpc_options(options),
+        inference=InferenceOptions(
+            options.enable_signature_method_name_check,
+            options.enable_serialization_as_tensor_content,
+        ),
+        rest_api_enable_cors_support=options.rest_api_enable_cors_support,
         rest_api_timeout_seconds=options.rest_api_timeout_in_ms / 1000,
         monitoring_path=read_monitoring_path(monitoring) if monitoring else "",
         model_config_file=options.model_config_file,

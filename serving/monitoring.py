@@ -14,6 +14,8 @@ from pathlib import Path
 import grpc
 
 LATENCY_LIMITS_USEC = tuple(10 * 1.8**power for power in range(33))
+RUNTIME = "TF1"
+"""What TensorFlow Serving calls sessions, which run models of TensorFlow 2, too."""
 EXAMPLE_LIMITS = tuple(float(2**power) for power in range(15))
 
 Labels = tuple[str, ...]
@@ -95,6 +97,10 @@ class Metrics:
         self._request_latency = Histogram(
             serving + "request_latency", LATENCY_LIMITS_USEC, "model_name", "API", "entrypoint"
         )
+        self._runtime_latency = Histogram(
+            serving + "runtime_latency", LATENCY_LIMITS_USEC, "model_name", "API", "runtime"
+        )
+        self._request = threading.local()
         self._graph_runs = Counter("/tensorflow/core/graph_runs")
         self._graph_run_usecs = Counter("/tensorflow/core/graph_run_time_usecs")
 
@@ -111,8 +117,18 @@ class Metrics:
             seconds: from the request to its answer.
         """
         self._request_count.add(1, model, str(code.name))
+        runtime_seconds = vars(self._request).pop("runtime_seconds", None)
         if code is grpc.StatusCode.OK:
             self._request_latency.add(_usecs(seconds), model, api, entrypoint)
+            if runtime_seconds is not None:
+                self._runtime_latency.add(
+                    _usecs(runtime_seconds), model, api[0].upper() + api[1:], RUNTIME
+                )
+
+    def note_runtime(self, seconds: float) -> None:
+        """Take note of how long this thread's request waited for its model."""
+        before = getattr(self._request, "runtime_seconds", 0.0)
+        self._request.runtime_seconds = before + seconds
 
     def record_run(self, seconds: float) -> None:
         """Count a run of a model's graph."""

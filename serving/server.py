@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 
 from linnaeus.errors import ServingError
+from serving.inference.options import InferenceOptions
 from serving.models.catalog import Catalog, CatalogOptions
 from serving.models.config_polling import ConfigPolling
 from serving.models.model_config import ModelConfig, of_folders
@@ -28,7 +29,10 @@ class ServerOptions:
     Args:
         catalog: how models are loaded and followed.
         grpc: how gRPC is spoken.
+        inference: how calls are answered, over gRPC and REST.
         rest_api_timeout_seconds: how long a REST call may take.
+        rest_api_enable_cors_support: tell browsers that pages of any origin may read REST's
+            answers.
         monitoring_path: where metrics are read over REST; empty counts nothing.
         model_config_file: says which models to serve, whenever it changes; empty for none.
         model_config_file_poll_wait_seconds: between two looks at it; 0 for none.
@@ -36,7 +40,9 @@ class ServerOptions:
 
     catalog: CatalogOptions = field(default_factory=CatalogOptions)
     grpc: GrpcOptions = field(default_factory=GrpcOptions)
+    inference: InferenceOptions = field(default_factory=InferenceOptions)
     rest_api_timeout_seconds: float = 30.0
+    rest_api_enable_cors_support: bool = False
     monitoring_path: str = ""
     model_config_file: str = ""
     model_config_file_poll_wait_seconds: float = 0.0
@@ -143,12 +149,15 @@ class EmbeddedServer:
             options.versions.loading,
             on_warm_up=self.metrics.record_warm_up,
             on_run=self.metrics.record_run,
+            on_answer=self.metrics.note_runtime,
         )
         return replace(options, versions=replace(options.versions, loading=loading))
 
     def _open_ports(self) -> None:
         counting = [CountingInterceptor(self.metrics)] if self._options.monitoring_path else []
-        self._grpc = grpc_server(self._catalog, self._options.grpc, counting)
+        self._grpc = grpc_server(
+            self._catalog, self._options.grpc, counting, self._options.inference
+        )
         self._listen(self._grpc)
         if self.rest_api_port is not None:
             self._rest = self._rest_server(self.rest_api_port)
@@ -165,7 +174,11 @@ class EmbeddedServer:
             _listen_at(server, f"unix:{options.grpc_socket_path}", options)
 
     def _rest_server(self, port: int) -> RestServer:
-        options = RestOptions(timeout_seconds=self._options.rest_api_timeout_seconds)
+        options = RestOptions(
+            timeout_seconds=self._options.rest_api_timeout_seconds,
+            enable_cors_support=self._options.rest_api_enable_cors_support,
+            inference=self._options.inference,
+        )
         if self._options.monitoring_path:
             options = replace(
                 options,

@@ -1,6 +1,6 @@
 """What Classify does between a request and its answer, in TensorFlow Serving's order and words.
 
-Follows `servables/tensorflow/classifier.cc`, with the check of method names off, its default.
+Follows `servables/tensorflow/classifier.cc`.
 """
 
 from typing import Any
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tensorflow_serving.apis import classification_pb2
 
 from serving.inference.examples import ExampleGraph, ExampleOutputs, run_examples
+from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.inference.signatures import (
     shape_text,
     signature_name,
@@ -30,6 +31,7 @@ def answer(
     model: Servable,
     request: classification_pb2.ClassificationRequest,
     timeout_seconds: float | None = None,
+    options: InferenceOptions = AS_STOCK,
 ) -> classification_pb2.ClassificationResponse:
     """Classify Examples; the answer's ModelSpec lacks the version, which a model does not know.
 
@@ -37,7 +39,7 @@ def answer(
         StatusError: the request does not fit the model, or the model refuses it.
     """
     signature = signature_of_examples(model, request.model_spec)
-    outputs = run_examples(model, graph_of(signature), request.input, timeout_seconds)
+    outputs = run_examples(model, graph_of(signature, options), request.input, timeout_seconds)
     response = classification_pb2.ClassificationResponse()
     response.result.CopyFrom(result_of(signature, outputs))
     response.model_spec.name = request.model_spec.name
@@ -45,12 +47,18 @@ def answer(
     return response
 
 
-def graph_of(signature: Any) -> ExampleGraph:
+def graph_of(signature: Any, options: InferenceOptions = AS_STOCK) -> ExampleGraph:
     """The tensors of a signature that classifies.
 
     Raises:
         StatusError: INVALID_ARGUMENT, it cannot classify.
     """
+    is_checked = options.enable_signature_method_name_check
+    if is_checked and signature.method_name != METHOD_NAME:
+        raise invalid_argument(
+            f"Expected classification signature method_name to be {METHOD_NAME}."
+            f" Was: {signature.method_name}"
+        )
     if len(signature.inputs) != 1:
         raise invalid_argument("Expected one input Tensor.")
     if len(signature.outputs) not in {1, 2}:
@@ -67,7 +75,7 @@ def graph_of(signature: Any) -> ExampleGraph:
         )
     fed = signature.inputs[_INPUTS]
     fetches = [signature.outputs[alias].name for alias in aliases]
-    return ExampleGraph(fed.name, fed.dtype, fetches)
+    return ExampleGraph({fed.name: fed.dtype}, fetches)
 
 
 def result_of(signature: Any, outputs: ExampleOutputs) -> classification_pb2.ClassificationResult:

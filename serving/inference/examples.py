@@ -17,11 +17,10 @@ from serving.status import invalid_argument
 
 @dataclass(frozen=True)
 class ExampleGraph:
-    """The tensors of a signature that takes serialised Examples."""
+    """The tensors of one or more signatures that take serialised Examples."""
 
-    feed: str
-    feed_type: int
-    """A DataType: a signature may claim to take Examples and yet take numbers."""
+    feeds: Mapping[str, int]
+    """Tensor name -> DataType: a signature may claim to take Examples and yet take numbers."""
     fetches: Sequence[str]
 
 
@@ -44,8 +43,8 @@ def run_examples(
         StatusError: there are none, or the model refuses them.
     """
     serialized = serialized_examples(examples)
-    feeds = {graph.feed: serialized}
-    check_types({graph.feed: graph.feed_type}, feeds)
+    feeds = dict.fromkeys(graph.feeds, serialized)
+    check_types(graph.feeds, feeds)
     arrays = model.run(feeds, graph.fetches, timeout_seconds)
     named = zip(graph.fetches, map(np.asarray, arrays), strict=True)
     return ExampleOutputs(len(serialized), dict(named))

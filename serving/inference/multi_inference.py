@@ -10,6 +10,7 @@ from tensorflow_serving.apis import inference_pb2
 
 from serving.inference import classify, regress
 from serving.inference.examples import ExampleGraph, run_examples
+from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.inference.signatures import signature_name
 from serving.models.servable import Servable
 from serving.status import StatusError, invalid_argument
@@ -19,13 +20,14 @@ def answer(
     model: Servable,
     request: inference_pb2.MultiInferenceRequest,
     timeout_seconds: float | None = None,
+    options: InferenceOptions = AS_STOCK,
 ) -> inference_pb2.MultiInferenceResponse:
     """Run all tasks at once; ModelSpecs lack the version, which a model does not know.
 
     Raises:
         StatusError: a task does not fit the model or the others, or the model refuses the run.
     """
-    graph = _common_graph(model, request.tasks)
+    graph = _common_graph(model, request.tasks, options)
     outputs = run_examples(model, graph, request.input, timeout_seconds)
     response = inference_pb2.MultiInferenceResponse()
     for task in request.tasks:
@@ -42,19 +44,17 @@ def answer(
     return response
 
 
-def _common_graph(model: Servable, tasks: Any) -> ExampleGraph:
+def _common_graph(model: Servable, tasks: Any, options: InferenceOptions) -> ExampleGraph:
     graphs: dict[str, ExampleGraph] = {}
     for task in tasks:
         _check_name(task.model_spec, tasks[0].model_spec)
         name = signature_name(task.model_spec)
         if name in graphs:
             raise invalid_argument(f"Duplicate evaluation of signature: {name}")
-        graphs[name] = _graph(model, name, task.method_name)
-        if len({graph.feed for graph in graphs.values()}) > 1:
-            raise invalid_argument("Input tensor must be the same for all Signatures.")
+        graphs[name] = _graph(model, name, task.method_name, options)
     fetches = {fetch for graph in graphs.values() for fetch in graph.fetches}
-    first = next(iter(graphs.values()))
-    return ExampleGraph(first.feed, first.feed_type, sorted(fetches))
+    feeds = {feed: dtype for graph in graphs.values() for feed, dtype in graph.feeds.items()}
+    return ExampleGraph(feeds, sorted(fetches))
 
 
 def _check_name(model_spec: Any, first: Any) -> None:
@@ -66,14 +66,14 @@ def _check_name(model_spec: Any, first: Any) -> None:
         )
 
 
-def _graph(model: Servable, name: str, method_name: str) -> ExampleGraph:
+def _graph(model: Servable, name: str, method_name: str, options: InferenceOptions) -> ExampleGraph:
     # `in` first: looking up an absent key of a message map inserts it.
     if name not in model.signatures:
         raise invalid_argument(f"Requested signature not found in model graph: {name}")
     if method_name == classify.METHOD_NAME:
-        return classify.graph_of(model.signatures[name])
+        return classify.graph_of(model.signatures[name], options)
     if method_name == regress.METHOD_NAME:
-        return regress.graph_of(model.signatures[name])
+        return regress.graph_of(model.signatures[name], options)
     raise StatusError(
         grpc.StatusCode.UNIMPLEMENTED, f"Unsupported signature method_name: {method_name}"
     )

@@ -4,7 +4,7 @@ Follows `servables/tensorflow/predict_util.cc` and TensorFlow's `cc/saved_model/
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -12,32 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow_serving.apis import predict_pb2
 
+from serving.inference import classify, regress
+from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.inference.signatures import check_types, signature_name
 from serving.models.servable import Servable
 from serving.protocol import tensors
 from serving.status import StatusError, invalid_argument
 
-Fill = Callable[[Any, NDArray[Any]], None]
-"""Writes an array into an empty TensorProto."""
-
 _MOST_REPEATED_VALUES = 2**28
+_METHOD_NAMES = ("tensorflow/serving/predict", classify.METHOD_NAME, regress.METHOD_NAME)
 
 
 def answer(
     model: Servable,
     request: predict_pb2.PredictRequest,
     timeout_seconds: float | None = None,
-    fill: Fill = tensors.fill_values,
+    options: InferenceOptions = AS_STOCK,
 ) -> predict_pb2.PredictResponse:
     """Run one request; the answer's ModelSpec lacks the version, which a model does not know.
-
-    `fill` writes each output: into typed fields, unless told otherwise.
 
     Raises:
         StatusError: the request does not fit the model, or the model refuses it.
     """
     name = signature_name(request.model_spec)
     signature = _signature(model, name)
+    check_method_name(signature, options)
     check_input_count(signature, request.inputs)
     feeds = _feeds(signature, request)
     check_types({info.name: info.dtype for info in signature.inputs.values()}, feeds)
@@ -46,6 +45,8 @@ def answer(
     response.model_spec.name = request.model_spec.name
     response.model_spec.signature_name = name
     tensor_names = {alias: signature.outputs[alias].name for alias in aliases}
+    as_content = options.enable_serialization_as_tensor_content
+    fill = tensors.fill_content if as_content else tensors.fill_values
     for alias, array in run(model, feeds, tensor_names, timeout_seconds).items():
         fill(response.outputs[alias], array)
     return response
@@ -66,6 +67,21 @@ def check_input_count(signature: Any, aliases: Iterable[str]) -> None:
         f" Sent extra: {_braced(sent - required)}."
         f" Missing but required: {_braced(required - sent)}."
     )
+
+
+def check_method_name(signature: Any, options: InferenceOptions) -> None:
+    """Refuse a signature that was saved for none of TensorFlow Serving's calls, if asked to.
+
+    Raises:
+        StatusError: INTERNAL, it was.
+    """
+    is_checked = options.enable_signature_method_name_check
+    if is_checked and signature.method_name not in _METHOD_NAMES:
+        raise StatusError(
+            grpc.StatusCode.INTERNAL,
+            "Expected prediction signature method_name to be one of"
+            f" {{{', '.join(_METHOD_NAMES)}}}. Was: {signature.method_name}",
+        )
 
 
 def run(

@@ -1,6 +1,6 @@
 """What Regress does between a request and its answer, in TensorFlow Serving's order and words.
 
-Follows `servables/tensorflow/regressor.cc`, with the check of method names off, its default.
+Follows `servables/tensorflow/regressor.cc`.
 """
 
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 from tensorflow_serving.apis import regression_pb2
 
 from serving.inference.examples import ExampleGraph, ExampleOutputs, run_examples
+from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.inference.signatures import (
     shape_text,
     signature_name,
@@ -28,6 +29,7 @@ def answer(
     model: Servable,
     request: regression_pb2.RegressionRequest,
     timeout_seconds: float | None = None,
+    options: InferenceOptions = AS_STOCK,
 ) -> regression_pb2.RegressionResponse:
     """A value an Example; the answer's ModelSpec lacks the version, which a model does not know.
 
@@ -35,7 +37,7 @@ def answer(
         StatusError: the request does not fit the model, or the model refuses it.
     """
     signature = signature_of_examples(model, request.model_spec)
-    outputs = run_examples(model, graph_of(signature), request.input, timeout_seconds)
+    outputs = run_examples(model, graph_of(signature, options), request.input, timeout_seconds)
     response = regression_pb2.RegressionResponse()
     response.result.CopyFrom(result_of(signature, outputs))
     response.model_spec.name = request.model_spec.name
@@ -43,12 +45,18 @@ def answer(
     return response
 
 
-def graph_of(signature: Any) -> ExampleGraph:
+def graph_of(signature: Any, options: InferenceOptions = AS_STOCK) -> ExampleGraph:
     """The tensors of a signature that regresses.
 
     Raises:
         StatusError: INVALID_ARGUMENT, it cannot regress.
     """
+    is_checked = options.enable_signature_method_name_check
+    if is_checked and signature.method_name != METHOD_NAME:
+        raise invalid_argument(
+            f"Expected regression signature method_name to be {METHOD_NAME}."
+            f" Was: {signature.method_name}"
+        )
     if len(signature.inputs) != 1:
         raise invalid_argument("Expected one input Tensor.")
     if len(signature.outputs) != 1:
@@ -58,7 +66,7 @@ def graph_of(signature: Any) -> ExampleGraph:
     if _OUTPUTS not in signature.outputs:
         raise invalid_argument(f"No regression outputs found in SignatureDef: {signature}")
     fed = signature.inputs[_INPUTS]
-    return ExampleGraph(fed.name, fed.dtype, [signature.outputs[_OUTPUTS].name])
+    return ExampleGraph({fed.name: fed.dtype}, [signature.outputs[_OUTPUTS].name])
 
 
 def result_of(signature: Any, outputs: ExampleOutputs) -> regression_pb2.RegressionResult:

@@ -35,6 +35,8 @@ class LoadingOptions:
         wrap: what a loaded model is served through, for instance one that batches requests.
         on_warm_up: told the folder, seconds and success of every warm-up.
         on_run: told the seconds of every run of a graph; None for nobody.
+        on_answer: told, in the thread of the request, how long that waited for the model, in a
+            batching queue or while it ran; None for nobody.
     """
 
     saved_model_tags: tuple[str, ...] = ("serve",)
@@ -46,6 +48,7 @@ class LoadingOptions:
     wrap: Callable[[Servable], Servable] = _unwrapped
     on_warm_up: Callable[[Path, float, bool], None] = _ignore
     on_run: Callable[[float], None] | None = None
+    on_answer: Callable[[float], None] | None = None
 
     @property
     def complete_with(self) -> tuple[str, ...]:
@@ -60,7 +63,8 @@ def load(folder: Path, options: LoadingOptions) -> Servable:
     Raises:
         StatusError: it cannot be loaded, or one of its warm-up requests fails.
     """
-    model = options.wrap(_measured(_opened(folder, options), options))
+    model = options.wrap(_measured(_opened(folder, options), options.on_run))
+    model = _measured(model, options.on_answer)
     if options.enable_model_warmup and warmup.has_requests(folder):
         _warm_up(model, folder, options)
     return model
@@ -72,8 +76,8 @@ def _opened(folder: Path, options: LoadingOptions) -> Servable:
     return SavedModel(folder, options.saved_model_tags, options.session)
 
 
-def _measured(model: Servable, options: LoadingOptions) -> Servable:
-    return MeasuredModel(model, options.on_run) if options.on_run else model
+def _measured(model: Servable, on_run: Callable[[float], None] | None) -> Servable:
+    return MeasuredModel(model, on_run) if on_run else model
 
 
 def _warm_up(model: Servable, folder: Path, options: LoadingOptions) -> None:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving.models.tflite_signatures import aliases, stored_signature
+from serving.models.tflite_signatures import signature_in_metadata
 from serving.status import StatusError, invalid_argument
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -31,8 +31,8 @@ Call = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 class TfliteModel:
     """A `model.tflite` and its interpreters, each of which runs one request at a time.
 
-    A model without signatures is served as `serving_default`, under its tensors' names; so is a
-    single signature of another name.
+    A model without signatures is served as `serving_default`, under its tensors' names or those
+    that its metadata gives them; so is a single signature of another name.
     """
 
     def __init__(self, path: Path, interpreters: int = 1) -> None:
@@ -124,17 +124,17 @@ def _graphs(interpreter: Any, content: bytes) -> Iterable[tuple[str, _Graph]]:
         details = runner.get_input_details(), runner.get_output_details()
         yield name, _Graph(name, *details, _calling(runner))
     if not interpreter.get_signature_list():
-        yield DEFAULT_SIGNATURE, _whole_graph(interpreter, stored_signature(content))
+        signature = signature_in_metadata(content) or meta_graph_pb2.SignatureDef()
+        yield DEFAULT_SIGNATURE, _whole_graph(interpreter, signature)
 
 
 def _calling(runner: Any) -> Call:
     return lambda arrays: runner(**arrays)  # type: ignore[no-any-return]
 
 
-def _whole_graph(interpreter: Any, stored: Any | None) -> _Graph:
-    """The main graph, under the aliases of a stored SignatureDef or its tensors' names."""
-    inputs = _by_alias(interpreter.get_input_details(), stored.inputs if stored else {})
-    outputs = _by_alias(interpreter.get_output_details(), stored.outputs if stored else {})
+def _whole_graph(interpreter: Any, signature: Any) -> _Graph:
+    inputs = _by_alias(interpreter.get_input_details(), signature.inputs)
+    outputs = _by_alias(interpreter.get_output_details(), signature.outputs)
 
     def call(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         for alias, array in arrays.items():
@@ -145,15 +145,15 @@ def _whole_graph(interpreter: Any, stored: Any | None) -> _Graph:
         interpreter.invoke()
         return {alias: interpreter.get_tensor(d["index"]) for alias, d in outputs.items()}
 
-    graph = _Graph(DEFAULT_SIGNATURE, inputs, outputs, call)
-    if stored:
-        graph.signature.method_name = stored.method_name
-    return graph
+    return _Graph(DEFAULT_SIGNATURE, inputs, outputs, call)
 
 
-def _by_alias(details: Iterable[Mapping[str, Any]], infos: Any) -> Details:
-    names = aliases(infos)
-    return {names.get(detail["name"], detail["name"]): detail for detail in details}
+def _by_alias(details: Iterable[Mapping[str, Any]], infos: Mapping[str, Any]) -> Details:
+    """Tensors under the aliases of a SignatureDef, or under their own names."""
+    # TensorFlow's names of tensors end in `:0`, which TensorFlow Lite's do not.
+    aliases = {info.name.partition(":")[0]: alias for alias, info in infos.items()}
+    aliases |= {info.name: alias for alias, info in infos.items()}
+    return {aliases.get(detail["name"], detail["name"]): detail for detail in details}
 
 
 def _fill(infos: Any, signature: str, details: Details) -> dict[str, str]:

@@ -4,6 +4,7 @@ Follows `model_servers/http_rest_api_handler.cc`.
 """
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf import json_format
@@ -16,6 +17,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.inference import predict as predict_inference
+from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.inference.signatures import signature_name
 from serving.models.catalog import Catalog
 from serving.rest import json_examples, json_inputs, json_outputs
@@ -30,29 +32,45 @@ _INPUTS = "inputs"
 _SIGNATURE_NAME = "signature_name"
 
 
+@dataclass(frozen=True)
+class Request:
+    """What a client asks: a method, a path as it came, and a body."""
+
+    method: str
+    path: str
+    body: bytes = b""
+
+
 def answer_rest(
-    catalog: Catalog, method: str, path: str, body: bytes, timeout_seconds: float | None = None
+    catalog: Catalog,
+    request: Request,
+    timeout_seconds: float | None = None,
+    options: InferenceOptions = AS_STOCK,
 ) -> str:
     """The JSON text that answers a request.
 
     Raises:
         StatusError: the request is refused.
     """
-    route = route_of(method, path)
+    route = route_of(request.method, request.path)
     if route.action == "status":
         return _status(catalog, route)
     if route.action == "metadata":
         return _metadata(catalog, route)
     try:
-        document = parse_document(body)
+        document = parse_document(request.body)
         calls = {"predict": _predict, "classify": _classify, "regress": _regress}
-        return calls[route.action](catalog, route, document, timeout_seconds)
+        return calls[route.action](catalog, route, document, timeout_seconds, options)
     except RecursionError as error:
         raise invalid_argument("JSON Parse error: the document is nested too deeply") from error
 
 
 def _predict(
-    catalog: Catalog, route: Route, document: dict[str, Any], timeout_seconds: float | None
+    catalog: Catalog,
+    route: Route,
+    document: dict[str, Any],
+    timeout_seconds: float | None,
+    options: InferenceOptions,
 ) -> str:
     request = predict_pb2.PredictRequest()
     _fill_model_spec(request.model_spec, route, document)
@@ -60,6 +78,7 @@ def _predict(
     signature = _signature(model.signatures, request.model_spec)
     row_form = _is_row_form(document)
     columns = _columns(document, row_form, signature.inputs)
+    predict_inference.check_method_name(signature, options)
     predict_inference.check_input_count(signature, columns)
     feeds = {signature.inputs[alias].name: array for alias, array in columns.items()}
     aliases = sorted(signature.outputs)
@@ -70,22 +89,30 @@ def _predict(
 
 
 def _classify(
-    catalog: Catalog, route: Route, document: dict[str, Any], timeout_seconds: float | None
+    catalog: Catalog,
+    route: Route,
+    document: dict[str, Any],
+    timeout_seconds: float | None,
+    options: InferenceOptions,
 ) -> str:
     request = classification_pb2.ClassificationRequest()
     _fill_model_spec(request.model_spec, route, document)
     json_examples.fill_input(request.input, document)
-    response = classify(catalog, request, timeout_seconds)
+    response = classify(catalog, request, timeout_seconds, options)
     return json_outputs.classifications_document(response.result)
 
 
 def _regress(
-    catalog: Catalog, route: Route, document: dict[str, Any], timeout_seconds: float | None
+    catalog: Catalog,
+    route: Route,
+    document: dict[str, Any],
+    timeout_seconds: float | None,
+    options: InferenceOptions,
 ) -> str:
     request = regression_pb2.RegressionRequest()
     _fill_model_spec(request.model_spec, route, document)
     json_examples.fill_input(request.input, document)
-    response = regress(catalog, request, timeout_seconds)
+    response = regress(catalog, request, timeout_seconds, options)
     return json_outputs.regressions_document(response.result)
 
 

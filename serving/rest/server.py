@@ -10,16 +10,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import grpc
 
+from serving.inference.options import InferenceOptions
 from serving.models.catalog import Catalog
 from serving.rest.bodies import BodyCutError, BodyError, read_body
-from serving.rest.calls import answer_rest
+from serving.rest.calls import Request, answer_rest
 from serving.rest.documents import error_document
 from serving.rest.monitoring import Record, recorded
 from serving.rest.routes import is_served
@@ -31,6 +32,12 @@ TIMEOUT_SECONDS = 30.0
 # Others are not implemented; of these, most are malformed requests, but HTTP.
 _METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH")
 _LINE_BYTES = 65536
+_CORS_HEADERS = (
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Allow-Methods", "POST, GET"),
+    ("Access-Control-Allow-Headers", "Content-Type"),
+)
+_ORIGIN = re.compile("https?://")
 _CLIENT_CLOSED_REQUEST = 499
 _HTTP_STATUS: dict[grpc.StatusCode, int] = {
     grpc.StatusCode.CANCELLED: _CLIENT_CLOSED_REQUEST,
@@ -67,12 +74,16 @@ class RestOptions:
         monitoring_path: where the metrics are read; None if nowhere.
         monitoring: makes the metrics' text, for each reader anew.
         record: told of each inference.
+        enable_cors_support: tell browsers that pages of any origin may read the answers.
+        inference: how calls are answered.
     """
 
     timeout_seconds: float | None = TIMEOUT_SECONDS
     monitoring_path: str | None = None
     monitoring: Callable[[], bytes] | None = None
     record: Record | None = None
+    enable_cors_support: bool = False
+    inference: InferenceOptions = field(default_factory=InferenceOptions)
 
 
 class RestServer:
@@ -138,6 +149,7 @@ class _Reply:
     status: int
     content_type: str
     body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 def _json_reply(status: int, text: str) -> _Reply:
@@ -203,15 +215,25 @@ def _handler(catalog: Catalog, options: RestOptions) -> type[BaseHTTPRequestHand
             if options.monitoring and path.partition("?")[0] == options.monitoring_path:
                 self._send(_metrics(path, options.monitoring_path, options.monitoring))
             elif is_served(path):
-                self._send(_reply(catalog, options, self.command, path, body))
+                self._send(self._served(Request(self.command, path, body)))
             else:
                 self.send_error(HTTPStatus.NOT_FOUND)
+
+        def _served(self, request: Request) -> _Reply:
+            if request.method == "OPTIONS":
+                reply = _preflight(self.headers.get("Origin", ""))
+            else:
+                reply = _reply(catalog, options, request)
+            return replace(reply, headers=_CORS_HEADERS) if options.enable_cors_support else reply
 
         def _send(self, reply: _Reply) -> None:
             if self.server.stopping:
                 self.close_connection = True
             self.send_response_only(reply.status, _phrase(reply.status))
-            self.send_header("Content-Type", reply.content_type)
+            if reply.content_type:
+                self.send_header("Content-Type", reply.content_type)
+            for name, value in reply.headers:
+                self.send_header(name, value)
             self.send_header("Date", self.date_time_string())
             self.send_header("Content-Length", str(len(reply.body)))
             if self.close_connection:
@@ -233,10 +255,18 @@ def _phrase(status: int) -> str:
     )
 
 
-def _reply(catalog: Catalog, options: RestOptions, method: str, path: str, body: bytes) -> _Reply:
+def _preflight(origin: str) -> _Reply:
+    """What a browser is told before it calls: yes, though only headers let it read the answer."""
+    if _ORIGIN.search(origin):
+        return _Reply(HTTPStatus.OK, "", b"")
+    text = "Origin header is missing in CORS preflight"
+    return _refusal(StatusError(grpc.StatusCode.FAILED_PRECONDITION, text))
+
+
+def _reply(catalog: Catalog, options: RestOptions, request: Request) -> _Reply:
     try:
-        with recorded(options.record, method, path):
-            text = answer_rest(catalog, method, path, body, options.timeout_seconds)
+        with recorded(options.record, request.method, request.path):
+            text = answer_rest(catalog, request, options.timeout_seconds, options.inference)
         return _json_reply(HTTPStatus.OK, text)
     except StatusError as error:
         return _refusal(error)

@@ -31,7 +31,8 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
         """Serve other models; answers when the new ones are available."""
         with answering(context):
             _reload(self._catalog, request, context)
-            return model_management_pb2.ReloadConfigResponse()
+            # Present, though all that it says is the default: clients look for it.
+            return model_management_pb2.ReloadConfigResponse(status={})
 
 
 def model_status(

@@ -17,8 +17,8 @@ from serving.inference import classify as classify_inference
 from serving.inference import multi_inference as multi_inference_inference
 from serving.inference import predict as predict_inference
 from serving.inference import regress as regress_inference
+from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.models.catalog import Catalog, model_spec_of
-from serving.protocol import tensors
 from serving.status import answering, invalid_argument
 
 SIGNATURES = "signature_def"
@@ -29,37 +29,32 @@ _LONGEST_TIMEOUT_SECONDS = 1e9
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
-    """Answers from the models of a catalog.
+    """Answers from the models of a catalog."""
 
-    Args:
-        catalog: the models.
-        as_tensor_content: Predict's outputs as raw bytes, which NumPy reads faster, in place of
-            typed fields.
-    """
-
-    def __init__(self, catalog: Catalog, as_tensor_content: bool = False) -> None:
+    def __init__(self, catalog: Catalog, options: InferenceOptions = AS_STOCK) -> None:
         self._catalog = catalog
-        self._fill = tensors.fill_content if as_tensor_content else tensors.fill_values
+        self._options = options
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Run a signature."""
         with answering(context):
-            return predict(self._catalog, request, _remaining_seconds(context), self._fill)
+            return predict(self._catalog, request, _remaining_seconds(context), self._options)
 
     def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Classify Examples."""
         with answering(context):
-            return classify(self._catalog, request, _remaining_seconds(context))
+            return classify(self._catalog, request, _remaining_seconds(context), self._options)
 
     def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Give each Example a value."""
         with answering(context):
-            return regress(self._catalog, request, _remaining_seconds(context))
+            return regress(self._catalog, request, _remaining_seconds(context), self._options)
 
     def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Run several signatures over the same Examples."""
         with answering(context):
-            return multi_inference(self._catalog, request, _remaining_seconds(context))
+            seconds = _remaining_seconds(context)
+            return multi_inference(self._catalog, request, seconds, self._options)
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Describe a version's signatures, as they were saved."""
@@ -71,11 +66,11 @@ def predict(
     catalog: Catalog,
     request: predict_pb2.PredictRequest,
     timeout_seconds: float | None = None,
-    fill: predict_inference.Fill = tensors.fill_values,
+    options: InferenceOptions = AS_STOCK,
 ) -> predict_pb2.PredictResponse:
     """Find the version that is asked for and let it answer."""
     version, model = catalog.find(request)
-    response = predict_inference.answer(model, request, timeout_seconds, fill)
+    response = predict_inference.answer(model, request, timeout_seconds, options)
     response.model_spec.version.value = version
     return response
 
@@ -84,10 +79,11 @@ def classify(
     catalog: Catalog,
     request: classification_pb2.ClassificationRequest,
     timeout_seconds: float | None = None,
+    options: InferenceOptions = AS_STOCK,
 ) -> classification_pb2.ClassificationResponse:
     """Find the version that is asked for and let it classify."""
     version, model = catalog.find(request)
-    response = classify_inference.answer(model, request, timeout_seconds)
+    response = classify_inference.answer(model, request, timeout_seconds, options)
     response.model_spec.version.value = version
     return response
 
@@ -96,10 +92,11 @@ def regress(
     catalog: Catalog,
     request: regression_pb2.RegressionRequest,
     timeout_seconds: float | None = None,
+    options: InferenceOptions = AS_STOCK,
 ) -> regression_pb2.RegressionResponse:
     """Find the version that is asked for and let it regress."""
     version, model = catalog.find(request)
-    response = regress_inference.answer(model, request, timeout_seconds)
+    response = regress_inference.answer(model, request, timeout_seconds, options)
     response.model_spec.version.value = version
     return response
 
@@ -108,6 +105,7 @@ def multi_inference(
     catalog: Catalog,
     request: inference_pb2.MultiInferenceRequest,
     timeout_seconds: float | None = None,
+    options: InferenceOptions = AS_STOCK,
 ) -> inference_pb2.MultiInferenceResponse:
     """Find the version that the first task asks for and let it do all tasks.
 
@@ -115,7 +113,7 @@ def multi_inference(
     """
     first = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
     version, model = catalog.find(predict_pb2.PredictRequest(model_spec=first))
-    response = multi_inference_inference.answer(model, request, timeout_seconds)
+    response = multi_inference_inference.answer(model, request, timeout_seconds, options)
     for result in response.results:
         result.model_spec.version.value = version
     return response

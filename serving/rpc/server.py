@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.models.catalog import Catalog
 from serving.rpc.credentials import SslConfig, server_credentials
 from serving.rpc.health import health_handler
@@ -40,6 +41,7 @@ def grpc_server(
     catalog: Catalog,
     options: GrpcOptions,
     interceptors: Sequence[grpc.ServerInterceptor] = (),
+    inference: InferenceOptions = AS_STOCK,
 ) -> grpc.Server:
     """A server of the catalog's models that does not listen yet."""
     threads = options.grpc_max_threads or 4 * (os.cpu_count() or 1)
@@ -52,7 +54,7 @@ def grpc_server(
         maximum_concurrent_rpcs=max(64, 8 * threads),
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        PredictionService(catalog), server
+        PredictionService(catalog, inference), server
     )
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(catalog), server)
     if options.enable_grpc_healthcheck_service:

@@ -145,6 +145,11 @@ def test_requests_are_counted_over_grpc_by_their_codes(monitored: Any):
     assert rise(before, after, f'{requests}{{model_name="x",status="NOT_FOUND"}}') == 1
     latency = ':tensorflow:serving:request_latency_count{model_name="m",API="Predict"'
     assert rise(before, after, latency + ',entrypoint="GRPC"}') == 2
+    runtime = (
+        ':tensorflow:serving:runtime_latency_count{model_name="m",API="Predict",runtime="TF1"}'
+    )
+    assert rise(before, after, runtime) == 2
+    assert rise(before, after, runtime.replace("_count", "_sum")) > 0
 
 
 @pytest.mark.slow

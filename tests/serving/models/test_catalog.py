@@ -271,7 +271,9 @@ def test_a_reload_adds_and_removes_models(versions: Any, started: Any):
 
     first, second = versions(1), versions(2, name="other")
     server = started(config("m", first))
-    assert reload(server, listed(("m", first), ("other", second))).status.error_code == 0
+    answer = reload(server, listed(("m", first), ("other", second)))
+    assert answer.HasField("status")
+    assert answer.status.error_code == 0
     assert ask(server, name="other") == (2, 2.0)
     reload(server, listed(("other", second)))
     assert refusal(server) == (

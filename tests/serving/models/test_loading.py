@@ -119,83 +119,100 @@ def test_a_tflite_model_is_strict_on_types(lite: Path):
         run(load(lite, prefer_tflite_model=True), x=column(1.0).astype("float64"))
 
 
-@pytest.fixture(scope="module")
-def unsigned() -> Any:
-    """A TensorFlow Lite model that multiplies by three, as an object without signatures."""
+def test_a_tflite_model_without_signatures_is_served_under_its_tensors_names(tmp_path: Path):
+    (x, y), content = tripling()
+    (tmp_path / "model.tflite").write_bytes(content)
+    model = load(tmp_path, prefer_tflite_model=True)
+    signature = model.signatures["serving_default"]
+    assert (list(signature.inputs), list(signature.outputs)) == ([x], [y])
+    answer = run(model, **{x: np.array([[1, 2], [3, 4], [5, 6]], "float32")})
+    assert answer[y].tolist() == [[3, 6], [9, 12], [15, 18]]
+
+
+@pytest.mark.parametrize("ending", ["", ":0"])
+def test_a_tflite_models_metadata_may_name_its_inputs_and_outputs(tmp_path: Path, ending: str):
+    (x, y), content = tripling()
+    names = {"apples": x + ending}, {"pears": y + ending}
+    (tmp_path / "model.tflite").write_bytes(with_metadata(content, {"any": names}))
+    model = load(tmp_path, prefer_tflite_model=True)
+    assert set(model.signatures) == {"serving_default"}
+    answer = run(model, apples=np.array([[1, 2], [3, 4]], "float32"))
+    assert answer["pears"].tolist() == [[3, 6], [9, 12]]
+
+
+@pytest.mark.parametrize(
+    ("signatures", "words"),
+    [({"a": ({}, {}), "b": ({}, {})}, "Multiple SignatureDefs"), (b"no map", "Invalid Signature")],
+)
+def test_metadata_that_names_no_one_signature_is_a_refusal(
+    tmp_path: Path, signatures: Any, words: str
+):
+    from serving.status import StatusError
+
+    _, content = tripling()
+    (tmp_path / "model.tflite").write_bytes(with_metadata(content, signatures))
+    with pytest.raises(StatusError, match=words):
+        load(tmp_path, prefer_tflite_model=True)
+
+
+def tripling() -> tuple[tuple[str, str], bytes]:
+    """Names of the input and the output of a model without signatures, and the model."""
     import tensorflow as tf
-    from tensorflow.lite.python import schema_py_generated as schema
+    from ai_edge_litert.interpreter import Interpreter
 
     function = tf.function(
         lambda x: {"y": x * 3.0}, input_signature=[tf.TensorSpec([None, 2], tf.float32, name="x")]
     )
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(converter.convert(), 0))
-    model.signatureDefs = []
-    return model
+    content = without_signatures(converter.convert())
+    interpreter = Interpreter(model_content=content)
+    (x,), (y,) = interpreter.get_input_details(), interpreter.get_output_details()
+    return (x["name"], y["name"]), content
 
 
-def packed(model: Any) -> bytes:
+def with_metadata(content: bytes, signatures: Any) -> bytes:
+    """Add SignatureDefs, as name -> (alias -> tensor for inputs, for outputs), or rubbish."""
     import flatbuffers
+    from tensorflow.lite.python import schema_py_generated as schema
 
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+    data = signatures if isinstance(signatures, bytes) else flexbuffer(signatures)
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data, entry.name, entry.buffer = data, "signature_defs_metadata", len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [*(model.metadata or []), entry]
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
 
-def tensor_names(model: Any) -> tuple[str, str]:
-    graph = model.subgraphs[0]
-    tensors = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
-    return tuple(tensor.name.decode() for tensor in tensors)
-
-
-def test_a_tflite_model_without_signatures_is_served_under_its_tensors_names(
-    unsigned: Any, tmp_path: Path
-):
-    (tmp_path / "model.tflite").write_bytes(packed(unsigned))
-    model = load(tmp_path, prefer_tflite_model=True)
-    x, y = tensor_names(unsigned)
-    answer = run(model, **{x: np.array([[1, 2], [3, 4], [5, 6]], "float32")})
-    assert answer[y].tolist() == [[3, 6], [9, 12], [15, 18]]
-
-
-def with_stored(model: Any, count: int) -> Any:
-    """The model with so many SignatureDefs in its metadata, as older tools put them there."""
-    import copy
-
+def flexbuffer(signatures: dict[str, tuple[dict[str, str], dict[str, str]]]) -> bytes:
     from flatbuffers import flexbuffers
     from tensorflow.core.protobuf import meta_graph_pb2
-    from tensorflow.lite.python import schema_py_generated as schema
 
-    x, y = tensor_names(model)
-    signature = meta_graph_pb2.SignatureDef(method_name="tensorflow/serving/regress")
-    signature.inputs["in"].name, signature.outputs["out"].name = f"{x}:0", f"{y}:0"
     builder = flexbuffers.Builder()
     with builder.Map():
-        for number in range(count):
-            builder.Key(f"signature{number}")
-            builder.String(signature.SerializeToString().decode())
-    buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = list(builder.Finish())
-    entry.name, entry.buffer = "signature_defs_metadata", len(model.buffers)
-    changed = copy.deepcopy(model)
-    changed.buffers.append(buffer)
-    changed.metadata = [*(changed.metadata or []), entry]
-    return changed
+        for key, (inputs, outputs) in signatures.items():
+            signature = meta_graph_pb2.SignatureDef(method_name="tensorflow/serving/predict")
+            for alias, name in inputs.items():
+                signature.inputs[alias].name = name
+            for alias, name in outputs.items():
+                signature.outputs[alias].name = name
+            builder.Key(key)
+            # All its bytes are ASCII: names and lengths are short.
+            builder.String(signature.SerializeToString().decode("ascii"))
+    return bytes(builder.Finish())
 
 
-def test_a_tflite_models_stored_signature_gives_the_names(unsigned: Any, tmp_path: Path):
-    (tmp_path / "model.tflite").write_bytes(packed(with_stored(unsigned, 1)))
-    model = load(tmp_path, prefer_tflite_model=True)
-    assert run(model, **{"in": np.array([[1, 2]], "float32")})["out"].tolist() == [[3, 6]]
-    assert model.signatures["serving_default"].method_name == "tensorflow/serving/regress"
+def without_signatures(content: bytes) -> bytes:
+    import flatbuffers
+    from tensorflow.lite.python import schema_py_generated as schema
 
-
-def test_a_tflite_model_with_several_stored_signatures_is_refused(unsigned: Any, tmp_path: Path):
-    from serving.status import StatusError
-
-    (tmp_path / "model.tflite").write_bytes(packed(with_stored(unsigned, 2)))
-    with pytest.raises(StatusError, match="Multiple SignatureDefs"):
-        load(tmp_path, prefer_tflite_model=True)
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+    model.signatureDefs = []
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def test_tflite_is_a_preference_not_a_demand(half_plus: Any, lite: Path, tmp_path: Path):

@@ -36,11 +36,14 @@ def write_odd(folder: Path) -> Path:
     """Signatures that cannot, or do not, classify or regress."""
     import tensorflow as tf
 
+    def lengths_of(texts: Any) -> Any:
+        return tf.cast(tf.strings.length(texts), tf.float32)
+
     v1 = tf.compat.v1
     with tf.Graph().as_default(), v1.Session() as session:
         examples = v1.placeholder(tf.string, [None], name="examples")
         others = v1.placeholder(tf.string, [None], name="others")
-        lengths = tf.cast(tf.strings.length(examples), tf.float32)
+        lengths = lengths_of(examples)
         pairs = tf.stack([lengths, -lengths], axis=1)
         names = tf.stack([examples, tf.strings.upper(examples)], axis=1)
         broken = tf.debugging.assert_less(lengths, 0.0, message="lengths are never negative")
@@ -68,7 +71,7 @@ def write_odd(folder: Path) -> Path:
             "few": signature("regress", inputs, {"outputs": lengths[:1]}),
             "text": signature("regress", inputs, {"outputs": tf.identity(examples)}),
             "flat": signature("regress", inputs, {"outputs": lengths}),
-            "other": signature("regress", {"inputs": others}, {"outputs": tf.zeros([1])}),
+            "other": signature("regress", {"inputs": others}, {"outputs": -lengths_of(others)}),
             "unnamed": signature("regress", inputs, {"y": lengths}),
             "scalars": signature(
                 "predict", {"x": examples}, {"text": examples[0], "length": lengths[0]}

@@ -111,6 +111,15 @@ def test_several_signatures_run_over_the_same_examples(public_stub: Any):
     assert {each.model_spec.version.value for each in response.results} == {123}
 
 
+def test_signatures_with_inputs_of_their_own_all_get_the_examples(public_stub: Any):
+    # As TensorFlow 2 saves them: each signature has a placeholder of its own.
+    message = tasks(("odd", "flat", REGRESS), ("odd", "other", REGRESS), examples=[example(x=1)])
+    first, second = public_stub.MultiInference(message, timeout=SECONDS).results
+    size = example(x=1).ByteSize()
+    assert [each.value for each in first.regression_result.regressions] == [size]
+    assert [each.value for each in second.regression_result.regressions] == [-size]
+
+
 def test_labels_and_scores_come_in_pairs(public_stub: Any):
     response = public_stub.Classify(
         classification("both", example(x=1), name="odd"), timeout=SECONDS
@@ -263,12 +272,8 @@ def test_an_input_without_examples_is_refused(public_stub: Any, context: Any):
             grpc.StatusCode.UNIMPLEMENTED,
             "Unsupported signature method_name: tensorflow/serving/predict",
         ),
-        (
-            [("odd", "flat", REGRESS), ("odd", "other", REGRESS)],
-            INVALID,
-            "Input tensor must be the same for all Signatures.",
-        ),
         ([("odd", "wide", REGRESS)], INVALID, "Input is empty."),
+        ([("odd", "flat", REGRESS), ("odd", "other", REGRESS)], INVALID, "Input is empty."),
     ],
 )
 def test_tasks_that_do_not_fit_have_the_stock_servers_code_and_text(

@@ -205,3 +205,11 @@ def test_metadata_is_every_signature_as_saved(stub: Any, half_plus: Any):
 )
 def test_a_wrong_metadata_request_is_refused(stub: Any, message: Any, text: str):
     assert refusal(stub.GetModelMetadata, message()) == (INVALID, text)
+
+
+@pytest.mark.parametrize(
+    "call", ["SessionService/SessionRun", "PredictionService/PredictStreamed", "Nothing/AtAll"]
+)
+def test_what_the_stock_server_does_not_register_is_unimplemented(channel: grpc.Channel, call: str):
+    method = channel.unary_unary(f"/tensorflow.serving.{call}")
+    assert refusal(method, b"")[0] == grpc.StatusCode.UNIMPLEMENTED
