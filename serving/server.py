@@ -220,7 +220,17 @@ def _listen_at(server: grpc.Server, address: str, options: GrpcOptions) -> int:
     try:
         return listen(server, address, options.ssl)
     except RuntimeError as error:
-        raise _cannot_listen(address) from error
+        reason = _cannot_encrypt if options.ssl else _cannot_listen
+        raise reason(address) from error
+
+
+def _cannot_encrypt(address: str) -> ServingError:
+    # gRPC does not say which of the reasons it was.
+    return ServingError(
+        f"cannot listen at {address} over TLS: server_key and server_cert are no pair of PEM texts,"
+        " or the address is taken or not this machine's; correct the SSL configuration, or choose"
+        " another port"
+    )
 
 
 def _cannot_listen(address: str) -> ServingError:

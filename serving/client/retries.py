@@ -63,20 +63,21 @@ def retry(
 
     Args:
         call: what to try; a deadline that it misses counts against `TRIES_IN_TIME`.
-        give_up_at: from an error and when the first try began to the end of the patience with
-            it, by `time.monotonic`.
+        give_up_at: from an error and when the first try failed to the end of the patience with
+            it, by `time.monotonic`. What a try itself takes, or waits to begin, is no failure yet.
         sleep: waits after an error for so many seconds, or less if it knows better.
     """
-    started = time.monotonic()
+    failing_since = None
     delay = FIRST_DELAY_SECONDS
     late = 0
     while True:
         try:
             return call()
         except grpc.RpcError as error:
+            failing_since = failing_since or time.monotonic()
             late += is_late(error)
             again = is_transient(error) or (is_late(error) and late < TRIES_IN_TIME)
-            out_of_patience = time.monotonic() > give_up_at(error, started)
+            out_of_patience = time.monotonic() > give_up_at(error, failing_since)
             if not again or (out_of_patience and not is_late(error)):
                 raise
             failure = error

@@ -168,7 +168,7 @@ class ScoringClient:
             outputs: which of the signature's.
 
         Raises:
-            ServingError: the server is not there, or refuses the request.
+            ServingError: the server is not there, refuses the request, or answers something else.
         """
         target = _Target(model, version, signature, outputs)
         try:
@@ -178,7 +178,7 @@ class ScoringClient:
                 f"{self.address}: {target} refuses {signature}: {refusal}; serve a model that "
                 "`linnaeus train` exported"
             ) from refusal
-        return {name: tensors.to_array(response.outputs[name]) for name in outputs}
+        return read_outputs(response.outputs, outputs, len(values))
 
     def score(
         self, model: str, version: int, signature: str, rows: Iterable[tuple[K, Value]]
@@ -274,17 +274,17 @@ class ScoringClient:
         if not is_overload(error) and not is_late(error):
             self._closed.wait(seconds)
 
-    def _give_up_at(self, error: grpc.RpcError, started: float) -> float:
+    def _give_up_at(self, error: grpc.RpcError, failing_since: float) -> float:
         if self._closed.is_set():
             return 0.0
         if is_overload(error):
             since = min(
-                max(started, self._slots.last_answer),
-                started + (OVERLOAD_PATIENCE - 1) * self._deadline_seconds,
+                max(failing_since, self._slots.last_answer),
+                failing_since + (OVERLOAD_PATIENCE - 1) * self._deadline_seconds,
             )
             return since + self._deadline_seconds
         patience = self._deadline_seconds
-        return started + (patience if self._answered else min(CONNECT_SECONDS, patience))
+        return failing_since + (patience if self._answered else min(CONNECT_SECONDS, patience))
 
     def _version_states(self, model: str, version: int | None) -> dict[int, int]:
         request = wire.GetModelStatusRequest()
@@ -376,18 +376,38 @@ def _stacked(values: Sequence[Value]) -> NDArray[Any]:
     return np.stack(values)  # type: ignore[arg-type]
 
 
+def read_outputs(outputs: Any, names: Sequence[str], count: int) -> dict[str, NDArray[Any]]:
+    """Outputs of an answer, by name, with a row for each of the `count` that were sent.
+
+    Raises:
+        ServingError: one is not there, cannot be read, or has another number of rows.
+    """
+    if missing := [name for name in names if name not in outputs]:
+        raise ServingError(f"an answer came back without {missing[0]}; serve another model")
+    try:
+        columns = {name: tensors.to_array(outputs[name]) for name in names}
+    except ValueError as error:
+        raise ServingError(
+            f"an answer cannot be read ({error}); let TensorFlow Serving answer"
+        ) from error
+    rows = {name: len(column) if column.ndim else 0 for name, column in columns.items()}
+    if short := [name for name in names if rows[name] != count]:
+        raise ServingError(
+            f"{count} rows were sent, and {rows[short[0]]} came back as {short[0]}; "
+            "serve another model"
+        )
+    return columns
+
+
 def read_predictions(outputs: Any, names: Sequence[str], count: int) -> list[Prediction]:
     """What a model said of `count` rows: its outputs `names`, from `prediction_outputs`.
 
     Raises:
-        ServingError: an output has another number of rows.
+        ServingError: as `read_outputs`.
     """
-    columns = {name: tensors.to_array(outputs[name]).tolist() for name in names}
-    if short := [name for name, column in columns.items() if len(column) != count]:
-        raise ServingError(
-            f"{count} rows were sent, and {len(columns[short[0]])} came back as {short[0]}; "
-            "serve another model"
-        )
+    columns: dict[str, list[Any]] = {
+        name: column.tolist() for name, column in read_outputs(outputs, names, count).items()
+    }
     columns["labels"] = columns.get("labels") or _only_labels(columns)
     return [
         Prediction(

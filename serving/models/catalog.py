@@ -98,7 +98,11 @@ class Catalog:
         Raises:
             StatusError: the configuration is refused, or a new model is given up.
         """
-        self._wait_for(self._configure(configs), give_up)
+        try:
+            names = self._configure(configs)
+        except LinnaeusError as error:
+            raise invalid_argument(str(error)) from error
+        self._wait_for(names, give_up)
 
     def stop_waiting(self) -> None:
         """Make a `start` that waits for models return."""
@@ -155,12 +159,17 @@ class Catalog:
         return {version: states[version]}
 
     def _configure(self, configs: Iterable[ModelConfig]) -> list[str]:
-        """Put a configuration in force; the names of the models that are new in it."""
+        """Put a configuration in force; the names of the models that are new in it.
+
+        Raises:
+            StatusError: it is refused.
+            LinnaeusError: a base path is one that cannot be read at all.
+        """
         wanted = {config.name: config for config in configs}
         with self._configuring:
             before = self._configs
-            self._labels = self._assigned(wanted.values())
-            self._models = {**self._new_models(wanted), **self._models}
+            models, labels = self._new_models(wanted), self._assigned(wanted.values())
+            self._models, self._labels = {**models, **self._models}, labels
             self._configs = wanted
             for name in wanted.keys() | before.keys():
                 if wanted.get(name) != before.get(name):
@@ -174,11 +183,13 @@ class Catalog:
         return assigned(configs, available, self._labels if lenient else None)
 
     def _new_models(self, wanted: Mapping[str, ModelConfig]) -> dict[str, ModelVersions]:
-        return {
+        # Known models that change get one, too: none can be made for a base path of no use.
+        made = {
             name: ModelVersions(config, self._options.versions)
             for name, config in wanted.items()
-            if name not in self._models
+            if config != self._configs.get(name)
         }
+        return {name: versions for name, versions in made.items() if name not in self._models}
 
     def _wait_for(self, names: Sequence[str], give_up: Callable[[], bool]) -> None:
         """Wait until each model is available or given up, as `WaitUntilModelsAvailable`."""

@@ -1,21 +1,22 @@
 """One version of a model in memory, run as TensorFlow Serving runs it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.core.protobuf import config_pb2
+from tensorflow.python.client import pywrap_tf_session as tf_session
 
 from serving.models.tensorflow_errors import tensorflow_errors
 from serving.status import not_found
 
 SERVING_TAG = "serve"
-
-Step = Callable[..., list[NDArray[Any]]]
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ class SavedModel:
             session = tf.compat.v1.Session(graph=tf.Graph(), config=_session_config(options))
             meta_graph = _load_graph(session, folder, tags)
         self.signatures = meta_graph.signature_def
+        self._session = session
         # A closure over the session alone: one over self would be a cycle, freed who knows when.
-        self._step = lru_cache(maxsize=64)(lambda feeds, fetches: _step(session, feeds, fetches))
+        self._outputs = lru_cache(maxsize=64)(lambda names: _outputs(session, names))
 
     def run(
         self,
@@ -54,9 +56,54 @@ class SavedModel:
         fetches: Sequence[str],
         timeout_seconds: float | None = None,
     ) -> list[NDArray[Any]]:
-        """Run the graph once, as `Servable.run`; a run that has begun is never broken off."""
+        """Run the graph once, as `Servable.run`.
+
+        A run that takes longer than `timeout_seconds` is broken off between two operations, and
+        refused with DEADLINE_EXCEEDED.
+        """
+        fed = dict(zip(self._outputs(tuple(feeds)), feeds.values(), strict=True))
+        fetched = self._outputs(tuple(fetches))
         with tensorflow_errors():
-            return list(self._step(tuple(feeds), tuple(fetches))(*feeds.values()))
+            values = _run(self._session, fed, fetched, timeout_seconds)
+        return [_array(value) for value in values]
+
+
+def _run(
+    session: tf.compat.v1.Session,
+    feeds: Mapping[Any, NDArray[Any]],
+    fetches: Sequence[Any],
+    timeout_seconds: float | None,
+) -> list[Any]:
+    options = _run_options(timeout_seconds)
+    try:
+        # The public Session.run refuses shapes that TensorFlow Serving lets pass.
+        values: list[Any] = session._call_tf_sessionrun(options, feeds, fetches, [], None)
+    finally:
+        if options is not None:
+            tf_session.TF_DeleteBuffer(options)
+    return values
+
+
+def _outputs(session: tf.compat.v1.Session, names: Sequence[str]) -> list[Any]:
+    """The graph's tensors of these names, as its session knows them."""
+    try:
+        return [session.graph.get_tensor_by_name(name)._as_tf_output() for name in names]
+    except (KeyError, ValueError) as error:
+        raise not_found(f"a signature names a tensor that its graph lacks: {error}") from error
+
+
+def _run_options(timeout_seconds: float | None) -> Any | None:
+    """A buffer to delete after the run; None for ever."""
+    if timeout_seconds is None:
+        return None
+    # A timeout of 0 would be none.
+    options = config_pb2.RunOptions(timeout_in_ms=max(1, math.ceil(timeout_seconds * 1000)))
+    return tf_session.TF_NewBufferFromString(options.SerializeToString())
+
+
+def _array(value: Any) -> NDArray[Any]:
+    # A session gives a scalar string as `bytes`, of which NumPy would make fixed-width text.
+    return np.array(value, object) if isinstance(value, bytes) else np.asarray(value)
 
 
 def _session_config(options: SessionOptions) -> config_pb2.ConfigProto:
@@ -75,10 +122,3 @@ def _load_graph(session: tf.compat.v1.Session, folder: Path, tags: Iterable[str]
             return tf.compat.v1.saved_model.load(session, list(tags), str(folder))
     except (OSError, RuntimeError) as error:  # no such file, or no graph of these tags
         raise not_found(" ".join(str(error).split())) from error
-
-
-def _step(session: tf.compat.v1.Session, feeds: Iterable[str], fetches: Iterable[str]) -> Step:
-    options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
-    # The public Session.run refuses shapes that TensorFlow Serving lets pass.
-    step: Step = session._make_callable_from_options(options)
-    return step

@@ -4,7 +4,7 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -151,7 +151,7 @@ class ModelVersions:
     def _unload_for_good(self) -> None:
         self._wanted = ()
         self._unload(self._loaded)
-        self._failures.clear()
+        self._forget_failures(self._failures)
         self._folder.close()
 
     def _folder_of(self, config: ModelConfig) -> VersionFolder:
@@ -159,7 +159,7 @@ class ModelVersions:
 
     def _serve(self, wanted: list[int]) -> None:
         self._wanted = wanted
-        self._failures = {v: failure for v, failure in self._failures.items() if v in wanted}
+        self._forget_failures(v for v in self._failures if v not in wanted)
         self._unload_superseded()
         new = [v for v in wanted if v not in self._loaded and self._may_load(v)]
         for version in new:
@@ -209,6 +209,12 @@ class ModelVersions:
         self._folder.discard(version)
         if self._is_lost(version):
             self._set_state(version, VersionState(State.END, code, _message(error)))
+
+    def _forget_failures(self, versions: Iterable[int]) -> None:
+        """Try to load these no more."""
+        for version in list(versions):
+            failure = self._failures.pop(version)
+            self._set_state(version, VersionState(State.END, failure.code, failure.message))
 
     def _unload(self, versions: Collection[int]) -> None:
         leaving = list(versions)

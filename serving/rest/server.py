@@ -167,10 +167,6 @@ def _handler(catalog: Catalog, options: RestOptions) -> type[BaseHTTPRequestHand
         raw_requestline: bytes
 
         def respond(self) -> None:
-            if self.server.stopping:
-                # The models are about to go: a client that connects anew finds another server.
-                self.close_connection = True
-                return
             try:
                 body = read_body(self.headers, self.rfile)
             except BodyError:
@@ -179,8 +175,16 @@ def _handler(catalog: Catalog, options: RestOptions) -> type[BaseHTTPRequestHand
                 self.close_connection = True
             else:
                 with self.server.answering():
-                    self._answer(body)
-                    self.wfile.flush()
+                    self._answer_unless_stopping(body)
+
+        def _answer_unless_stopping(self, body: bytes) -> None:
+            # Asked once the request is counted: a stop either waits for it or is seen here.
+            if self.server.stopping:
+                # The models are about to go: a client that connects anew finds another server.
+                self.close_connection = True
+                return
+            self._answer(body)
+            self.wfile.flush()
 
         def parse_request(self) -> bool:
             if (

@@ -28,7 +28,7 @@ class SslConfig:
     Args:
         server_key: the private key.
         server_cert: its certificate, and those that lead from it to a known authority.
-        custom_ca: certificates of the authorities that may sign clients'; empty for gRPC's own.
+        custom_ca: certificates of the authorities that may sign clients'.
         client_verify: refuse clients without a certificate that such an authority signed.
     """
 
@@ -42,12 +42,18 @@ def read_ssl_config(path: str) -> SslConfig:
     """The configuration in a file, of `config/ssl_config.proto` in text form.
 
     Raises:
-        ConfigurationError: the file cannot be read, or lacks the key or certificate.
+        ConfigurationError: the file cannot be read, or lacks the key or certificate, or the
+            authorities without which no client can be verified.
     """
     message = text_format.read(path, _SSL_CONFIG, "tensorflow.serving.SSLConfig")
     if not message.server_key or not message.server_cert:
         raise ConfigurationError(
             f"{path} lacks server_key or server_cert: give both, as PEM texts in quotes"
+        )
+    if message.client_verify and not message.custom_ca:
+        raise ConfigurationError(
+            f"{path} lacks custom_ca, by which client_verify knows clients: give the certificates"
+            " of those who sign theirs, as PEM texts in quotes"
         )
     return SslConfig(
         message.server_key, message.server_cert, message.custom_ca, message.client_verify

@@ -73,7 +73,7 @@ def test_a_version_dropped_midway_stops_the_run_and_the_same_command_does_the_re
     paint(tmp_path / "bucket")
     server = Dropping(left=2)
     with serving(server.predict, server.status) as address:
-        request = ScoreRequest(str(tmp_path / "bucket"), NAME, address)
+        request = ScoreRequest(str(tmp_path / "bucket"), NAME, address, skew_gate=False)
         with pytest.raises(LinnaeusError, match="run the same command again") as caught:
             score(workspace, request)
         assert str(caught.value).count("\n") == 0

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -175,6 +176,33 @@ def test_metrics_are_read_on_the_rest_port(program: Program):
         assert response.headers["Content-Type"].startswith("text/plain")
     assert "# TYPE :tensorflow:serving:request_count counter\n" in text
     assert ':tensorflow:serving:request_count{model_name="two",status="OK"}' in text
+
+
+def test_a_rest_call_that_takes_too_long_is_broken_off(slow: Path):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    flags = [f"--model_base_path={slow}", f"--rest_api_port={port}", "--rest_api_timeout_in_ms=900"]
+    with running(*flags) as program:
+
+        def post(x: float) -> int:
+            url = f"http://127.0.0.1:{port}/v1/models/default:predict"
+            request = urllib.request.Request(url, f'{{"instances": [[{x}]]}}'.encode())
+            try:
+                with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+                    return int(answer.status)
+            except urllib.error.HTTPError as error:
+                assert error.read() == b'{\n    "error": "Timed out waiting for notification"\n}'
+                return int(error.code)
+
+        assert post(1e7) == 504
+        # Nor does a run go on for a client that has gone.
+        with pytest.raises(grpc.RpcError):
+            program.ask("default", 1e7, timeout=0.5)
+        assert post(1.0) == 200
+        program.process.send_signal(signal.SIGTERM)
+        assert program.process.wait(5) == 0
 
 
 def test_the_unix_socket_answers(program: Program, config_file: Path):

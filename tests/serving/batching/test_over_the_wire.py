@@ -1,6 +1,8 @@
 """Batching as clients of the program meet it."""
 
 import concurrent.futures
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,23 @@ def test_a_request_above_the_largest_batch_is_refused(program: Program):
         ask(program, *range(5))
     assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert refused.value.details() == "Task size 5 is larger than maximum input batch size 4"
+
+
+def test_a_signal_lets_requests_in_the_queue_finish(base_path: Path, tmp_path: Path):
+    parameters = tmp_path / "batching.config"
+    parameters.write_text(PARAMETERS)
+    flags = [f"--model_base_path={base_path}", "--enable_batching"]
+    with (
+        running(*flags, f"--batching_parameters_file={parameters}") as program,
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+    ):
+        ask(program, 0.0)
+        asked = pool.submit(ask, program, 5.0)
+        time.sleep(0.5)
+        program.process.send_signal(signal.SIGTERM)
+        assert not asked.done(), "the request waited too short for this test"
+        assert asked.result(30) == ([10.0], [2])
+        assert program.process.wait(30) == 0
 
 
 def test_parameters_that_contradict_each_other_are_one_line(base_path: Path, tmp_path: Path):

@@ -50,7 +50,7 @@ def failing(times: int, error: grpc.RpcError = AWAY):
 def test_it_waits_longer_each_time_up_to_a_limit():
     waits: list[float] = []
     assert (
-        retry(failing(9), lambda _, started: started + 60.0, lambda _, wait: waits.append(wait))
+        retry(failing(9), lambda _, since: since + 60.0, lambda _, wait: waits.append(wait))
         == "answer"
     )
     assert len(waits) == 9
@@ -65,7 +65,7 @@ def test_waits_differ_between_clients():
 
 def first_wait() -> float:
     waits: list[float] = []
-    retry(failing(1), lambda _, started: started + 60.0, lambda _, wait: waits.append(wait))
+    retry(failing(1), lambda _, since: since + 60.0, lambda _, wait: waits.append(wait))
     return waits[0]
 
 
@@ -75,7 +75,7 @@ def test_what_cannot_pass_is_not_tried_again(error: Refusal):
     with pytest.raises(Refusal):
         retry(
             failing(1, error),
-            lambda _, started: started + 60.0,
+            lambda _, since: since + 60.0,
             lambda _, wait: waits.append(wait),
         )
     assert not waits

@@ -88,7 +88,7 @@ def reload(server: Any, text: str, timeout: float = SECONDS) -> Any:
         return stub.HandleReloadConfigRequest(request, timeout=timeout)
 
 
-def listed(*models: tuple[str, Path], rest: str = "") -> str:
+def listed(*models: tuple[str, Path | str], rest: str = "") -> str:
     configs = [
         f'config {{ name: "{name}" base_path: "{base}" model_platform: "tensorflow" {rest} }}'
         for name, base in models
@@ -317,6 +317,12 @@ def test_a_reload_changes_base_path_and_policy(versions: Any, started: Any):
         ("", grpc.StatusCode.INVALID_ARGUMENT, "ServerModelConfig type not supported by"),
         ("custom_model_config {}", grpc.StatusCode.INVALID_ARGUMENT, "Only ModelConfigList is"),
         (listed(("m", Path("m"))), grpc.StatusCode.INVALID_ARGUMENT, "absolute path or URI"),
+        (listed(("m", "hdfs://a/b")), grpc.StatusCode.INVALID_ARGUMENT, "cannot read hdfs://"),
+        (
+            listed(("m", Path("/m")), ("new", "hdfs://a/b")),
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "cannot read hdfs://",
+        ),
         (
             listed(("m", Path("/m")), rest='version_labels { key: "a" value: 9 }'),
             grpc.StatusCode.FAILED_PRECONDITION,
@@ -327,13 +333,16 @@ def test_a_reload_changes_base_path_and_policy(versions: Any, started: Any):
 def test_a_reload_that_is_refused_changes_nothing(
     versions: Any, started: Any, text: str, code: grpc.StatusCode, words: str
 ):
-    server = started(config("m", versions(1)))
+    base = versions(1)
+    server = started(config("m", base))
+    reload(server, listed(("m", base), rest='version_labels { key: "stable" value: 1 }'))
     with pytest.raises(grpc.RpcError) as caught:
         reload(server, text)
     assert caught.value.code() is code
     assert words in caught.value.details()
     time.sleep(0.2)
-    assert ask(server) == (1, 1.0)
+    assert ask(server, version_label="stable") == (1, 1.0)
+    assert refusal(server, name="new")[0] is grpc.StatusCode.NOT_FOUND
 
 
 def test_a_reload_that_waits_for_a_model_holds_up_no_other(

@@ -100,3 +100,27 @@ def test_states_pass_in_the_protocols_order(tmp_path: Path, monkeypatch: pytest.
     for version in (1, 2):
         names = [name for v, name in passed if v == version]
         assert names == ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]
+
+
+@pytest.mark.parametrize("leaves", ["version", "model"])
+def test_a_version_that_failed_and_is_wanted_no_longer_has_come_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaves: str
+):
+    from serving.models import versions as module
+    from serving.models.model_config import ModelConfig
+    from serving.status import not_found
+
+    def load(*_: Any) -> Any:
+        raise not_found("it does not load")
+
+    monkeypatch.setattr(module, "load", load)
+    lay_out(tmp_path / "m", frozenset({2}))
+    versions = module.ModelVersions(ModelConfig("m", str(tmp_path / "m")), module.VersionOptions())
+    versions.refresh()
+    assert versions.states[2].state.name == "LOADING"
+    lay_out(tmp_path / "m", frozenset())
+    if leaves == "model":
+        versions.configure(None)
+    versions.refresh()
+    state = versions.states[2]
+    assert (state.state.name, state.message) == ("END", "it does not load")

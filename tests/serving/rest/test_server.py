@@ -367,6 +367,9 @@ def test_a_stop_finishes_what_has_come_and_no_more():
         answer = busy.recv(65536)
         idle.sendall(b"GET /v1/ HTTP/1.1\r\n\r\n")
         assert idle.recv(65536) == b""
+        # Not an answer by models that have gone.
+        slow.sendall(b" " * 99)
+        assert slow.recv(65536) == b""
     assert b"[2.0" in answer
     assert b"\r\nConnection: close\r\n" in answer
     with pytest.raises(OSError):

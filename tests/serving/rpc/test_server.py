@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 import pytest
 
-from linnaeus.errors import ConfigurationError
+from linnaeus.errors import ConfigurationError, ServingError
 from serving.protocol import tensors, wire
 
 pytestmark = pytest.mark.slow
@@ -188,6 +188,20 @@ def test_an_ssl_config_without_key_or_certificate_is_one_clear_line(tmp_path: Pa
         ssl_config(tmp_path, server_cert="x")
     with pytest.raises(ConfigurationError, match=r"Error parsing text-format .*SSLConfig"):
         ssl_config(tmp_path, "no_such_field: 1")
+
+
+def test_clients_certificates_that_no_authority_could_have_signed_are_one_clear_line(
+    tmp_path: Path,
+):
+    with pytest.raises(ConfigurationError, match=r"ssl.config lacks custom_ca"):
+        ssl_config(tmp_path, "client_verify: true", server_key="a", server_cert="b")
+
+
+def test_a_key_that_is_none_is_not_taken_for_a_port_that_is_taken(started: Any, tmp_path: Path):
+    config = ssl_config(tmp_path, server_key="no key", server_cert="no certificate")
+    with pytest.raises(ServingError, match="server_key and server_cert") as caught:
+        started(ssl=config)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_unix_socket_answers_besides_the_port(started: Any, tmp_path: Path):
