@@ -76,3 +76,22 @@ def test_a_signature_with_a_scalar_input_cannot_be_batched(model):
     inputs = {"x": np.ones((2, 1), "float32"), "z": np.float32(3).reshape(())}
     with pytest.raises(StatusError, match="must have at least one dimension"):
         ask(model, inputs, "two_inputs")
+
+
+def test_an_output_without_rows_is_a_refusal_even_if_it_is_one_text(tmp_path):
+    import tensorflow as tf
+
+    from serving.models.saved_models import SavedModel
+
+    class Named(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+        def name(self, x):
+            return {"y": x, "name": tf.constant(b"one")}
+
+    module = Named()
+    tf.saved_model.save(module, str(tmp_path), module.name)
+    model = BatchedModel(SavedModel(tmp_path), BatchingParameters())
+    with pytest.raises(StatusError, match="Batched output tensor has 0 dimensions") as refused:
+        ask(model, {"x": np.ones(2, "float32")})
+    assert refused.value.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert ask(model, {"x": np.ones(2, "float32")}, outputs=["y"])["y"].tolist() == [1, 1]
