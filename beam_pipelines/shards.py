@@ -17,6 +17,8 @@ from linnaeus.storage import Folder
 from linnaeus.worker import Scorer, Worker
 
 NAMESPACE = "linnaeus"
+RESTART_SECONDS = 60.0
+"""How long a model server may be away before it has answered a worker."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,14 @@ def open_worker(options: WorkerOptions) -> Worker:
 
 
 def open_scorer(server: str, run: RunSpec) -> Scorer:
-    """A client of the model server at `host:port` for a run; gRPC is imported only here."""
+    """A client of the model server at `host:port` for a run; gRPC is imported only here.
+
+    Patient from the start: the launcher has just had an answer from it.
+    """
     from serving.client import ScoringClient
 
-    return ScoringClient(server, outputs=prediction_outputs(run.task))
+    outputs = prediction_outputs(run.task)
+    return ScoringClient(server, outputs=outputs, connect_seconds=RESTART_SECONDS)
 
 
 class DoShard(beam.DoFn):

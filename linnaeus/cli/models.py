@@ -20,7 +20,13 @@ def evaluate(session: Session, images: Images, model: ModelVersion) -> None:
 
 def serve(
     session: Session,
-    model: Annotated[list[str], typer.Option(metavar="NAME", help="The model; may be repeated.")],
+    model: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME[:VERSION]",
+            help="The model, by default its newest version; may be repeated.",
+        ),
+    ],
     port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC; 0: any free one.")] = 8500,
     rest_api_port: Annotated[
         int, typer.Option(min=0, max=65535, help="REST; 0: any free one.")
@@ -30,21 +36,27 @@ def serve(
     ] = "127.0.0.1",
 ) -> None:
     """Serve models over TensorFlow Serving's protocol until Ctrl-C."""
-    from linnaeus.models import check_name, load_model, model_prefix
+    from linnaeus.models import load_model, model_prefix, parse_reference
     from linnaeus.storage import Folder
     from serving.model_server import stop_signals
 
     folder = Folder(session.workspace_uri)
-    for name in model:
-        check_name(name)
-        load_model(folder, name)
-
-    uris = {name: folder.uri_of(model_prefix(name)) for name in model}
+    for reference in model:
+        load_model(folder, reference)
+    wanted = dict(map(parse_reference, model))
     stop = stop_signals()
     with session.progress.step("Load models", None):
+        from serving.models.model_config import of_folders, with_version
         from serving.server import EmbeddedServer
 
-        server = EmbeddedServer(uris, port=port, rest_api_port=rest_api_port, host=host)
+        configs = [
+            config
+            for name, version in wanted.items()
+            for config in with_version(
+                of_folders({name: folder.uri_of(model_prefix(name))}), version
+            )
+        ]
+        server = EmbeddedServer(configs, port=port, rest_api_port=rest_api_port, host=host)
         server.start()
     try:
         session.show(

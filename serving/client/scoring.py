@@ -24,6 +24,7 @@ from linnaeus.records import PREDICTION_OUTPUTS, Prediction
 from serving.client.batches import Value, batches, value_bytes
 from serving.client.channels import open_channels, predict_method, status_method
 from serving.client.reading_ahead import READY, ReadingAhead
+from serving.client.refusals import code_of, reason
 from serving.client.retries import TRIES_IN_TIME, is_late, is_overload, is_too_large, retry
 from serving.client.slots import Slots
 from serving.protocol import tensors, wire
@@ -86,6 +87,8 @@ class ScoringClient:
         in_flight: most requests under way at a time; how many there are adapts to the server.
         deadline_seconds: for each request, and for the patience with a server that has answered
             before and is now away or overloaded.
+        connect_seconds: for the patience with a server that has not answered yet; some 15 by
+            default, for an address may be wrong.
         batch_rows: most rows in a request.
         batch_bytes: most bytes of values in a request, unless one row is larger.
         ahead_bytes: of values that are read and not answered, some batches more or less.
@@ -99,6 +102,7 @@ class ScoringClient:
         channels: int = 4,
         in_flight: int = 64,
         deadline_seconds: float = 60.0,
+        connect_seconds: float | None = None,
         batch_rows: int = 256,
         batch_bytes: int = 4 << 20,
         ahead_bytes: int = 128 << 20,
@@ -106,6 +110,7 @@ class ScoringClient:
     ) -> None:
         self.address = address
         self._deadline_seconds = deadline_seconds
+        self._connect_seconds = connect_seconds
         self._batch_rows = batch_rows
         self._batch_bytes = batch_bytes
         self._outputs = outputs
@@ -243,7 +248,8 @@ class ScoringClient:
 
     def _refused_row(self, target: _Target, value: Value, refusal: _Refused) -> ImageError:
         if isinstance(value, bytes):
-            return ImageError(f"{target} refuses it: {refusal}", refusal.code)
+            code = code_of(value, str(refusal), refusal.code)
+            return ImageError(f"{target} refuses it: {reason(str(refusal))}", code)
         # Arrays of one stream are alike: what is wrong with this one is wrong with all.
         raise ServingError(
             f"{self.address}: {target} refuses {target.signature} rows of {value.dtype}"
@@ -284,7 +290,9 @@ class ScoringClient:
             )
             return since + self._deadline_seconds
         patience = self._deadline_seconds
-        return failing_since + (patience if self._answered else min(CONNECT_SECONDS, patience))
+        if not self._answered:
+            patience = min(patience, self._connect_seconds or CONNECT_SECONDS)
+        return failing_since + patience
 
     def _version_states(self, model: str, version: int | None) -> dict[int, int]:
         request = wire.GetModelStatusRequest()
@@ -323,14 +331,15 @@ class ScoringClient:
         what = f"version {version} of model {model}" if version is not None else f"model {model}"
         return ServingError(
             f"{self.address} does not serve {what} ({reason});"
-            f" start a server with it: `linnaeus serve --model {model}`",
+            f" start a server with it: `linnaeus serve --model {_named(model, version)}`",
             FailureCode.NOT_FOUND,
         )
 
     def _gone(self, error: grpc.RpcError, target: _Target) -> ServingError:
         return ServingError(
             f"{self.address} does not serve {target} ({_one_line(error)}); start a server with it,"
-            f" `linnaeus serve --model {target.model}`, and run the same command again:"
+            f" `linnaeus serve --model {_named(target.model, target.version)}`, and run the same"
+            " command again:"
             " what is done is kept",
             FailureCode.NOT_FOUND,
         )
@@ -340,7 +349,7 @@ class ScoringClient:
             case grpc.StatusCode.UNAVAILABLE:
                 return ServingError(
                     f"no model server answers at {self.address} ({_one_line(error)});"
-                    f" start one with `linnaeus serve --model {model}`, or correct the address"
+                    f" {_remedy(_one_line(error), model)}"
                 )
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 return ServingError(
@@ -368,6 +377,24 @@ class ScoringClient:
                 f"{self.address} was asked for {target} and answered with version"
                 f" {spec.version.value}; let all servers behind that address serve it"
             )
+
+
+def _named(model: str, version: int | None) -> str:
+    return model if version is None else f"{model}:{version}"
+
+
+def _remedy(reason: str, model: str) -> str:
+    """What to do where gRPC found no server, which a wrong port or TLS looks like, too."""
+    if "WRONG_VERSION_NUMBER" in reason:
+        return "it speaks no TLS: name it without grpcs://"
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        return "name the authority that it was certified by in GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
+    if "HTTP/2" in reason:
+        return "name its port for gRPC, not the one for REST"
+    return (
+        f"start one with `linnaeus serve --model {model}`, or correct the address"
+        " (grpcs:// for a server that speaks TLS)"
+    )
 
 
 def _stacked(values: Sequence[Value]) -> NDArray[Any]:

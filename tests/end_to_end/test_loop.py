@@ -87,6 +87,19 @@ def test_new_pictures_are_labelled_whatever_is_sent(loop, server, tmp_path, payl
     assert failed.code == "CORRUPT"
 
 
+def test_what_a_server_cannot_decode_has_a_code_and_words_of_its_own(loop, server, tmp_path):
+    new = fill(tmp_path / "new", 1, first=500)
+    (new / "red" / "empty.jpg").write_bytes(b"")
+    (new / "red" / "text.jpg").write_text("no picture")
+    (new / "red" / "cut.jpg").write_bytes(picture("red", 1)[:300])
+    loop.workspace.score(str(new), "colours", server=server, payload="image")
+    frame = loop.workspace.labels("colours").to_pandas()
+    failed = frame[frame.status == "failed"]
+    codes = {Path(row.uri).stem: row.code for row in failed.itertuples()}
+    assert codes == {"empty": "EMPTY", "text": "NOT_AN_IMAGE", "cut": "CORRUPT"}
+    assert not any("{{" in message for message in failed.message)
+
+
 def test_a_photo_is_labelled_as_its_embedding_would_be(loop, server):
     loop.workspace.score(str(loop.bucket), "colours", server=server)
     row = loop.workspace.labels("colours").to_pandas().iloc[0]

@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -21,11 +22,11 @@ pytestmark = pytest.mark.slow
 SECONDS = 120
 
 
-@pytest.fixture
-def serving(loop: Loop) -> Iterator[tuple[subprocess.Popen[str], int]]:
+@contextmanager
+def serving(loop: Loop, model: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """The command, and its port for REST."""
     command = [sys.executable, "-c", "from linnaeus.cli import main; main()", "serve", "--json"]
-    command += ["--model", "colours", "--port", "0", "--rest-api-port", "0"]
+    command += ["--model", model, "--port", "0", "--rest-api-port", "0"]
     command += ["--workspace", str(loop.root)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     watchdog = threading.Timer(SECONDS, process.kill)
@@ -36,10 +37,12 @@ def serving(loop: Loop) -> Iterator[tuple[subprocess.Popen[str], int]]:
         text += line
     said = json.loads(text)
     assert said["host"] == "127.0.0.1"
-    yield process, said["rest_api_port"]
-    watchdog.cancel()
-    process.kill()
-    process.communicate()
+    try:
+        yield process, said["rest_api_port"]
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.communicate()
 
 
 def asked(port: int, path: str, body: Any = None) -> Any:
@@ -49,20 +52,28 @@ def asked(port: int, path: str, body: Any = None) -> Any:
         return json.load(answer)
 
 
-def test_files_are_labelled_new_versions_are_taken_up_and_an_interrupt_ends_it(
-    serving: tuple[subprocess.Popen[str], int], loop: Loop
-):
-    process, port = serving
-    file = base64.b64encode(picture("green", 900)).decode()
-    answer = asked(port, ":predict", {"instances": [{"b64": file}]})
-    assert answer["predictions"][0]["label"] == "green"
-    assert asked(port, "/metadata")["model_spec"]["version"] == "1"
+def train_another(loop: Loop) -> None:
     loop.workspace.train(str(loop.bucket), "colours", TrainConfig(backbone=BACKBONE))
-    give_up_at = time.monotonic() + 60
-    while asked(port, "/metadata")["model_spec"]["version"] != "2":
-        assert time.monotonic() < give_up_at
-        time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+
+
+def test_files_are_labelled_new_versions_are_taken_up_and_an_interrupt_ends_it(loop: Loop):
+    with serving(loop, "colours") as (process, port):
+        file = base64.b64encode(picture("green", 900)).decode()
+        answer = asked(port, ":predict", {"instances": [{"b64": file}]})
+        assert answer["predictions"][0]["label"] == "green"
+        assert asked(port, "/metadata")["model_spec"]["version"] == "1"
+        train_another(loop)
+        give_up_at = time.monotonic() + 60
+        while asked(port, "/metadata")["model_spec"]["version"] != "2":
+            assert time.monotonic() < give_up_at
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "Traceback" not in errors
+
+
+def test_a_version_that_is_named_is_served_whatever_newer_ones_there_are(loop: Loop):
+    train_another(loop)
+    with serving(loop, "colours:1") as (_, port):
+        assert asked(port, "/metadata")["model_spec"]["version"] == "1"

@@ -1,6 +1,9 @@
 """The skew gate's comparisons: what counts as the same answer."""
 
 import math
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +17,14 @@ from serving.client.skew import (
     CLOSE_CALL,
     MOST_RELATIVE,
     Comparison,
+    Served,
+    compare,
     of_scores,
     refuse_skew,
     relative,
     same_labels,
 )
+from tests import pictures
 
 MODEL = Model("m", 3, ("a", "b"), ModelBackbone("pixels@8", "f", 8, 8, 192))
 scores = st.lists(st.floats(0, 1, allow_subnormal=False), min_size=1, max_size=8)
@@ -79,6 +85,29 @@ def test_a_difference_that_is_no_number_is_the_worst():
     found = [comparison("a.jpg", 1.0), comparison("nan.jpg", math.nan)]
     with pytest.raises(GateFailed, match=r"pixels: nan\.jpg.*; a\.jpg"):
         refuse_skew("host:1", MODEL, found)
+
+
+class OtherHead:
+    """A server that sees a picture as the worker does and judges it by another head."""
+
+    def ask(self, model, version, signature, values, outputs):
+        answers = {
+            "embed": vector(1, 2),
+            "serving_default": vector(0.6, 0.4),
+            "embedding": vector(0.6, 0.4),
+            "pixels": vector(0.6, 0.4),
+        }
+        return {outputs[0]: answers[signature][np.newaxis]}
+
+
+@pytest.mark.parametrize("payload", ["image", "pixels"])
+def test_another_head_that_says_the_same_label_is_told_apart(payload):
+    reduced = replace(MODEL, backbone=replace(MODEL.backbone, precision="bfloat16"))
+    golden = [GoldenImage("a.jpg", pictures.jpeg(), vector(1, 2), vector(0.9, 0.1))]
+    worker: Any = SimpleNamespace(spec=SimpleNamespace(height=8, width=8))
+    client: Any = OtherHead()
+    found = compare(Served(client, reduced), golden, payload, worker)
+    assert [one.what for one in found if not one.passes] == ["scores of its embedding"]
 
 
 def test_what_is_within_its_bound_passes():
