@@ -7,12 +7,16 @@ They take turns in short bursts, so that a machine that is busy for a while is s
 from __future__ import annotations
 
 import atexit
+import itertools
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, closing
+from dataclasses import dataclass
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 import grpc
@@ -20,20 +24,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.client_servers import start_refusing
-from benchmarks.measuring import Measure, Readings, seconds_of
+from benchmarks.measuring import Measure, Readings
 from benchmarks.setting import MODEL, Setting
 from linnaeus.models import load_model
 from linnaeus.records import PREDICTION_OUTPUTS
+from linnaeus.worker import Answer, Scorer
 from serving.client import ScoringClient
+from serving.client.batches import batches
 from serving.client.channels import open_channels, predict_method
 from serving.client.scoring import read_predictions
 from serving.local import start_server
 from serving.protocol import tensors, wire
 
 FIXED = (1, 2, 4, 8, 16, 32)
-BATCH_ROWS = 256
-BURST_SECONDS = 1.0
-BURSTS = 3
+BATCH_ROWS, BATCH_BYTES = 256, 4 << 20
+WARM_UP_SECONDS, BURST_SECONDS = 0.4, 0.8
+BURSTS = 4
+AHEAD = 4
+"""Batches that a pool may have read for each thread, lest one that waits holds up the others."""
 ROOM, SERVICE_SECONDS, SMALL_ROWS = 6, 0.008, 16
 
 Vector = NDArray[np.float32]
@@ -41,104 +49,97 @@ Vector = NDArray[np.float32]
 
 def healthy(setting: Setting) -> Measure:
     """On the embedded server, signature `embedding`; all on this machine's processors."""
-    stack = _kept_open()
     version = load_model(setting.home, MODEL).version
-    address = stack.enter_context(start_server(setting.home.uri, MODEL, version))
+    address = _kept_open(start_server(setting.home.uri, MODEL, version))
     size = setting.spec().embedding_size
     rows = np.random.default_rng(0).random((BATCH_ROWS, size), np.float32)
-    return _contest("client-healthy", stack, address, version, rows)
+    return _contest("client-healthy", address, version, rows)
 
 
 def refusing(setting: Setting) -> Measure:
     """On a stand-in that refuses more than six calls, each of which takes eight milliseconds."""
     del setting
-    stack = _kept_open()
-    address = stack.enter_context(start_refusing(ROOM, SERVICE_SECONDS))
-    rows = np.ones((SMALL_ROWS, 8), np.float32)
-    return _contest("client-refusing", stack, address, 1, rows)
+    address = _kept_open(start_refusing(ROOM, SERVICE_SECONDS))
+    return _contest("client-refusing", address, 1, np.ones((SMALL_ROWS, 8), np.float32))
 
 
-def _kept_open() -> ExitStack:
+def _kept_open(context: AbstractContextManager[str]) -> str:
     stack = ExitStack()
     atexit.register(stack.close)
-    return stack
+    return stack.enter_context(context)
 
 
-def _contest(key: str, stack: ExitStack, address: str, version: int, rows: Vector) -> Measure:
-    client = stack.enter_context(ScoringClient(address, batch_rows=len(rows)))
-    pools = {n: FixedPool(address, version, rows, n) for n in FIXED}
-    for pool in pools.values():
-        stack.callback(pool.close)
+@dataclass(frozen=True)
+class Burst:
+    """What a client did for a while."""
 
-    def adaptive(batches: int) -> Latencies:
-        return adaptive_burst(client, version, rows, batches)
+    rows_a_second: float
+    latencies: Sequence[float]
+    """Seconds from the first row of a batch that is read to its last answer."""
 
-    contestants: dict[str, Burst] = {"adaptive": adaptive}
-    contestants |= {f"fixed-{n}": pool.burst for n, pool in pools.items()}
-    sizes = {name: _batches_of_a_burst(burst) for name, burst in contestants.items()}
+
+def _contest(key: str, address: str, version: int, rows: Vector) -> Measure:
+    contestants: dict[str, Callable[[], Scorer]] = {
+        "adaptive": lambda: ScoringClient(address, batch_rows=len(rows))
+    }
+    for n in FIXED:
+        contestants[f"fixed-{n}"] = partial(FixedPool, address, len(rows), n)
 
     def measure() -> Readings:
-        seconds = dict.fromkeys(contestants, 0.0)
-        latencies: dict[str, list[float]] = {name: [] for name in contestants}
+        bursts: dict[str, list[Burst]] = {name: [] for name in contestants}
         for _ in range(BURSTS):
             for name in random.sample(list(contestants), len(contestants)):
-
-                def one(name: str = name) -> None:
-                    latencies[name] += contestants[name](sizes[name])
-
-                seconds[name] += seconds_of(one)
-        rates = {name: BURSTS * sizes[name] * len(rows) / seconds[name] for name in contestants}
-        return _readings(key, rates, latencies)
+                # A client of its own for each: which processor a connection falls to is luck.
+                with closing(contestants[name]()) as client:
+                    burst_of(client, version, rows, WARM_UP_SECONDS)
+                    bursts[name].append(burst_of(client, version, rows, BURST_SECONDS))
+        return _readings(key, bursts)
 
     return measure
 
 
-Latencies = Sequence[float]
-"""Seconds from the first try of a request to its answer; none where they cannot be seen."""
-Burst = Callable[[int], Latencies]
+def _readings(key: str, bursts: Mapping[str, Sequence[Burst]]) -> Readings:
+    """Which fixed number is best, one half of the bursts decides; how good it is, the other.
 
-
-def _batches_of_a_burst(burst: Burst) -> int:
-    """As many as take about `BURST_SECONDS`; warms up as well."""
-    burst(8)
-    batches, seconds = 8, 0.0
-    while seconds < BURST_SECONDS / 2:
-        batches *= 2
-        seconds = seconds_of(partial(burst, batches))
-    return max(1, round(batches * BURST_SECONDS / seconds))
-
-
-def _readings(key: str, rates: dict[str, float], latencies: dict[str, list[float]]) -> Readings:
-    readings = {f"{key}-{name}": rate for name, rate in rates.items()}
-    best = max((name for name in rates if name != "adaptive"), key=rates.__getitem__)
-    readings[f"{key}-best-fixed"] = rates[best]
+    The best of several in the same bursts would be the luckiest of them.
+    """
+    deciding = {name: _rate(found[::2]) for name, found in bursts.items() if name != "adaptive"}
+    best = max(deciding, key=deciding.__getitem__)
+    readings = {f"{key}-{name}": _rate(found[1::2]) for name, found in bursts.items()}
+    readings[f"{key}-best-fixed"] = readings[f"{key}-{best}"]
     for title, name in (("adaptive", "adaptive"), ("best-fixed", best)):
+        latencies = [one for burst in bursts[name] for one in burst.latencies]
         for percent in (50, 99):
-            milliseconds = 1000 * float(np.percentile(latencies[name], percent))
+            milliseconds = 1000 * float(np.percentile(latencies, percent))
             readings[f"{key}-{title}-p{percent}"] = milliseconds
     return readings
 
 
-def adaptive_burst(client: ScoringClient, version: int, rows: Vector, batches: int) -> list[float]:
-    """The client over so many batches of the same rows."""
-    latencies: list[float] = []
-    read = np.zeros(batches)
+def _rate(bursts: Sequence[Burst]) -> float:
+    return fmean(burst.rows_a_second for burst in bursts)
 
-    def stream() -> Iterator[tuple[int, Vector]]:
-        for batch in range(batches):
-            read[batch] = time.perf_counter()
+
+def burst_of(client: Scorer, version: int, rows: Vector, seconds: float) -> Burst:
+    """Batches of the same rows for a while, one by one into a client and one by one out of it."""
+    started = time.perf_counter()
+    read: list[float] = []
+
+    def stream() -> Iterator[tuple[Any, Vector]]:
+        while (now := time.perf_counter()) < started + seconds:
+            read.append(now)
             for row in rows:
-                yield batch, row
+                yield len(read) - 1, row
 
-    for position, (batch, outcome) in enumerate(
-        client.score(MODEL, version, "embedding", stream()), 1
-    ):
+    latencies: list[float] = []
+    answers = 0
+    for batch, outcome in client.score(MODEL, version, "embedding", stream()):
         if isinstance(outcome, Exception):
             raise outcome
-        if position % len(rows) == 0:
-            latencies.append(time.perf_counter() - read[batch])
-    assert len(latencies) == batches
-    return latencies
+        answers += 1
+        if answers % len(rows) == 0:
+            latencies.append(time.perf_counter() - read[int(batch)])
+    assert answers == len(read) * len(rows)
+    return Burst(answers / (time.perf_counter() - started), latencies)
 
 
 class FixedPool:
@@ -147,10 +148,10 @@ class FixedPool:
     A refused request goes again after a random wait.
     """
 
-    def __init__(self, address: str, version: int, rows: Vector, in_flight: int) -> None:
-        self._version, self._rows = version, rows
+    def __init__(self, address: str, batch_rows: int, in_flight: int) -> None:
+        self._batch_rows, self._in_flight = batch_rows, in_flight
         self._channels = open_channels(address, min(in_flight, 4))
-        self._methods = [predict_method(channel) for channel in self._channels]
+        self._methods = itertools.cycle([predict_method(channel) for channel in self._channels])
         self._pool = ThreadPoolExecutor(in_flight)
 
     def close(self) -> None:
@@ -159,24 +160,31 @@ class FixedPool:
         for channel in self._channels:
             channel.close()
 
-    def burst(self, batches: int) -> list[float]:
-        """So many batches of the same rows."""
-        return list(self._pool.map(self._score, range(batches)))
+    def score(
+        self, model: str, version: int, signature: str, rows: Iterable[tuple[str, Any]]
+    ) -> Iterator[tuple[str, Answer]]:
+        """As `ScoringClient.score`, of embeddings."""
+        send = partial(self._score_batch, model, version, signature)
+        pending: deque[Future[list[tuple[str, Answer]]]] = deque()
+        for batch in batches(rows, self._batch_rows, BATCH_BYTES):
+            pending.append(self._pool.submit(send, batch))
+            if len(pending) > AHEAD * self._in_flight:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
 
-    def _score(self, number: int) -> float:
-        started = time.perf_counter()
-        method = self._methods[number % len(self._methods)]
-        response = self._answer(method, self._request())
-        read_predictions(response.outputs, PREDICTION_OUTPUTS, len(self._rows))
-        return time.perf_counter() - started
-
-    def _request(self) -> Any:
+    def _score_batch(
+        self, model: str, version: int, signature: str, batch: list[tuple[str, Any]]
+    ) -> list[tuple[str, Answer]]:
         request = wire.PredictRequest(output_filter=PREDICTION_OUTPUTS)
-        request.model_spec.name = MODEL
-        request.model_spec.version.value = self._version
-        request.model_spec.signature_name = "embedding"
-        tensors.fill_content(request.inputs["embedding"], np.stack(list(self._rows)))
-        return request
+        request.model_spec.name = model
+        request.model_spec.version.value = version
+        request.model_spec.signature_name = signature
+        rows = np.stack([row for _, row in batch])
+        tensors.fill_content(request.inputs["embedding"], rows)
+        response = self._answer(next(self._methods), request)
+        said = read_predictions(response.outputs, PREDICTION_OUTPUTS, len(batch))
+        return [(key, one) for (key, _), one in zip(batch, said, strict=True)]
 
     @staticmethod
     def _answer(method: Any, request: Any) -> Any:
