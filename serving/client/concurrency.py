@@ -192,10 +192,10 @@ class AdaptiveLimit:
             self._hold_longer()
             self._move(self.limit - 1, now)
             self._ceiling = self._recover_to = self.limit
-        elif waiting > 4 + in_flight / 4:
+        elif waiting > 4 + in_flight / 2:
             self._recover_to = 0
             self._move(self.limit - max(1, self.limit // 8), now)
-        elif waiting < 2 + in_flight / 6 and seen.most_in_flight >= self.limit:
+        elif waiting < 2 + in_flight / 3 and seen.most_in_flight >= self.limit:
             self._grow(now)
 
     @property
