@@ -1,12 +1,16 @@
 """Connections to a model server, or to the several behind one address."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import grpc
 
+from linnaeus.errors import ConfigurationError
 from serving.protocol import wire
 
 SECURE = "grpcs://"
+KEY_FILE, CERTIFICATE_FILE = "LINNAEUS_TLS_KEY_FILE", "LINNAEUS_TLS_CERTIFICATE_FILE"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
@@ -14,6 +18,10 @@ def open_channels(address: str, count: int) -> list[grpc.Channel]:
     """Connections of their own to `HOST:PORT`, a gRPC target, or `grpcs://HOST:PORT` by TLS.
 
     TLS trusts gRPC's own roots, or those in the file that `GRPC_DEFAULT_SSL_ROOTS_FILE_PATH` names.
+    To a server that asks who calls, it shows the certificate that the environment names.
+
+    Raises:
+        ConfigurationError: of certificate and key only one is named, or one cannot be read.
     """
     return [_channel(address, number) for number in range(count)]
 
@@ -22,7 +30,23 @@ def _channel(address: str, number: int) -> grpc.Channel:
     if not address.startswith(SECURE):
         return grpc.insecure_channel(address, _options(address, number))
     target = address.removeprefix(SECURE)
-    return grpc.secure_channel(target, grpc.ssl_channel_credentials(), _options(target, number))
+    return grpc.secure_channel(target, _credentials(), _options(target, number))
+
+
+def _credentials() -> grpc.ChannelCredentials:
+    key, certificate = (os.environ.get(name) for name in (KEY_FILE, CERTIFICATE_FILE))
+    if bool(key) != bool(certificate):
+        raise ConfigurationError(f"name both {KEY_FILE} and {CERTIFICATE_FILE}, or neither")
+    if not key or not certificate:
+        return grpc.ssl_channel_credentials()
+    return grpc.ssl_channel_credentials(None, _read(key), _read(certificate))
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}, named for TLS: {error}") from error
 
 
 def _options(target: str, number: int) -> list[tuple[str, Any]]:

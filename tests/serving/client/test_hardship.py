@@ -217,22 +217,55 @@ print({"tensorflow", "tensorflow_serving"} & set(sys.modules))
 """
 
 
-def test_tls_trusts_the_roots_that_are_named_and_no_tensorflow_is_imported(tmp_path: Path):
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """A key, and a certificate for `localhost` that it signed itself."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
     make += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     subprocess.run(
         [*make, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True
     )
-    pair = (key.read_bytes(), certificate.read_bytes())
-    credentials = grpc.ssl_server_credentials([pair])
+    return key, certificate
+
+
+def over_tls(address: str, certificate: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, f"grpcs://{address}"],
+        env={
+            **os.environ,
+            "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(certificate),
+            **variables,
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_tls_trusts_the_roots_that_are_named_and_no_tensorflow_is_imported(
+    pair: tuple[Path, Path],
+):
+    key, certificate = pair
+    credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
     with serving(Counting(), address="localhost:0", credentials=credentials) as address:
-        result = subprocess.run(
-            [sys.executable, "-c", PROGRAM, f"grpcs://{address}"],
-            env={**os.environ, "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(certificate)},
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
+        result = over_tls(address, certificate)
     assert result.stdout.split("\n")[:2] == ["['cat']", "set()"]
+
+
+def test_a_server_that_asks_who_calls_is_shown_the_certificate_that_is_named(
+    pair: tuple[Path, Path],
+):
+    key, certificate = pair
+    credentials = grpc.ssl_server_credentials(
+        [(key.read_bytes(), certificate.read_bytes())], certificate.read_bytes(), True
+    )
+    named = {
+        "LINNAEUS_TLS_KEY_FILE": str(key),
+        "LINNAEUS_TLS_CERTIFICATE_FILE": str(certificate),
+    }
+    with serving(Counting(), address="localhost:0", credentials=credentials) as address:
+        assert over_tls(address, certificate, **named).stdout.startswith("['cat']")
+        alone = over_tls(address, certificate, LINNAEUS_TLS_KEY_FILE=str(key))
+    assert "name both LINNAEUS_TLS_KEY_FILE and LINNAEUS_TLS_CERTIFICATE_FILE" in alone.stderr
