@@ -30,9 +30,9 @@ from linnaeus.models import load_model
 from linnaeus.records import PREDICTION_OUTPUTS
 from linnaeus.worker import Answer, Scorer
 from serving.client import ScoringClient
+from serving.client.answers import read_predictions
 from serving.client.batches import batches
 from serving.client.channels import open_channels, predict_method
-from serving.client.scoring import read_predictions
 from serving.local import start_server
 from serving.protocol import tensors, wire
 

@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 
 from linnaeus.errors import FailureCode, ImageError, LinnaeusError, ServingError
 from linnaeus.records import PREDICTION_OUTPUTS, Prediction
+from serving.client.answers import read_outputs, read_predictions
 from serving.client.batches import Value, batches, value_bytes
 from serving.client.channels import open_channels, predict_method, status_method
 from serving.client.reading_ahead import READY, ReadingAhead
 from serving.client.refusals import code_of, reason
-from serving.client.retries import TRIES_IN_TIME, is_late, is_overload, is_too_large, retry
+from serving.client.retries import is_late, is_overload, is_too_large, retry
+from serving.client.server_errors import failed, gone, not_served, one_line
 from serving.client.slots import Slots
 from serving.protocol import tensors, wire
 
@@ -152,7 +154,7 @@ class ScoringClient:
                 return max(available)
             loading = wire.STATE_LOADING & set(states.values())
             if not loading or time.monotonic() > give_up_at:
-                raise self._not_served(model, version, "it is not available there")
+                raise not_served(self.address, model, version, "it is not available there")
             self._closed.wait(0.2)
 
     def ask(
@@ -307,69 +309,25 @@ class ScoringClient:
             )
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.NOT_FOUND:
-                raise self._not_served(model, version, _one_line(error)) from error
-            raise self._failed(error, model) from error
+                raise not_served(self.address, model, version, one_line(error)) from error
+            raise failed(self.address, error, model, self._deadline_seconds) from error
         self._answered = True
         return {status.version: status.state for status in response.model_version_status}
 
     def _explained(self, error: grpc.RpcError, target: _Target) -> Exception:
         match error.code():
-            case grpc.StatusCode.INVALID_ARGUMENT if not _one_line(error).startswith(_UNFIT):
-                return _Refused(_one_line(error), FailureCode.CORRUPT)
+            case grpc.StatusCode.INVALID_ARGUMENT if not one_line(error).startswith(_UNFIT):
+                return _Refused(one_line(error), FailureCode.CORRUPT)
             case grpc.StatusCode.RESOURCE_EXHAUSTED if is_too_large(error):
-                return _Refused(_one_line(error), FailureCode.TOO_LARGE)
+                return _Refused(one_line(error), FailureCode.TOO_LARGE)
             case grpc.StatusCode.NOT_FOUND:
-                return self._gone(error, target)
+                return gone(self.address, target.model, target.version, error)
             case grpc.StatusCode.FAILED_PRECONDITION | grpc.StatusCode.INVALID_ARGUMENT:
                 return ServingError(
                     f"{self.address}: {target} cannot answer {target.signature}:"
-                    f" {_one_line(error)}; serve a model that `linnaeus train` exported"
+                    f" {one_line(error)}; serve a model that `linnaeus train` exported"
                 )
-        return self._failed(error, target.model)
-
-    def _not_served(self, model: str, version: int | None, reason: str) -> ServingError:
-        what = f"version {version} of model {model}" if version is not None else f"model {model}"
-        return ServingError(
-            f"{self.address} does not serve {what} ({reason});"
-            f" start a server with it: `linnaeus serve --model {_named(model, version)}`",
-            FailureCode.NOT_FOUND,
-        )
-
-    def _gone(self, error: grpc.RpcError, target: _Target) -> ServingError:
-        return ServingError(
-            f"{self.address} does not serve {target} ({_one_line(error)}); start a server with it,"
-            f" `linnaeus serve --model {_named(target.model, target.version)}`, and run the same"
-            " command again:"
-            " what is done is kept",
-            FailureCode.NOT_FOUND,
-        )
-
-    def _failed(self, error: grpc.RpcError, model: str) -> ServingError:
-        match error.code():
-            case grpc.StatusCode.UNAVAILABLE:
-                return ServingError(
-                    f"no model server answers at {self.address} ({_one_line(error)});"
-                    f" {_remedy(_one_line(error), model)}"
-                )
-            case grpc.StatusCode.DEADLINE_EXCEEDED:
-                return ServingError(
-                    f"{self.address} did not answer within {self._deadline_seconds:g} s,"
-                    f" {TRIES_IN_TIME} times;"
-                    " send fewer rows a request, or give the server more cores",
-                    FailureCode.TIMEOUT,
-                )
-            case grpc.StatusCode.RESOURCE_EXHAUSTED:
-                return ServingError(
-                    f"{self.address} is overloaded ({_one_line(error)});"
-                    " add servers, or run the same command again when it has less to do",
-                    FailureCode.THROTTLED,
-                )
-            case grpc.StatusCode.UNIMPLEMENTED:
-                return ServingError(
-                    f"what listens at {self.address} is not TensorFlow Serving"
-                    f" ({_one_line(error)}); correct the address"
-                )
-        return ServingError(f"{self.address} failed: {error.code().name}: {_one_line(error)}")
+        return failed(self.address, error, target.model, self._deadline_seconds)
 
     def _check_version(self, spec: Any, target: _Target) -> None:
         if spec.version.value != target.version:
@@ -379,84 +337,7 @@ class ScoringClient:
             )
 
 
-def _named(model: str, version: int | None) -> str:
-    return model if version is None else f"{model}:{version}"
-
-
-def _remedy(reason: str, model: str) -> str:
-    """What to do where gRPC found no server, which a wrong port or TLS looks like, too."""
-    if "WRONG_VERSION_NUMBER" in reason:
-        return "it speaks no TLS: name it without grpcs://"
-    if "CERTIFICATE_VERIFY_FAILED" in reason:
-        return "name the authority that it was certified by in GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
-    if "HTTP/2" in reason:
-        return "name its port for gRPC, not the one for REST"
-    return (
-        f"start one with `linnaeus serve --model {model}`, or correct the address"
-        " (grpcs:// for a server that speaks TLS)"
-    )
-
-
 def _stacked(values: Sequence[Value]) -> NDArray[Any]:
     if isinstance(values[0], bytes):
         return np.array(values, object)
     return np.stack(values)  # type: ignore[arg-type]
-
-
-def read_outputs(outputs: Any, names: Sequence[str], count: int) -> dict[str, NDArray[Any]]:
-    """Outputs of an answer, by name, with a row for each of the `count` that were sent.
-
-    Raises:
-        ServingError: one is not there, cannot be read, or has another number of rows.
-    """
-    if missing := [name for name in names if name not in outputs]:
-        raise ServingError(f"an answer came back without {missing[0]}; serve another model")
-    try:
-        columns = {name: tensors.to_array(outputs[name]) for name in names}
-    except ValueError as error:
-        raise ServingError(
-            f"an answer cannot be read ({error}); let TensorFlow Serving answer"
-        ) from error
-    rows = {name: len(column) if column.ndim else 0 for name, column in columns.items()}
-    if short := [name for name in names if rows[name] != count]:
-        raise ServingError(
-            f"{count} rows were sent, and {rows[short[0]]} came back as {short[0]}; "
-            "serve another model"
-        )
-    return columns
-
-
-def read_predictions(outputs: Any, names: Sequence[str], count: int) -> list[Prediction]:
-    """What a model said of `count` rows: its outputs `names`, from `prediction_outputs`.
-
-    Raises:
-        ServingError: as `read_outputs`.
-    """
-    columns: dict[str, list[Any]] = {
-        name: column.tolist() for name, column in read_outputs(outputs, names, count).items()
-    }
-    columns["labels"] = columns.get("labels") or _only_labels(columns)
-    return [
-        Prediction(
-            label.decode(), confidence, _decoded(filter(None, labels)), _decoded(top_labels), scores
-        )
-        for label, confidence, top_labels, scores, labels in zip(
-            *(columns[name] for name in (*PREDICTION_OUTPUTS, "labels")), strict=True
-        )
-    ]
-
-
-def _only_labels(columns: dict[str, list[Any]]) -> list[list[bytes]]:
-    """Each row's label alone; none where the model is not sure enough of its best."""
-    return [
-        [label] if label == best[0] else []
-        for label, best in zip(columns["label"], columns["top_labels"], strict=True)
-    ]
-
-
-def _decoded(names: Iterable[bytes]) -> list[str]:
-    return [name.decode() for name in names]
-
-
-def _one_line(error: grpc.RpcError) -> str:
-    return " ".join((error.details() or error.code().name).split())
