@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from linnaeus.cli.options import Images, ModelVersion
 from linnaeus.cli.session import FAILED, Session
 from linnaeus.cli.wording import evaluation_text, photos_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from linnaeus.storage import Folder
+    from serving.models.model_config import ModelConfig
 
 
 def evaluate(session: Session, images: Images, model: ModelVersion) -> None:
@@ -24,7 +30,7 @@ def serve(
         list[str],
         typer.Option(
             metavar="NAME[:VERSION]",
-            help="The model, by default its newest version; may be repeated.",
+            help="The model, by default its newest version; repeat it for others.",
         ),
     ],
     port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC; 0: any free one.")] = 8500,
@@ -36,26 +42,18 @@ def serve(
     ] = "127.0.0.1",
 ) -> None:
     """Serve models over TensorFlow Serving's protocol until Ctrl-C."""
-    from linnaeus.models import load_model, model_prefix, parse_reference
+    from linnaeus.models import load_model
     from linnaeus.storage import Folder
     from serving.model_server import stop_signals
 
     folder = Folder(session.workspace_uri)
     for reference in model:
         load_model(folder, reference)
-    wanted = dict(map(parse_reference, model))
     stop = stop_signals()
     with session.progress.step("Load models", None):
-        from serving.models.model_config import of_folders, with_version
         from serving.server import EmbeddedServer
 
-        configs = [
-            config
-            for name, version in wanted.items()
-            for config in with_version(
-                of_folders({name: folder.uri_of(model_prefix(name))}), version
-            )
-        ]
+        configs = _served(folder, model)
         server = EmbeddedServer(configs, port=port, rest_api_port=rest_api_port, host=host)
         server.start()
     try:
@@ -72,6 +70,21 @@ def serve(
         stop.wait()
     finally:
         server.stop()
+
+
+def _served(folder: Folder, references: Sequence[str]) -> list[ModelConfig]:
+    """What to serve: the newest version of a model, or all the versions that are named of it."""
+    from linnaeus.models import model_prefix, parse_reference
+    from serving.models.model_config import ModelConfig
+    from serving.models.version_policy import NEWEST, specific
+
+    versions: dict[str, set[int]] = {}
+    for name, version in map(parse_reference, references):
+        versions.setdefault(name, set()).update([] if version is None else [version])
+    return [
+        ModelConfig(name, folder.uri_of(model_prefix(name)), specific(*named) if named else NEWEST)
+        for name, named in versions.items()
+    ]
 
 
 def label(

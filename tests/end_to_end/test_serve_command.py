@@ -23,10 +23,10 @@ SECONDS = 120
 
 
 @contextmanager
-def serving(loop: Loop, model: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def serving(loop: Loop, *models: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """The command, and its port for REST."""
     command = [sys.executable, "-c", "from linnaeus.cli import main; main()", "serve", "--json"]
-    command += ["--model", model, "--port", "0", "--rest-api-port", "0"]
+    command += [*(f"--model={one}" for one in models), "--port", "0", "--rest-api-port", "0"]
     command += ["--workspace", str(loop.root)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     watchdog = threading.Timer(SECONDS, process.kill)
@@ -77,3 +77,13 @@ def test_a_version_that_is_named_is_served_whatever_newer_ones_there_are(loop: L
     train_another(loop)
     with serving(loop, "colours:1") as (_, port):
         assert asked(port, "/metadata")["model_spec"]["version"] == "1"
+
+
+def test_several_versions_of_a_model_can_be_named(loop: Loop):
+    train_another(loop)
+    with serving(loop, "colours:1", "colours:2") as (_, port):
+        states = asked(port, "")["model_version_status"]
+    assert {one["version"]: one["state"] for one in states} == {
+        "1": "AVAILABLE",
+        "2": "AVAILABLE",
+    }
