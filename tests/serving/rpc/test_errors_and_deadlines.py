@@ -76,7 +76,7 @@ def test_the_time_that_a_client_waits_is_the_time_that_a_model_may_take(
     stub.Predict(request())
     [told, untold] = model.timeouts
     assert told is not None
-    assert 5 < told <= 15
+    assert 5 < told < 15.5  # gRPC rounds a deadline up when it sends it
     assert untold is None
 
 
