@@ -3,23 +3,23 @@
 Who executes is a parameter: a Beam pipeline, or `InThisProcess`, its plain twin.
 """
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from linnaeus import runs
-from linnaeus.errors import StorageError
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
 from linnaeus.plans import RunSpec
-from linnaeus.progress import Progress, Step
+from linnaeus.progress import Progress
+from linnaeus.receipts import ReceiptReader
 from linnaeus.records import Counts
+from linnaeus.run_reporting import reported
 from linnaeus.runs import Job
 from linnaeus.shards import do_shard
-from linnaeus.storage import Folder, is_local
+from linnaeus.storage import Folder
 from linnaeus.worker import Worker
 
 
@@ -104,12 +104,13 @@ def _is_current(workspace: Folder, job: Job, manifest: Manifest, scored: int) ->
 def _carry_out(workspace: Folder, run: RunSpec, executor: Executor, progress: Progress) -> Counts:
     executor.get_ready(run)
     started = time.perf_counter()
+    receipts = ReceiptReader(workspace, run)
     verb = {"embed": "Embed", "score": "Score"}[run.job]
     with progress.step(verb, run.planned) as step:
-        with _watched(workspace, run, step):
+        with reported(workspace, run, receipts, step) as report:
             executor.execute(run)
-        counts = runs.commit(workspace, run.run_id)
-        step.update(run.planned, counts.failed)
+            counts = runs.commit(workspace, run.run_id, receipts)
+        step.update(run.planned, counts.failed, report.seen().figures)
         step.note(_done_line(run, counts, time.perf_counter() - started))
     return counts
 
@@ -125,24 +126,3 @@ def _done_line(run: RunSpec, counts: Counts, seconds: float) -> str:
         facts.append(f"{counts.known_failures:,} known failures")
     rate = counts.planned / seconds if seconds else 0.0
     return f"{', '.join(facts)}; {seconds:.1f} s, {rate:,.0f} images/s"
-
-
-@contextmanager
-def _watched(workspace: Folder, run: RunSpec, step: Step) -> Iterator[None]:
-    """Show the run's progress by the receipts that have appeared, on whichever runner."""
-    stop = threading.Event()
-    every_seconds = 0.3 if is_local(workspace.uri) else 3.0
-
-    def watch() -> None:
-        while not stop.wait(every_seconds):
-            with suppress(StorageError):  # the next look may succeed; the job itself goes on
-                done = runs.shards_done(workspace, run)
-                step.update(sum(run.shard_sizes[number] for number in done))
-
-    thread = threading.Thread(target=watch, name="progress", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(timeout=10)

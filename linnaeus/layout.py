@@ -5,6 +5,7 @@ MODELS = "models"
 OBJECTS = "objects"
 FAILURES = "failures"
 RUNS = "runs"
+RUN_INDEX = f"{RUNS}/.index"
 
 
 def embeddings(fingerprint: str) -> str:
@@ -32,6 +33,11 @@ def summary(run_id: str) -> str:
     return f"{RUNS}/{run_id}/summary.json"
 
 
+def progress(run_id: str) -> str:
+    """How far a run is, as its launcher last saw it."""
+    return f"{RUNS}/{run_id}/progress.json"
+
+
 def judged(run_id: str) -> str:
     """What a training run's model says of every validation and test picture."""
     return f"{RUNS}/{run_id}/judged.parquet"
@@ -54,7 +60,7 @@ def attempt(run_id: str, shard: int, number: int) -> str:
 
 def run_index(key: str) -> str:
     """Folder of the numbered runs of one job, source, backbone or model and options."""
-    return f"{RUNS}/.index/{key}"
+    return f"{RUN_INDEX}/{key}"
 
 
 def shard_part(table: str, run_id: str, shard: int) -> str:

@@ -1,14 +1,18 @@
 """What a workspace holds: tables, models, runs."""
 
 import json
-from itertools import islice
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from linnaeus import layout, models, plans
 from linnaeus.errors import ConfigurationError
+from linnaeus.meter import duration_text
+from linnaeus.receipts import receipts_listed
 from linnaeus.records import EMBEDDINGS, FAILURES, LABELS, OBJECTS, PREDICTIONS
-from linnaeus.storage import Folder, is_local
+from linnaeus.run_progress import is_alive
+from linnaeus.run_watching import unfinished
+from linnaeus.storage import Entry, Folder, is_local
 from linnaeus.tables import Table
 
 NEWEST_RUNS = 10
@@ -75,18 +79,47 @@ def _models(workspace: Folder) -> list[dict[str, Any]]:
 
 
 def _runs(workspace: Folder) -> list[dict[str, Any]]:
+    """The newest runs, and all that are not finished, however old."""
     ids = sorted((name for name in workspace.folders(layout.RUNS) if name[0] != "."), reverse=True)
-    described = (_run(workspace, run_id) for run_id in ids)
-    return list(islice((run for run in described if run), NEWEST_RUNS))
+    under_way = set(unfinished(workspace))
+    described: list[dict[str, Any]] = []
+    for run_id in ids:
+        if run_id in under_way:
+            described.append(_unfinished(workspace, run_id))
+        elif len(described) < NEWEST_RUNS:
+            described += _committed(workspace, run_id)
+    return described
 
 
-def _run(workspace: Folder, run_id: str) -> dict[str, Any] | None:
-    if workspace.head(layout.summary(run_id)):
-        summary = json.loads(workspace.read(layout.summary(run_id)))
-        return {"run": run_id, "job": summary["job"], "state": "committed", **_result(summary)}
-    if workspace.head(layout.plan(run_id)) is None:
-        return None  # it lost the race to be the run of its command
-    return {"run": run_id, "job": plans.read_spec(workspace, run_id).job, "state": "unfinished"}
+def _committed(workspace: Folder, run_id: str) -> list[dict[str, Any]]:
+    """Nothing where a command was ended before the run was its own, or lost the race for it."""
+    if workspace.head(layout.summary(run_id)) is None:
+        return []
+    summary = json.loads(workspace.read(layout.summary(run_id)))
+    return [{"run": run_id, "job": summary["job"], "state": "committed", **_result(summary)}]
+
+
+def _unfinished(workspace: Folder, run_id: str) -> dict[str, Any]:
+    """How far it is, by a listing of its receipts alone; `linnaeus status RUN` reads them."""
+    run = plans.read_spec(workspace, run_id)
+    finished = sum(run.shard_sizes[number] for number in receipts_listed(workspace, run))
+    heard = workspace.head(layout.progress(run_id))
+    alive = is_alive(heard.modified if heard else None, datetime.now(UTC))
+    return {
+        "run": run_id,
+        "job": run.job,
+        "state": "unfinished",
+        "finished": finished,
+        "of": run.planned,
+        "launcher": "at work" if alive else _silence(heard),
+    }
+
+
+def _silence(heard: Entry | None) -> str:
+    if heard is None:
+        return "never heard of"
+    seconds = (datetime.now(UTC) - heard.modified).total_seconds()
+    return f"silent for {duration_text(seconds)}"
 
 
 def _result(summary: dict[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,21 @@
 """What says that a shard is done: the last part of the attempt that did it, and its metadata."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
+
+import pyarrow.parquet as pq
 
 from linnaeus import layout, parts
 from linnaeus.parts import Part
 from linnaeus.plans import RunSpec
+from linnaeus.ranged_file import open_ranges
 from linnaeus.records import Counts
-from linnaeus.storage import Folder
+from linnaeus.storage import Entry, Folder
+
+READERS = 16
 
 
 @dataclass(frozen=True)
@@ -54,3 +62,60 @@ def read_receipt(workspace: Folder, run: RunSpec, number: int) -> Receipt:
     """A done shard's receipt."""
     key = layout.shard_part(receipt_table(run), run.run_id, number)
     return Receipt.from_json(parts.read_metadata(workspace, key)["receipt"])
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A receipt that has appeared: what it says, its own part, and when, by the store's clock."""
+
+    receipt: Receipt
+    part: Part
+    appeared: datetime
+
+
+class ReceiptReader:
+    """Reads a run's receipts as they appear, each once. Several threads may use it."""
+
+    def __init__(self, workspace: Folder, run: RunSpec) -> None:
+        self._workspace, self._run = workspace, run
+        self._arrived: dict[int, Arrival] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def arrived(self) -> list[Arrival]:
+        """What was read so far, by shard."""
+        return [self._arrived[number] for number in sorted(self._arrived)]
+
+    def look(self) -> list[Arrival]:
+        """All receipts that are there now, by shard; only new ones are read.
+
+        Raises:
+            StorageError: the workspace cannot be read. What was read before that is kept.
+        """
+        with self._lock:
+            entries = receipts_listed(self._workspace, self._run)
+            new = [entry for number, entry in entries.items() if number not in self._arrived]
+            with ThreadPoolExecutor(READERS) as pool:
+                for arrival in pool.map(self._read, new):
+                    self._arrived[arrival.receipt.shard] = arrival
+            return self.arrived
+
+    def _read(self, entry: Entry) -> Arrival:
+        """By one request: the length is known, and Arrow reads a footer's 64 kB at once."""
+        with open_ranges(
+            lambda *span: self._workspace.read_range(entry.key, *span), entry.size
+        ) as f:
+            metadata = pq.read_metadata(f).metadata
+        receipt = Receipt.from_json(metadata[b"receipt"].decode())
+        part = Part(entry.key, entry.size, receipt.counts.done)
+        return Arrival(receipt, part, entry.modified)
+
+
+def receipts_listed(workspace: Folder, run: RunSpec) -> dict[int, Entry]:
+    """The receipts that are there, by shard; none is read."""
+    listed = {}
+    for entry in workspace.list(f"{receipt_table(run)}/{run.run_id}"):
+        name = entry.key.rsplit("/", 1)[-1].removesuffix(".parquet")
+        if name.isdigit():
+            listed[int(name)] = entry
+    return listed

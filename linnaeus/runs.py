@@ -8,7 +8,6 @@ is committed.
 import hashlib
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 
 import pyarrow as pa
@@ -21,7 +20,7 @@ from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
 from linnaeus.parts import Part
 from linnaeus.plans import RunSpec
-from linnaeus.receipts import Receipt, read_receipt, receipt_table
+from linnaeus.receipts import Receipt, ReceiptReader, receipt_table
 from linnaeus.records import EMBEDDINGS, FAILURES, OBJECTS, PREDICTIONS, Counts
 from linnaeus.shard_rows import decoder_of
 from linnaeus.state import Question, known_state
@@ -153,19 +152,13 @@ def create_run(workspace: Folder, job: Job, plan: RunPlan) -> RunSpec:
     return plans.read_spec(workspace, winner)
 
 
-def shards_done(workspace: Folder, run: RunSpec) -> dict[int, int]:
-    """Finished shards and the bytes of their receipts' parts."""
-    folder = f"{receipt_table(run)}/{run.run_id}"
-    done = {}
-    for entry in workspace.list(folder):
-        name = entry.key.rsplit("/", 1)[-1].removesuffix(".parquet")
-        if name.isdigit():
-            done[int(name)] = entry.size
-    return done
-
-
-def commit(workspace: Folder, run_id: str) -> Counts:
+def commit(workspace: Folder, run_id: str, reader: ReceiptReader | None = None) -> Counts:
     """Make a finished run's rows visible, all of a table's at once; again does nothing.
+
+    Args:
+        workspace: where the run is.
+        run_id: the run.
+        reader: has read receipts of it already, which are not read again.
 
     Returns:
         The reconciled counts of the run.
@@ -182,7 +175,7 @@ def commit(workspace: Folder, run_id: str) -> Counts:
     summary = layout.summary(run_id)
     if workspace.head(summary):
         return Counts(**json.loads(workspace.read(summary))["counts"])
-    receipts = list(_receipts(workspace, run))
+    receipts = _receipts(run, reader or ReceiptReader(workspace, run))
     manifest = manifests.describe(workspace, run.manifest_id)
     counts = _reconcile(run, manifest, [receipt for receipt, _ in receipts])
     for table in _tables(workspace, run):
@@ -196,20 +189,15 @@ def commit(workspace: Folder, run_id: str) -> Counts:
     return counts
 
 
-def _receipts(workspace: Folder, run: RunSpec) -> Iterator[tuple[Receipt, Part]]:
-    done = shards_done(workspace, run)
-    missing = [n for n in range(len(run.shard_sizes)) if n not in done]
+def _receipts(run: RunSpec, reader: ReceiptReader) -> list[tuple[Receipt, Part]]:
+    arrivals = reader.look()
+    missing = sorted(set(range(len(run.shard_sizes))) - {a.receipt.shard for a in arrivals})
     if missing:
         raise ReconciliationError(
             f"Run {run.run_id}: {len(missing)} of {len(run.shard_sizes)} shards are not done, such "
             f"as {missing[0]}; nothing is committed. Run the same command again to do them"
         )
-    with ThreadPoolExecutor(16) as pool:
-        receipts = pool.map(lambda n: read_receipt(workspace, run, n), sorted(done))
-        for receipt in receipts:
-            key = layout.shard_part(receipt_table(run), run.run_id, receipt.shard)
-            rows = receipt.counts.done
-            yield receipt, Part(key, done[receipt.shard], rows)
+    return [(arrival.receipt, arrival.part) for arrival in arrivals]
 
 
 def _reconcile(run: RunSpec, manifest: Manifest, receipts: list[Receipt]) -> Counts:

@@ -1,12 +1,12 @@
 """The front door in Python: everything that the command line does, as calls of the same names."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from linnaeus import backbones, manifests, models, runs
+from linnaeus import backbones, manifests, models, run_details, run_watching, runs
 from linnaeus.backbones import BackboneSpec
 from linnaeus.estimate import estimate_seconds
 from linnaeus.jobs import RunSummary
@@ -17,6 +17,8 @@ from linnaeus.overview import overview
 from linnaeus.plans import read_spec
 from linnaeus.progress import SILENT, Progress
 from linnaeus.records import PhotoLabels
+from linnaeus.run_details import RunDetails
+from linnaeus.run_watching import Sight
 from linnaeus.runs import Job, RunPlan
 from linnaeus.sampling import sampler
 from linnaeus.storage import Folder
@@ -243,6 +245,18 @@ class Workspace:
     def status(self) -> dict[str, Any]:
         """Tables, models and runs."""
         return overview(self.folder)
+
+    def run(self, run_id: str, failures: int = 10) -> RunDetails:
+        """How far a run is, how many objects failed by code, and some of them with their errors."""
+        return run_details.describe(self.folder, run_id, failures)
+
+    def unfinished(self) -> list[str]:
+        """Ids of the runs that are begun and not committed, newest first."""
+        return run_watching.unfinished(self.folder)
+
+    def watch(self, run_id: str) -> Iterator[Sight]:
+        """Look at a run every few seconds, from anywhere, until it is committed or stopped."""
+        return run_watching.follow(self.folder, run_id)
 
     def report(self, run: str, output: str | None = None) -> str:
         """Make the page to look at of a training or scoring run, or of a model's training run.

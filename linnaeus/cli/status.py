@@ -1,12 +1,79 @@
-"""What a workspace holds."""
+"""What a workspace holds, and how its runs go."""
 
 from __future__ import annotations
 
-from linnaeus.cli.session import Session
-from linnaeus.cli.wording import facts_text
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from linnaeus.cli.session import FAILED, INTERRUPTED, Session
+from linnaeus.cli.wording import facts_text, run_details_text, run_facts, sight_text
+from linnaeus.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from linnaeus.run_watching import Sight
 
 
-def status(session: Session) -> None:
-    """Show the workspace's tables, models and runs."""
-    facts = session.workspace.status()
-    session.show(facts, facts_text(facts))
+def status(
+    session: Session,
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="One run, and what failed in it.")
+    ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch", help="Follow RUN, or the newest unfinished run, until it is committed."
+        ),
+    ] = False,
+    failures: Annotated[
+        int, typer.Option(min=0, help="Show at most so many failures of RUN.")
+    ] = 10,
+) -> None:
+    """Show the workspace's tables, models and runs; or one run; or follow it as it goes."""
+    if watch:
+        _watch(session, run)
+    elif run:
+        details = session.workspace.run(run, failures)
+        session.show(run_facts(details), run_details_text(details))
+    else:
+        facts = session.workspace.status()
+        session.show(facts, facts_text(facts))
+
+
+def _watch(session: Session, run: str | None) -> None:
+    """Exit status 0 when the run is committed, 1 when its launcher stopped, 130 after Ctrl-C."""
+    from linnaeus.run_progress import RunState
+
+    run_id = run or next(iter(session.workspace.unfinished()), None)
+    if run_id is None:
+        raise ConfigurationError(
+            f"no run of {session.workspace_uri} is under way: name one that is finished, or begin "
+            "one by `linnaeus embed` or `linnaeus score`"
+        )
+    sight = _shown(session, run_id)
+    if sight is None:
+        raise typer.Exit(INTERRUPTED)
+    session.show(run_facts(sight.progress), sight_text(sight))
+    if sight.progress.state is RunState.STOPPED:
+        raise typer.Exit(FAILED)
+
+
+def _shown(session: Session, run_id: str) -> Sight | None:
+    """Show a run until its end, and return how it ended; None where somebody has seen enough."""
+    sights = session.workspace.watch(run_id)
+    first = last = next(sights)
+    with session.progress.step(first.progress.job.capitalize(), first.progress.objects) as step:
+        warned = False
+        try:
+            for last in chain([first], sights):
+                seen = last.progress
+                step.update(seen.finished, seen.failed, seen.figures)
+                if last.trouble and not warned:
+                    step.warn(f"{run_id} {last.trouble}")
+                warned = last.trouble is not None
+        except KeyboardInterrupt:
+            step.note(f"{run_id} goes on")
+            return None
+        step.note(f"{run_id} {last.progress.state}")
+    return last

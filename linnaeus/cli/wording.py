@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from linnaeus.progress import count_text, duration_text
+from linnaeus.progress import Meter, count_text, duration_text
 
 if TYPE_CHECKING:
     from linnaeus.records import Counts, PhotoLabels
+    from linnaeus.run_details import RunDetails
+    from linnaeus.run_progress import RunProgress
+    from linnaeus.run_watching import Sight
     from linnaeus.workspace import RunSummary
 
 _NOTHING = "\N{EN DASH}    "
@@ -40,6 +44,43 @@ def counts_text(counts: Counts) -> str:
     if counts.compared:
         parts.append(f"{counts.changed:,} of {count_text(counts.compared, 'labels')} changed")
     return ", ".join(parts)
+
+
+def sight_text(sight: Sight) -> str:
+    """`Run 01K… is running: 512 of 2,624 images, 1 failed, 84.3 images/s, 25 s left`."""
+    seen = sight.progress
+    meter = Meter(f"Run {seen.run_id} is {seen.state}", seen.objects, "images")
+    meter.update(seen.finished, seen.failed, seen.figures)
+    lines = [meter.underway(), *filter(None, [sight.trouble])]
+    if seen.error:
+        lines.append(f"it stopped: {seen.error}")
+    return "\n".join(lines)
+
+
+def run_details_text(details: RunDetails) -> str:
+    """How far a run is, its failures by code, and a line for each that is shown."""
+    seen, lines = details.sight.progress, [sight_text(details.sight)]
+    if details.codes:
+        codes = ", ".join(f"{code} {count:,}" for code, count in details.codes.items())
+        lines.append(f"failed: {codes}")
+    lines += [
+        f"  {one['uri']}: {one['code']}, attempt {one['attempt']}: {one['message']}"
+        for one in details.failures
+    ]
+    if len(details.failures) < seen.failed:
+        lines.append(f"  and {seen.failed - len(details.failures):,} more; --failures shows them")
+    return "\n".join(lines)
+
+
+def run_facts(of: RunProgress | RunDetails) -> dict[str, Any]:
+    """For machines: the fields of `progress.json`; of a run in detail also what failed."""
+    from linnaeus.run_progress import RunProgress
+
+    if isinstance(of, RunProgress):
+        return dict(json.loads(of.to_json()))
+    described = {name: getattr(of.run, name) for name in ("source", "manifest_id", "model")}
+    more = {"trouble": of.sight.trouble, "codes": of.codes, "failures": of.failures}
+    return {**run_facts(of.sight.progress), **described, **more}
 
 
 def accuracy_text(metrics: Mapping[str, Any]) -> str:

@@ -12,12 +12,12 @@ from linnaeus.progress import (
     JsonProgress,
     Meter,
     PlainProgress,
-    RichProgress,
     duration_text,
     for_stream,
     rate_text,
     settings_text,
 )
+from linnaeus.progress_bar import RichProgress
 
 
 class Clock:

@@ -429,7 +429,7 @@ def test_progress_that_cannot_be_seen_for_a_moment_costs_nothing(workspace, buck
 
     def execute_when_looked_at(spec):
         with monkeypatch.context() as patch:
-            patch.setattr(runs, "shards_done", refused)
+            patch.setattr("linnaeus.receipts.receipts_listed", refused)
             assert looked.wait(timeout=10)
             looked.clear()
             assert looked.wait(timeout=10)

@@ -1,0 +1,73 @@
+"""One run in particular: how far it is, and what could not be done."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from linnaeus import layout
+from linnaeus.plans import RunSpec
+from linnaeus.records import FAILURES
+from linnaeus.run_progress import RunState
+from linnaeus.run_watching import Observer, Sight, committed_counts
+from linnaeus.storage import Folder
+from linnaeus.tables import Table
+
+SHOWN = ("uri", "code", "message", "attempt")
+
+
+@dataclass(frozen=True)
+class RunDetails:
+    """A run, its failures by code, and some of them."""
+
+    run: RunSpec
+    sight: Sight
+    codes: dict[str, int]
+    failures: list[dict[str, Any]]
+    """With `uri`, `code`, `message` and `attempt`."""
+
+
+def describe(workspace: Folder, run_id: str, failures: int) -> RunDetails:
+    """A run as it is now, with at most so many of its failures.
+
+    Raises:
+        ConfigurationError: there is no such run.
+    """
+    observer = Observer(workspace, run_id)
+    sight = observer.look()
+    committed = sight.progress.state is RunState.COMMITTED
+    rows = (
+        _committed_rows(workspace, run_id) if committed else _uncommitted_rows(workspace, observer)
+    )
+    some = islice(rows, failures) if sight.progress.failed and failures else ()
+    return RunDetails(observer.run, sight, _codes(workspace, observer), list(some))
+
+
+def _codes(workspace: Folder, observer: Observer) -> dict[str, int]:
+    """From the summary, or the receipts that the observer has read."""
+    counts = committed_counts(workspace, observer.run.run_id)
+    if counts is not None:
+        return counts.codes
+    codes: dict[str, int] = {}
+    for arrival in observer.receipts.arrived:
+        for code, number in arrival.receipt.counts.codes.items():
+            codes[code] = codes.get(code, 0) + number
+    return dict(sorted(codes.items()))
+
+
+def _committed_rows(workspace: Folder, run_id: str) -> Iterator[dict[str, Any]]:
+    table = Table(workspace, layout.FAILURES, FAILURES)
+    for batch in table.scan(SHOWN, pc.field("run_id") == run_id):
+        yield from batch.to_pylist()
+
+
+def _uncommitted_rows(workspace: Folder, observer: Observer) -> Iterator[dict[str, Any]]:
+    """From the parts that the receipts name: the table does not have them yet."""
+    for arrival in observer.receipts.arrived:
+        if part := arrival.receipt.parts.get(layout.FAILURES):
+            rows: pa.Table = pq.read_table(pa.BufferReader(workspace.read(part.key)))
+            yield from rows.select(list(SHOWN)).to_pylist()

@@ -1,0 +1,136 @@
+"""Following a run from anywhere: by its receipts, and by what its launcher wrote of it."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from linnaeus import layout, plans
+from linnaeus.errors import ConfigurationError, FailureCode, StorageError
+from linnaeus.receipts import ReceiptReader
+from linnaeus.records import Counts
+from linnaeus.run_progress import RunProgress, RunState, is_alive, measure, of_counts, trouble
+from linnaeus.run_reporting import look_seconds
+from linnaeus.storage import Folder
+
+READERS = 16
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A run at one look: how far it is, what is wrong with it, whether its launcher is at work."""
+
+    progress: RunProgress
+    trouble: str | None = None
+    alive: bool = False
+
+
+@dataclass(frozen=True)
+class Sign:
+    """What a launcher last wrote, and when, by the store's clock."""
+
+    progress: RunProgress
+    written_at: datetime
+
+
+class Observer:
+    """Looks at one run; what it has read it does not read again."""
+
+    def __init__(self, workspace: Folder, run_id: str) -> None:
+        if workspace.head(layout.plan(run_id)) is None:
+            raise ConfigurationError(
+                f"there is no run {run_id} in {workspace.uri}; `linnaeus status` lists them"
+            )
+        self._workspace = workspace
+        self.run = plans.read_spec(workspace, run_id)
+        self.receipts = ReceiptReader(workspace, self.run)
+
+    def look(self) -> Sight:
+        """How far the run is now.
+
+        Raises:
+            StorageError: the workspace cannot be read.
+        """
+        counts = committed_counts(self._workspace, self.run.run_id)
+        if counts is None:
+            return self._under_way()
+        sums = of_counts(self.run, [counts])
+        return Sight(replace(sums, state=RunState.COMMITTED, shards_done=sums.shards))
+
+    def _under_way(self) -> Sight:
+        now = datetime.now(UTC)
+        sign = last_sign(self._workspace, self.run.run_id)
+        since = sign.progress.started_at or sign.written_at if sign else None
+        progress = measure(self.run, self.receipts.look(), since, now)
+        if sign and _said_stopped(sign, progress):
+            error = sign.progress.error
+            return Sight(replace(progress, state=RunState.STOPPED, error=error, seconds_left=None))
+        heard_at = sign.written_at if sign else None
+        wrong = trouble(progress, heard_at, now)
+        if wrong:
+            progress = replace(progress, objects_per_second=None, seconds_left=None)
+        return Sight(progress, wrong, is_alive(heard_at, now))
+
+
+def _said_stopped(sign: Sign, progress: RunProgress) -> bool:
+    """Whether the launcher's last word is its end, and nobody went on with the work since."""
+    if sign.progress.state is not RunState.STOPPED:
+        return False
+    return progress.last_shard_at is None or progress.last_shard_at <= sign.written_at
+
+
+def follow(
+    workspace: Folder, run_id: str, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[Sight]:
+    """Look at a run again and again, until it is committed or its launcher has stopped."""
+    observer = Observer(workspace, run_id)
+    while True:
+        sight = observer.look()
+        yield sight
+        if sight.progress.state is not RunState.RUNNING:
+            return
+        sleep(look_seconds(workspace))
+
+
+def committed_counts(workspace: Folder, run_id: str) -> Counts | None:
+    """The counts of a committed run; None of another."""
+    text = _read(workspace, layout.summary(run_id))
+    return Counts(**json.loads(text)["counts"]) if text else None
+
+
+def last_sign(workspace: Folder, run_id: str) -> Sign | None:
+    """What the run's launcher last wrote of it; None where it never wrote."""
+    written = workspace.head(layout.progress(run_id))
+    text = _read(workspace, layout.progress(run_id))
+    return Sign(RunProgress.from_json(text), written.modified) if written and text else None
+
+
+def _read(workspace: Folder, key: str) -> str | None:
+    try:
+        return workspace.read(key).decode()
+    except StorageError as error:
+        if error.code is FailureCode.NOT_FOUND:
+            return None
+        raise
+
+
+def unfinished(workspace: Folder) -> list[str]:
+    """Ids of the runs that are claimed and not committed, newest first.
+
+    Of each job over each source at most the newest is. A folder with a plan that the index does
+    not name is what was left of a command that ended before it could claim its run.
+    """
+    newest: dict[str, str] = {}
+    for entry in workspace.list(layout.RUN_INDEX):
+        folder = entry.key.rpartition("/")[0]
+        newest[folder] = max(newest.get(folder, ""), entry.key)
+    with ThreadPoolExecutor(READERS) as pool:
+        ids = pool.map(lambda key: _unless_committed(workspace, key), newest.values())
+        return sorted({run_id for run_id in ids if run_id}, reverse=True)
+
+
+def _unless_committed(workspace: Folder, claim: str) -> str | None:
+    run_id = workspace.read(claim).decode()
+    return None if workspace.head(layout.summary(run_id)) else run_id
