@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from beam_pipelines.launching import OnBeam, run_program
 from beam_pipelines.options import check_beam_options
-from linnaeus import backbones, manifests
+from linnaeus import backbones, manifests, retrying
 from linnaeus.jobs import RunSummary, run_job
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
 from linnaeus.runs import Job
@@ -28,6 +28,8 @@ class EmbedRequest:
     precision: str = "float32"
     engine: str = "auto"
     beam_options: Sequence[str] = ()
+    retried_codes: frozenset[str] | None = None
+    """Embed only what failed so, again, of the list that was made before."""
 
 
 def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT) -> RunSummary:
@@ -38,14 +40,18 @@ def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT)
     """
     check_beam_options(request.beam_options)
     with progress.step("List images", None) as step:
-        manifest = manifests.freeze(workspace, request.images)
+        if request.retried_codes is None:
+            manifest = manifests.freeze(workspace, request.images)
+        else:
+            manifest = retrying.embedded_manifest(workspace, request.images)
         step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")
     with progress.step("Prepare backbone", None) as step:
         sample = sampler(workspace, manifest)
         spec = backbones.prepare(workspace, request.backbone, request.precision, sample)
         step.note(f"{spec.name}, {spec.embedding_size:,} values an image, {spec.fingerprint}")
     executor = OnBeam(workspace, request.engine, request.beam_options)
-    return run_job(workspace, Job("embed", spec.fingerprint), manifest, executor, progress)
+    job = Job("embed", spec.fingerprint, retried_codes=request.retried_codes)
+    return run_job(workspace, job, manifest, executor, progress)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

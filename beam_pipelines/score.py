@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from beam_pipelines.launching import OnBeam, run_program
 from beam_pipelines.options import check_beam_options
-from linnaeus import backbones, manifests, models
+from linnaeus import backbones, manifests, models, retrying
 from linnaeus.errors import ConfigurationError, FingerprintMismatch
 from linnaeus.golden import load as load_golden
 from linnaeus.jobs import RunSummary, run_job
@@ -48,6 +48,8 @@ class ScoreRequest:
     skew_gate: bool = True
     """Whether a server that says other things of the golden images than this machine is refused."""
     beam_options: Sequence[str] = ()
+    retried_codes: frozenset[str] | None = None
+    """Score only what failed so, again, of the list whose labels are current."""
 
     def __post_init__(self) -> None:
         if self.payload not in SIGNATURES:
@@ -67,9 +69,13 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
     model = models.load_model(workspace, request.model)
     _check_backbone(workspace, model, request.payload)
     with progress.step("List images", None) as step:
-        manifest = manifests.freeze(workspace, request.images)
+        if request.retried_codes is None:
+            manifest = manifests.freeze(workspace, request.images)
+        else:
+            manifest = retrying.scored_manifest(workspace, request.images, model)
         step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")
     job = Job("score", model.fingerprint, model.name, model.version, request.payload, model.task)
+    job = replace(job, retried_codes=request.retried_codes)
     with ExitStack() as servers:
         executor = _Scoring(workspace, model, request, progress, servers)
         summary = run_job(workspace, job, manifest, executor, progress)

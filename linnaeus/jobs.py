@@ -96,7 +96,7 @@ def run_job(
 
 def _is_current(workspace: Folder, job: Job, manifest: Manifest, scored: int) -> bool:
     """Whether nothing but the planned objects is to do: a score also keeps labels current."""
-    if job.name != "score":
+    if job.name != "score" or job.retried_codes is not None:
         return True
     return LabelsTable(workspace, job.model).are_current(manifest, job.model_version, scored)
 

@@ -74,6 +74,11 @@ class LabelsTable:
         same = (number, version) == (manifest.number, model_version)
         return same and snapshot.to_pyarrow_dataset().count_rows(filter=labelled) == scored
 
+    def current(self, source: str) -> tuple[int, int]:
+        """Number of the manifest and version of the model whose labels a source has; else 0, 0."""
+        snapshot = self.table.load()
+        return (0, 0) if snapshot is None else _noted(snapshot, source)
+
     def replace(self, manifest: Manifest, listed: pa.Table, run: RunSpec) -> None:
         """Put the labels of a manifest's objects in the place of its source's.
 

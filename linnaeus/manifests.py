@@ -85,6 +85,11 @@ def newest(workspace: Folder, source: str) -> Manifest | None:
     return describe(workspace, max(ids)) if ids else None
 
 
+def numbered(workspace: Folder, source: str, number: int) -> Manifest:
+    """Return the manifest of a source that has this number."""
+    return describe(workspace, _id(normalise(source), number))
+
+
 def _id(source: str, number: int) -> str:
     return f"{hashlib.sha256(source.encode()).hexdigest()[:12]}-{number:08d}"
 

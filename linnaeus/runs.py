@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from ulid import ULID
 
-from linnaeus import churn, layout, manifests, plans
+from linnaeus import churn, layout, manifests, plans, retrying
 from linnaeus.errors import ConfigurationError, ReconciliationError
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
@@ -41,6 +41,8 @@ class Job:
     """The model's, which follows from its version."""
     only: frozenset[str] | None = None
     """URIs that embedding is restricted to: others of the source are skipped. None: all of them."""
+    retried_codes: frozenset[str] | None = None
+    """Of a retry: failures with these codes are done again, and nothing else. None: no retry."""
 
     def spec(self, manifest: Manifest) -> RunSpec:
         """A run of it that has no plan yet."""
@@ -60,7 +62,8 @@ class Job:
         """Folder of the index where the job's runs over a source are numbered."""
         asked = [self.name, self.fingerprint, self.model, self.model_version, self.payload, source]
         only = [] if self.only is None else [sorted(self.only)]
-        identity = json.dumps([*asked, *only])
+        again = [] if self.retried_codes is None else ["retry", *sorted(self.retried_codes)]
+        identity = json.dumps([*asked, *only, *again])
         return layout.run_index(hashlib.sha256(identity.encode()).hexdigest()[:32])
 
 
@@ -119,6 +122,9 @@ def make_plan(workspace: Folder, job: Job, manifest: Manifest) -> RunPlan:
         wanted = pc.is_in(state["uri"], pa.array(sorted(job.only), pa.string()))
         up_to_date = pc.or_(up_to_date, pc.invert(wanted))
     given_up = pc.and_not(state["given_up"], up_to_date)
+    if job.retried_codes is not None:
+        up_to_date, given_up = retrying.chosen(state, up_to_date, job.retried_codes)
+        state = retrying.no_first_attempts(state)
     todo = state.filter(pc.invert(pc.or_(up_to_date, given_up)))
     pieces = plans.split(todo)
     new = todo.filter(pc.invert(todo["embedded"]))

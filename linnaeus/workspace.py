@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from linnaeus import backbones, manifests, models, run_details, run_watching, runs
+from linnaeus import backbones, manifests, models, retrying, run_details, run_watching, runs
 from linnaeus.backbones import BackboneSpec
 from linnaeus.estimate import estimate_seconds
 from linnaeus.jobs import RunSummary
@@ -206,6 +206,60 @@ class Workspace:
             beam_options=beam_options,
         )
         return score(self.folder, request, self._progress)
+
+    def retry(  # noqa: PLR0913 - an argument an option of the command
+        self,
+        images: str,
+        *,
+        model: str | None = None,
+        server: str | None = None,
+        output: str | None = None,
+        format: str = "parquet",
+        payload: str = "embedding",
+        skew_gate: bool = True,
+        backbone: str = DEFAULT_BACKBONE,
+        precision: str = "float32",
+        codes: Sequence[str] = (),
+        beam_options: Sequence[str] = (),
+    ) -> RunSummary:
+        """Try again what failed of images that were listed before, however often it was tried.
+
+        Args:
+            images: as they were named before. Nothing is listed anew.
+            model: what was scored by this model is scored again; without it, embedded again by
+                `backbone` and `precision`.
+            server: with the next four, as for `score`.
+            output: where all labels go as plain files.
+            format: of these.
+            payload: what is sent to the server.
+            skew_gate: whether a server that sees otherwise is refused.
+            backbone: as for `embed`.
+            precision: as for `embed`.
+            codes: try only these failures; by default those that may pass (`retrying.CODES`).
+            beam_options: options of the Beam runner.
+        """
+        retried = retrying.parse_codes(codes)
+        if model is None:
+            from beam_pipelines.embed import EmbedRequest, embed
+
+            embedding = EmbedRequest(
+                images, backbone, precision, beam_options=beam_options, retried_codes=retried
+            )
+            return embed(self.folder, embedding, self._progress)
+        from beam_pipelines.score import ScoreRequest, score
+
+        scoring = ScoreRequest(
+            images,
+            model,
+            server,
+            payload,
+            output,
+            format,
+            skew_gate=skew_gate,
+            beam_options=beam_options,
+            retried_codes=retried,
+        )
+        return score(self.folder, scoring, self._progress)
 
     def skew(self, model: str, server: str | None = None) -> "list[Comparison]":
         """Hold a server's answers about a model's golden images against this machine's.

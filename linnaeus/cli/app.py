@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from linnaeus.cli import demo, jobs, models, report, skew, status, tflite, training
+from linnaeus.cli import demo, jobs, models, report, retry, skew, status, tflite, training
 from linnaeus.cli.session import register
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ register(app, jobs.score)
 register(app, skew.skew)
 register(app, models.label)
 register(app, jobs.commit)
+register(app, retry.retry)
 register(app, status.status)
 register(app, report.report)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +15,12 @@ from linnaeus.cli.options import (
     Images,
     MaxFailures,
     ModelVersion,
+    Output,
+    OutputFormat,
+    Payload,
     PrecisionOption,
+    Server,
+    SkewGate,
     beam_arguments,
 )
 from linnaeus.cli.session import TOO_MANY_FAILURES, Session
@@ -55,7 +60,7 @@ def embed(  # noqa: PLR0913, PLR0917 - a parameter an option
     """Turn every new image into an embedding."""
     beam = beam_arguments(beam_options)
     run = session.workspace.embed(images, backbone=backbone, precision=precision, beam_options=beam)
-    _conclude(session, run, max_failures)
+    conclude(session, run, max_failures)
 
 
 def score(  # noqa: PLR0913, PLR0917 - a parameter an option
@@ -63,31 +68,11 @@ def score(  # noqa: PLR0913, PLR0917 - a parameter an option
     images: Images,
     model: ModelVersion,
     beam_options: BeamOptions = None,
-    server: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="A TensorFlow Serving to ask (grpcs://HOST:PORT by TLS); by default one is "
-            "started for the run.",
-        ),
-    ] = None,
-    output: Annotated[
-        str | None, typer.Option(metavar="URI", help="Write the labels as plain files, too.")
-    ] = None,
-    output_format: Annotated[
-        Literal["parquet", "jsonl", "csv"], typer.Option("--format", help="Of the plain files.")
-    ] = "parquet",
-    payload: Annotated[
-        Literal["embedding", "image", "pixels"],
-        typer.Option(help="What is sent to the server; only embeddings are kept and reused."),
-    ] = "embedding",
-    skew_gate: Annotated[
-        bool,
-        typer.Option(
-            "--skew-gate/--no-skew-gate",
-            help="Refuse a server that sees the model's golden images otherwise than this machine.",
-        ),
-    ] = True,
+    server: Server = None,
+    output: Output = None,
+    output_format: OutputFormat = "parquet",
+    payload: Payload = "embedding",
+    skew_gate: SkewGate = True,
     max_failures: MaxFailures = 0,
 ) -> None:
     """Label every image that the model has not labelled yet."""
@@ -102,7 +87,7 @@ def score(  # noqa: PLR0913, PLR0917 - a parameter an option
         skew_gate=skew_gate,
         beam_options=beam,
     )
-    _conclude(session, run, max_failures)
+    conclude(session, run, max_failures)
 
 
 def commit(
@@ -111,10 +96,10 @@ def commit(
     max_failures: MaxFailures = 0,
 ) -> None:
     """Make the results of a finished run visible, where its launcher did not."""
-    _conclude(session, session.workspace.commit(run), max_failures)
+    conclude(session, session.workspace.commit(run), max_failures)
 
 
-def _conclude(session: Session, run: RunSummary, max_failures: int) -> None:
+def conclude(session: Session, run: RunSummary, max_failures: int) -> None:
     """Failures that were known before the run are not among its `failed`."""
     session.show(run, run_text(run))
     if run.counts.new_failures > max_failures:
@@ -123,7 +108,8 @@ def _conclude(session: Session, run: RunSummary, max_failures: int) -> None:
         failures = Folder(session.workspace_uri).uri_of(layout.FAILURES)
         session.fail(
             f"{count_text(run.counts.new_failures, 'new failures')}, more than --max-failures "
-            f"{max_failures:,}: the table {failures} says why each",
+            f"{max_failures:,}: the table {failures} says why each; so does `linnaeus status "
+            f"{run.run_id}`",
             TOO_MANY_FAILURES,
             "TooManyFailures",
         )

@@ -35,6 +35,31 @@ Backbone = Annotated[
 PrecisionOption = Annotated[
     Precision, typer.Option(help="Arithmetic of the backbone; part of its fingerprint.")
 ]
+Server = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="A TensorFlow Serving to ask (grpcs://HOST:PORT by TLS); by default one is started "
+        "for the run.",
+    ),
+]
+Output = Annotated[
+    str | None, typer.Option(metavar="URI", help="Write the labels as plain files, too.")
+]
+OutputFormat = Annotated[
+    Literal["parquet", "jsonl", "csv"], typer.Option("--format", help="Of the plain files.")
+]
+Payload = Annotated[
+    Literal["embedding", "image", "pixels"],
+    typer.Option(help="What is sent to the server; only embeddings are kept and reused."),
+]
+SkewGate = Annotated[
+    bool,
+    typer.Option(
+        "--skew-gate/--no-skew-gate",
+        help="Refuse a server that sees the model's golden images otherwise than this machine.",
+    ),
+]
 MaxFailures = Annotated[
     int, typer.Option(min=0, help="More new failures than this end with exit status 3.")
 ]
