@@ -72,7 +72,8 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
         if request.retried_codes is None:
             manifest = manifests.freeze(workspace, request.images)
         else:
-            manifest = retrying.scored_manifest(workspace, request.images, model)
+            known = (workspace, request.images, model.name, model.version)
+            manifest = retrying.scored_manifest(*known)
         step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")
     job = Job("score", model.fingerprint, model.name, model.version, request.payload, model.task)
     job = replace(job, retried_codes=request.retried_codes)

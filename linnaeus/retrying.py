@@ -14,7 +14,6 @@ from linnaeus import manifests
 from linnaeus.errors import ConfigurationError, FailureCode
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
-from linnaeus.models import Model
 from linnaeus.storage import Folder
 
 CODES = frozenset(
@@ -76,18 +75,16 @@ def embedded_manifest(workspace: Folder, images: str) -> Manifest:
     return manifest
 
 
-def scored_manifest(workspace: Folder, images: str, model: Model) -> Manifest:
+def scored_manifest(workspace: Folder, images: str, model: str, version: int) -> Manifest:
     """The manifest whose labels are current, so that each of its objects is labelled or failed.
 
     Raises:
         ConfigurationError: they are not of this version of the model.
     """
     source = embedded_manifest(workspace, images).source
-    number, version = LabelsTable(workspace, model.name).current(source)
-    if version != model.version:
-        said = f"{model.name}:{version}" if version else "nobody"
+    number, labelled_by = LabelsTable(workspace, model).current(source)
+    if labelled_by != version:
         raise ConfigurationError(
-            f"the labels of {source} were given by {said}, not by {model.name}:{model.version}: "
-            "run `linnaeus score` first"
+            f"the labels of {source} are not those of {model}:{version}: run `linnaeus score` first"
         )
     return manifests.numbered(workspace, source, number)

@@ -131,6 +131,13 @@ def of_counts(run: RunSpec, counts: Sequence[Counts]) -> RunProgress:
     )
 
 
+def committed(run: RunSpec, counts: Counts) -> RunProgress:
+    """A run that is at its end."""
+    return replace(
+        of_counts(run, [counts]), state=RunState.COMMITTED, shards_done=len(run.shard_sizes)
+    )
+
+
 def _embeds(run: RunSpec) -> bool:
     """Whether vectors are computed for the run: not where pictures go to a server."""
     return run.job == "embed" or run.payload == "embedding"

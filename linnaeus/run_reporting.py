@@ -15,7 +15,8 @@ from linnaeus.errors import LinnaeusError
 from linnaeus.plans import RunSpec
 from linnaeus.progress import Step
 from linnaeus.receipts import ReceiptReader
-from linnaeus.run_progress import RunProgress, RunState, measure
+from linnaeus.records import Counts
+from linnaeus.run_progress import RunProgress, RunState, committed, measure
 from linnaeus.storage import Folder, is_local
 
 LOOKS_TAKE = 0.2
@@ -45,6 +46,17 @@ def reported(
         reporter.end(RunState.STOPPED, _one_line(error))
         raise
     reporter.end(RunState.COMMITTED)
+
+
+def tell_committed(workspace: Folder, run: RunSpec, counts: Counts) -> None:
+    """Write into a run's progress that it was committed, by another than its launcher."""
+    progress = replace(committed(run, counts), updated_at=datetime.now(UTC))
+    with suppress(LinnaeusError):
+        _write(workspace, progress)
+
+
+def _write(workspace: Folder, progress: RunProgress) -> None:
+    workspace.write(layout.progress(progress.run_id), (progress.to_json() + "\n").encode())
 
 
 def _one_line(error: BaseException) -> str:
@@ -113,9 +125,7 @@ class Reporter:
         with self._writing, suppress(LinnaeusError):
             if state is RunState.RUNNING and self._ended.is_set():
                 return  # the last word is another
-            self._workspace.write(
-                layout.progress(self._run.run_id), (progress.to_json() + "\n").encode()
-            )
+            _write(self._workspace, progress)
             self._written_at = time.monotonic()
 
     def _is_committed(self) -> bool:

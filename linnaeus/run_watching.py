@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from linnaeus import layout, plans
 from linnaeus.errors import ConfigurationError, FailureCode, StorageError
 from linnaeus.receipts import ReceiptReader
 from linnaeus.records import Counts
-from linnaeus.run_progress import RunProgress, RunState, is_alive, measure, of_counts, trouble
+from linnaeus.run_progress import RunProgress, RunState, committed, is_alive, measure, trouble
 from linnaeus.run_reporting import look_seconds
 from linnaeus.storage import Folder
 
@@ -40,6 +40,10 @@ class Observer:
 
     def __init__(self, workspace: Folder, run_id: str) -> None:
         if workspace.head(layout.plan(run_id)) is None:
+            if workspace.head(layout.summary(run_id)):
+                raise ConfigurationError(
+                    f"run {run_id} is a training: `linnaeus report {run_id}` tells of it"
+                )
             raise ConfigurationError(
                 f"there is no run {run_id} in {workspace.uri}; `linnaeus status` lists them"
             )
@@ -56,8 +60,7 @@ class Observer:
         counts = committed_counts(self._workspace, self.run.run_id)
         if counts is None:
             return self._under_way()
-        sums = of_counts(self.run, [counts])
-        return Sight(replace(sums, state=RunState.COMMITTED, shards_done=sums.shards))
+        return Sight(committed(self.run, counts))
 
     def _under_way(self) -> Sight:
         now = datetime.now(UTC)
@@ -81,9 +84,7 @@ def _said_stopped(sign: Sign, progress: RunProgress) -> bool:
     return progress.last_shard_at is None or progress.last_shard_at <= sign.written_at
 
 
-def follow(
-    workspace: Folder, run_id: str, sleep: Callable[[float], None] = time.sleep
-) -> Iterator[Sight]:
+def follow(workspace: Folder, run_id: str) -> Iterator[Sight]:
     """Look at a run again and again, until it is committed or its launcher has stopped."""
     observer = Observer(workspace, run_id)
     while True:
@@ -91,7 +92,7 @@ def follow(
         yield sight
         if sight.progress.state is not RunState.RUNNING:
             return
-        sleep(look_seconds(workspace))
+        time.sleep(look_seconds(workspace))
 
 
 def committed_counts(workspace: Folder, run_id: str) -> Counts | None:

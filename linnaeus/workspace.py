@@ -18,6 +18,7 @@ from linnaeus.plans import read_spec
 from linnaeus.progress import SILENT, Progress
 from linnaeus.records import PhotoLabels
 from linnaeus.run_details import RunDetails
+from linnaeus.run_reporting import tell_committed
 from linnaeus.run_watching import Sight
 from linnaeus.runs import Job, RunPlan
 from linnaeus.sampling import sampler
@@ -293,6 +294,7 @@ class Workspace:
         """Make a finished run's rows visible, where its launcher did not."""
         counts = runs.commit(self.folder, run_id)
         run = read_spec(self.folder, run_id)
+        tell_committed(self.folder, run, counts)
         objects = run.planned + run.skipped + run.known_failures
         return RunSummary(run_id, run.job, run.source, run.manifest_id, objects, counts, 0.0)
 
