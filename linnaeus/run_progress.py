@@ -171,15 +171,15 @@ def trouble(progress: RunProgress, heard_at: datetime | None, now: datetime) -> 
         now: by about the same clock.
     """
     alive = is_alive(heard_at, now)
-    moved_at = max((t for t in (progress.last_shard_at, progress.started_at) if t), default=None)
-    quiet_seconds = (now - moved_at).total_seconds() if moved_at else float("inf")
+    moved_at = max((t for t in (progress.last_shard_at, progress.started_at) if t), default=now)
+    quiet_seconds = (now - moved_at).total_seconds()
     if progress.shards_done == progress.shards:
         unheard = not alive and quiet_seconds > SILENT_SECONDS
         remedy = f"`linnaeus commit {progress.run_id}` makes its results visible"
         return f"all shards are done, and nobody commits them: {remedy}" if unheard else None
-    if moved_at and quiet_seconds <= _patience_seconds(progress):
+    if quiet_seconds <= _patience_seconds(progress):
         return None
-    stall = f"no shard was finished for {duration_text(quiet_seconds)}" if moved_at else "not begun"
+    stall = f"no shard was finished for {duration_text(quiet_seconds)}"
     if alive:
         return f"stalled: {stall}, though its launcher is at work; the workers' logs say why"
     return f"stalled: {stall}, and its launcher is silent; issue the same command again"

@@ -39,7 +39,8 @@ class Observer:
     """Looks at one run; what it has read it does not read again."""
 
     def __init__(self, workspace: Folder, run_id: str) -> None:
-        if workspace.head(layout.plan(run_id)) is None:
+        plan = workspace.head(layout.plan(run_id))
+        if plan is None:
             if workspace.head(layout.summary(run_id)):
                 raise ConfigurationError(
                     f"run {run_id} is a training: `linnaeus report {run_id}` tells of it"
@@ -47,7 +48,7 @@ class Observer:
             raise ConfigurationError(
                 f"there is no run {run_id} in {workspace.uri}; `linnaeus status` lists them"
             )
-        self._workspace = workspace
+        self._workspace, self._planned_at = workspace, plan.modified
         self.run = plans.read_spec(workspace, run_id)
         self.receipts = ReceiptReader(workspace, self.run)
 
@@ -65,7 +66,7 @@ class Observer:
     def _under_way(self) -> Sight:
         now = datetime.now(UTC)
         sign = last_sign(self._workspace, self.run.run_id)
-        since = sign.progress.started_at or sign.written_at if sign else None
+        since = sign.progress.started_at or sign.written_at if sign else self._planned_at
         progress = measure(self.run, self.receipts.look(), since, now)
         if sign and _said_stopped(sign, progress):
             error = sign.progress.error

@@ -163,7 +163,7 @@ ALL_DONE = replace(RUNNING, shards_done=3)
         (RUNNING, None, 901, "issue the same command again"),
         (ALL_DONE, 100, 101, None),
         (ALL_DONE, 15, 200, "nobody commits them: `linnaeus commit 01R`"),
-        (RunProgress("01R", "embed", objects=5, shards=1), None, 20, "stalled: not begun"),
+        (RunProgress("01R", "embed", objects=5, shards=1), None, 20, None),
     ],
 )
 def test_a_run_that_does_not_move_is_told_with_the_remedy(seen, heard, now, said):

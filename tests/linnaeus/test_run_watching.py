@@ -188,7 +188,7 @@ def test_following_ends_with_the_commit(workspace, bucket):
 def test_a_run_without_a_launcher_is_stalled_and_the_remedy_is_told(workspace, bucket):
     run = begin(workspace, bucket, shards=2)
     assert Observer(workspace, run.run_id).look().trouble is None
-    age(workspace, f"objects/{run.run_id}/*")
+    age(workspace, f"objects/{run.run_id}/*", layout.plan(run.run_id))
     told = Observer(workspace, run.run_id).look().trouble
     assert "no shard was finished for 1 h 0 min" in told
     assert "issue the same command again" in told
@@ -196,7 +196,7 @@ def test_a_run_without_a_launcher_is_stalled_and_the_remedy_is_told(workspace, b
 
 def test_a_run_that_nobody_commits_is_told(workspace, bucket):
     run = begin(workspace, bucket, shards=4)
-    age(workspace, f"objects/{run.run_id}/*")
+    age(workspace, f"objects/{run.run_id}/*", layout.plan(run.run_id))
     assert f"linnaeus commit {run.run_id}" in Observer(workspace, run.run_id).look().trouble
 
 
@@ -293,7 +293,7 @@ def test_ctrl_c_ends_the_watch_quietly(workspace, bucket, monkeypatch):
 
 def test_a_stall_is_told_once(workspace, bucket, monkeypatch):
     run = begin(workspace, bucket, shards=1)
-    age(workspace, f"objects/{run.run_id}/*")
+    age(workspace, f"objects/{run.run_id}/*", layout.plan(run.run_id))
     turns = iter([None] * 3)
 
     def interrupt_after_three(_workspace):
