@@ -108,8 +108,8 @@ def conclude(session: Session, run: RunSummary, max_failures: int) -> None:
         failures = Folder(session.workspace_uri).uri_of(layout.FAILURES)
         session.fail(
             f"{count_text(run.counts.new_failures, 'new failures')}, more than --max-failures "
-            f"{max_failures:,}: the table {failures} says why each; so does `linnaeus status "
-            f"{run.run_id}`",
+            f"{max_failures:,}: the table {failures} says why each, and so does "
+            f"`linnaeus status {run.run_id}`",
             TOO_MANY_FAILURES,
             "TooManyFailures",
         )

@@ -51,7 +51,9 @@ def sight_text(sight: Sight) -> str:
     seen = sight.progress
     meter = Meter(f"Run {seen.run_id} is {seen.state}", seen.objects, "images")
     meter.update(seen.finished, seen.failed, seen.figures)
-    lines = [meter.underway(), *filter(None, [sight.trouble])]
+    lines = [meter.underway()]
+    if seen.state == "running":
+        lines.append(sight.trouble or f"its launcher is {'at work' if sight.alive else 'silent'}")
     if seen.error:
         lines.append(f"it stopped: {seen.error}")
     return "\n".join(lines)

@@ -9,9 +9,11 @@ import pytest
 
 from linnaeus.progress import (
     SILENT,
+    Figures,
     JsonProgress,
     Meter,
     PlainProgress,
+    bytes_text,
     duration_text,
     for_stream,
     rate_text,
@@ -175,3 +177,53 @@ def test_rich_is_not_imported_before_a_bar_is_drawn():
         [sys.executable, "-c", code], capture_output=True, check=True, text=True
     )
     assert answer.stdout == "False\n"
+
+
+FIGURES = Figures(units_per_second=50.0, seconds_left=12.0, bytes_read=1_234_000, cache_hits=7)
+
+
+def test_what_a_job_knows_better_replaces_the_meters_own_rate():
+    clock = Clock()
+    meter = Meter("Embed", 1000, "images", clock)
+    clock.seconds += 1000
+    meter.update(400, 3, FIGURES)
+    assert meter.underway() == (
+        "Embed: 400 of 1,000 images, 3 failed, 50.0 images/s, 12 s left, 1.2 MB read, 7 from cache"
+    )
+
+
+def test_a_bar_shows_failures_rate_time_left_bytes_and_cache_hits(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "140")
+    stream = Terminal()
+    with RichProgress(stream).step("Embed", 1000) as step:
+        step.update(400, 3, FIGURES)
+        step.warn("[01R] stalled")
+    assert "3 failed, 50.0 images/s, 12 s left, 1.2 MB read, 7 from cache" in stream.getvalue()
+    assert "[01R] stalled" in stream.getvalue()
+
+
+def test_json_events_have_the_jobs_own_figures():
+    clock, stream = Clock(), io.StringIO()
+    with JsonProgress(stream, clock).step("Embed", 1000) as step:
+        clock.seconds += 6
+        step.update(400, 3, FIGURES)
+        step.warn("stalled")
+    progress, warning, _ = map(json.loads, stream.getvalue().splitlines())
+    assert (progress["units_per_second"], progress["seconds_left"]) == (50.0, 12.0)
+    assert (progress["bytes_read"], progress["cache_hits"]) == (1_234_000, 7)
+    assert warning == {"event": "warning", "message": "stalled"}
+
+
+def test_a_warning_is_a_plain_line_at_once():
+    stream = io.StringIO()
+    with PlainProgress(stream).step("Embed", 10) as step:
+        step.warn("01R stalled")
+        assert stream.getvalue() == "01R stalled\n"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_600, "1.0 MB"), (12_300_000_000, "12 GB")],
+)
+def test_bytes_are_told_in_decimal_units(count: int, text: str):
+    assert bytes_text(count) == text
