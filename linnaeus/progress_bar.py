@@ -55,12 +55,17 @@ class _BarStep:
 
 def _bars(console: Any, meter: Meter) -> Bars:
     from rich import progress
+    from rich.table import Column
 
     class FactsColumn(progress.ProgressColumn):
         def render(self, task: Task) -> str:
             return ", ".join(meter.facts())
 
-    counted = [] if meter.total is None else [progress.MofNCompleteColumn(), FactsColumn()]
+    counted = (
+        []
+        if meter.total is None
+        else [progress.MofNCompleteColumn(), FactsColumn(Column(no_wrap=True))]
+    )
     return progress.Progress(
         progress.TextColumn("{task.description}"),
         progress.BarColumn(bar_width=None),  # gives way to the words where there is little room

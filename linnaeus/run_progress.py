@@ -114,7 +114,7 @@ def measure(
         updated_at=now,
     )
     left = progress.objects - progress.finished
-    return replace(progress, seconds_left=left / rate if rate else None)
+    return replace(progress, seconds_left=left / rate if rate and left else None)
 
 
 def of_counts(run: RunSpec, counts: Sequence[Counts]) -> RunProgress:
