@@ -60,7 +60,7 @@ def embed(  # noqa: PLR0913, PLR0917 - a parameter an option
     """Turn every new image into an embedding."""
     beam = beam_arguments(beam_options)
     run = session.workspace.embed(images, backbone=backbone, precision=precision, beam_options=beam)
-    conclude(session, run, max_failures)
+    _conclude(session, run, max_failures)
 
 
 def score(  # noqa: PLR0913, PLR0917 - a parameter an option
@@ -87,7 +87,7 @@ def score(  # noqa: PLR0913, PLR0917 - a parameter an option
         skew_gate=skew_gate,
         beam_options=beam,
     )
-    conclude(session, run, max_failures)
+    _conclude(session, run, max_failures)
 
 
 def commit(
@@ -96,10 +96,10 @@ def commit(
     max_failures: MaxFailures = 0,
 ) -> None:
     """Make the results of a finished run visible, where its launcher did not."""
-    conclude(session, session.workspace.commit(run), max_failures)
+    _conclude(session, session.workspace.commit(run), max_failures)
 
 
-def conclude(session: Session, run: RunSummary, max_failures: int) -> None:
+def _conclude(session: Session, run: RunSummary, max_failures: int) -> None:
     """Failures that were known before the run are not among its `failed`."""
     session.show(run, run_text(run))
     if run.counts.new_failures > max_failures:

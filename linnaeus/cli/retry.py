@@ -6,13 +6,11 @@ from typing import Annotated
 
 import typer
 
-from linnaeus.cli.jobs import conclude
 from linnaeus.cli.options import (
     DEFAULT_BACKBONE,
     Backbone,
     BeamOptions,
     Images,
-    MaxFailures,
     Output,
     OutputFormat,
     Payload,
@@ -22,6 +20,7 @@ from linnaeus.cli.options import (
     beam_arguments,
 )
 from linnaeus.cli.session import Session
+from linnaeus.cli.wording import run_text
 
 
 def retry(  # noqa: PLR0913, PLR0917 - a parameter an option
@@ -49,9 +48,11 @@ def retry(  # noqa: PLR0913, PLR0917 - a parameter an option
             "several. By default whatever may pass.",
         ),
     ] = None,
-    max_failures: MaxFailures = 0,
 ) -> None:
-    """Try again what failed, however often it was tried; nothing new is looked at."""
+    """Try again what failed, however often it was tried; nothing new is looked at.
+
+    What fails once more is no new failure: the counts tell of it, and the exit status is 0.
+    """
     beam = beam_arguments(beam_options)
     run = session.workspace.retry(
         images,
@@ -66,4 +67,4 @@ def retry(  # noqa: PLR0913, PLR0917 - a parameter an option
         codes=code or (),
         beam_options=beam,
     )
-    conclude(session, run, max_failures)
+    session.show(run, run_text(run))

@@ -176,6 +176,18 @@ def test_score_passes_every_option(workspace: type[RecordingWorkspace]):
     assert result.stdout.endswith("; written to out\n")
 
 
+def test_retry_hands_over_what_is_tried_again(workspace: type[RecordingWorkspace]):
+    failed_again = Counts(planned=3, done=1, failed=2, codes={"TIMEOUT": 2})
+    workspace.answers = {"retry": RunSummary(counts=failed_again)}
+    options = "--model cells:3 --server host:9000 --code TIMEOUT --code CORRUPT"
+    result = run("retry", "pics", *options.split(), "--", "--runner=Flink")
+    assert (result.exit_code, result.stdout[:6]) == (0, "1 done")
+    name, positional, handed = workspace.calls[-1]
+    assert (name, positional, handed["model"]) == ("retry", ("pics",), "cells:3")
+    assert (handed["server"], handed["codes"]) == ("host:9000", ["TIMEOUT", "CORRUPT"])
+    assert handed["beam_options"] == ["--runner=Flink"]
+
+
 @pytest.mark.parametrize("command", [["embed", "pics"], ["score", "pics", "--model", "m"]])
 @pytest.mark.parametrize(("allowed", "status"), [("0", 3), ("1", 3), ("2", 0)])
 def test_new_failures_above_the_limit_are_status_3(
