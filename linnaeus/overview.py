@@ -7,9 +7,9 @@ from typing import Any
 
 from linnaeus import layout, models, plans
 from linnaeus.errors import ConfigurationError
-from linnaeus.records import EMBEDDINGS, FAILURES, LABELS, OBJECTS, PREDICTIONS
+from linnaeus.run_endings import GIVEN_UP
 from linnaeus.storage import Folder, is_local
-from linnaeus.tables import Table
+from linnaeus.workspace_tables import tables_in
 
 NEWEST_RUNS = 10
 
@@ -42,18 +42,7 @@ def _exists(workspace: Folder) -> bool:
 
 def _tables(workspace: Folder) -> dict[str, int]:
     """Rows by table, from the log alone; equal content that was embedded twice counts twice."""
-    tables = [
-        Table(workspace, layout.OBJECTS, OBJECTS),
-        Table(workspace, layout.FAILURES, FAILURES),
-    ]
-    for folder, schema in (
-        ("embeddings", EMBEDDINGS),
-        ("predictions", PREDICTIONS),
-        ("labels", LABELS),
-    ):
-        names = sorted(workspace.folders(folder))
-        tables += [Table(workspace, f"{folder}/{name}", schema) for name in names]
-    loaded = ((table.key, table.load()) for table in tables)
+    loaded = ((table.key, table.load()) for table in tables_in(workspace))
     return {key: snapshot.count() for key, snapshot in loaded if snapshot is not None}
 
 
@@ -83,6 +72,8 @@ def _runs(workspace: Folder) -> list[dict[str, Any]]:
 def _run(workspace: Folder, run_id: str) -> dict[str, Any] | None:
     if workspace.head(layout.summary(run_id)):
         summary = json.loads(workspace.read(layout.summary(run_id)))
+        if GIVEN_UP in summary:
+            return {"run": run_id, "job": summary["job"], "state": "given up"}
         return {"run": run_id, "job": summary["job"], "state": "committed", **_result(summary)}
     if workspace.head(layout.plan(run_id)) is None:
         return None  # it lost the race to be the run of its command
