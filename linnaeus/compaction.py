@@ -72,6 +72,11 @@ def compact(
     return _described(table, before, _live(table) or [], merges)
 
 
+def is_due(table: Table, policy: Policy) -> bool:
+    """Whether there is something to merge."""
+    return bool(next_group(_live(table) or [], policy))
+
+
 @dataclass(frozen=True)
 class Merge:
     """Parts and the one that has their rows, but for contents that come twice."""

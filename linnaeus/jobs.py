@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from linnaeus import runs
+from linnaeus import maintenance, runs
 from linnaeus.errors import StorageError
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
@@ -83,6 +83,8 @@ def run_job(
                 break
             begun = runs.create_run(workspace, job, plan)
         run, counts = begun, _carry_out(workspace, begun, executor, progress)
+    if run:
+        maintenance.after_run(workspace, run, progress)
     return RunSummary(
         run_id=run.run_id if run else None,
         job=job.name,

@@ -20,17 +20,22 @@ def overview(workspace: Folder) -> dict[str, Any]:
     Raises:
         ConfigurationError: If there is no such workspace.
     """
-    if not _exists(workspace):
-        raise ConfigurationError(
-            f"there is no workspace {workspace.uri}: check the name; "
-            "the first command that writes makes one"
-        )
+    require(workspace)
     return {
         "workspace": workspace.uri,
         "tables": _tables(workspace),
         "models": _models(workspace),
         "runs": _runs(workspace),
     }
+
+
+def require(workspace: Folder) -> None:
+    """Raise `ConfigurationError` if there is no such workspace."""
+    if not _exists(workspace):
+        raise ConfigurationError(
+            f"there is no workspace {workspace.uri}: check the name; "
+            "the first command that writes makes one"
+        )
 
 
 def _exists(workspace: Folder) -> bool:

@@ -174,13 +174,13 @@ def commit(workspace: Folder, run_id: str) -> Counts:
         ConfigurationError: there is no such run, or it was given up.
         ReconciliationError: shards are missing or counts do not add up; nothing is committed.
     """
+    if workspace.head(layout.summary(run_id)):
+        return run_endings.counts_of(workspace, run_id)
     if workspace.head(layout.plan(run_id)) is None:
         raise ConfigurationError(
             f"There is no run {run_id} in {workspace.uri}; see linnaeus status"
         )
     run = plans.read_spec(workspace, run_id)
-    if workspace.head(layout.summary(run_id)):
-        return run_endings.counts_of(workspace, run_id)
     receipts = list(_receipts(workspace, run))
     manifest = manifests.describe(workspace, run.manifest_id)
     counts = _reconcile(run, manifest, [receipt for receipt, _ in receipts])

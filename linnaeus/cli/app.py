@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from linnaeus.cli import demo, jobs, models, report, skew, status, tflite, training
+from linnaeus.cli import demo, jobs, maintenance, models, report, skew, status, tflite, training
 from linnaeus.cli.session import register
 
 app = typer.Typer(
@@ -30,6 +30,8 @@ register(app, jobs.score)
 register(app, skew.skew)
 register(app, models.label)
 register(app, jobs.commit)
+register(app, maintenance.compact)
+register(app, maintenance.vacuum)
 register(app, status.status)
 register(app, report.report)
 
