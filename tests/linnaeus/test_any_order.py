@@ -71,8 +71,8 @@ def work(shard: shards.Shard) -> Results:
     return Results([outcome_of(p.reference) for p in planned])
 
 
-class Died(Exception):
-    pass
+class DeathError(Exception):
+    """The process ends here."""
 
 
 class Workspaces(RuleBasedStateMachine):
@@ -173,10 +173,10 @@ class Workspaces(RuleBasedStateMachine):
 
         def dying(workspace, run):
             yield from islice(real(workspace, run), committed)
-            raise Died
+            raise DeathError
 
         assert self.run is not None
-        with mock.patch.object(runs, "tables_of", dying), pytest.raises(Died):
+        with mock.patch.object(runs, "tables_of", dying), pytest.raises(DeathError):
             runs.commit(self.workspace, self.run.run_id)
         self._show(list(TABLES)[:committed])
 

@@ -91,7 +91,7 @@ def test_repeated_contents_are_kept_once(table):
 
 def test_rows_of_other_tables_may_repeat(workspace):
     table = Table(workspace, layout.OBJECTS, OBJECTS)
-    row = {name: None for name in OBJECTS.names} | {"uri": "a", "sha256": "same"}
+    row = dict.fromkeys(OBJECTS.names) | {"uri": "a", "sha256": "same"}
     for run in ("run1", "run2"):
         rows = pa.Table.from_pylist([row], schema=OBJECTS)
         part = parts.write(workspace, f"{layout.OBJECTS}/{run}/0.parquet", rows)

@@ -110,9 +110,9 @@ def test_replaced_parts_stay_for_the_retention_and_then_go(workspace, bucket):
 
 
 def test_replaced_parts_are_found_when_the_log_has_forgotten_them(workspace, bucket):
-    """A checkpoint leaves out removals that are older than a week; Delta's own vacuum misses them."""
+    """Checkpoints leave out removals older than a week, and Delta's own vacuum misses the files."""
     summary = run(workspace, bucket)
-    with mock.patch("linnaeus.tables.time.time", lambda: time.monotonic()):  # the log says: 1970
+    with mock.patch("linnaeus.tables.time.time", lambda: 1.0):  # the log says: 1970
         compact(embeddings(workspace))
     embeddings(workspace).load().create_checkpoint()
     assert vacuum(workspace).tables == {}
