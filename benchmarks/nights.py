@@ -7,6 +7,8 @@ what a nightly run does: plan against the tables, write parts, commit, tidy up.
 from __future__ import annotations
 
 import hashlib
+import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from statistics import median
@@ -138,25 +140,29 @@ def _tidying(tidied: str) -> AbstractContextManager[object]:
 def _readings(key: str, workspace: Folder, job: Job) -> Readings:
     bucket = Bucket(np.zeros(OBJECTS, np.int64))
     _night(workspace, job, bucket, 1)
-    seconds = []
+    taken = []
     for night in range(1, NIGHTS + AROUND + 1):
         bucket = bucket.replaced(night)
-        seconds.append(_night(workspace, job, bucket, night + 1))
+        taken.append(_night(workspace, job, bucket, night + 1))
+    seconds, cpu_seconds = zip(*taken, strict=True)
     parts = [len(table.parts(s)) for table in tables_in(workspace) if (s := table.load())]
     return {
         **{f"nights-{key}-{night}": _around(seconds, night) for night in SHOWN},
+        **{f"nights-{key}-{night}-cpu": _around(cpu_seconds, night) for night in SHOWN},
         f"nights-{key}-parts": float(sum(parts)),
     }
 
 
-def _night(workspace: Folder, job: Job, bucket: Bucket, number: int) -> float:
-    """Seconds of the run; the manifest is there before."""
+def _night(workspace: Folder, job: Job, bucket: Bucket, number: int) -> tuple[float, float]:
+    """Seconds of the run, and of processors; the manifest is there before."""
     manifest = bucket.freeze(workspace, number)
     executor = WithoutPictures(workspace)
+    before = time.process_time()
     seconds = seconds_of(lambda: jobs.run_job(workspace, job, manifest, executor, SILENT))
+    cpu_seconds = time.process_time() - before
     workspace.delete(f"manifests/nightly-{number - 1:08d}.parquet")
-    return seconds
+    return seconds, cpu_seconds
 
 
-def _around(seconds: list[float], night: int) -> float:
+def _around(seconds: Sequence[float], night: int) -> float:
     return median(seconds[max(0, night - 1 - AROUND) : night + AROUND])

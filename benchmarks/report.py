@@ -91,6 +91,8 @@ def _nights(job: str) -> Iterator[Row]:
         key = f"nights-{job}-{how}"
         yield Row(f"{key}-1", f"Nightly {job}, first night, {title}", "s")
         yield from (Row(f"{key}-{night}", f"  night {night}", "s") for night in (10, 50, 100))
+        for night in (1, 10, 50, 100):
+            yield Row(f"{key}-{night}-cpu", f"  processor time of night {night}", "s")
         yield Row(f"{key}-parts", "  parts of all tables in the end", "files")
 
 

@@ -45,6 +45,6 @@ def survey(workspace: Folder) -> dict[str, RunTraces]:
 
 def _files(workspace: Folder) -> Iterator[tuple[str, str, Entry]]:
     for entry in workspace.list(layout.RUNS):
-        _, run_id, name = entry.key.split("/", 2)
-        if not run_id.startswith("."):
+        run_id, _, name = entry.key.removeprefix(f"{layout.RUNS}/").partition("/")
+        if name and not run_id.startswith("."):
             yield run_id, name, entry
