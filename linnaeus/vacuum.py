@@ -127,11 +127,11 @@ class _Sweep:
         if snapshot is None:
             return
         live = {part.key for part in table.parts(snapshot)}
-        expired = self._removed(table, snapshot, self._retention.removed)
-        kept = live | self._removed(table, snapshot, timedelta()) - expired
+        known = live | self._removed(table, snapshot, timedelta())
+        expired = self._removed(table, snapshot, self._retention.removed) - live
         for entry in self.files[table]:
-            unknown = self._belongs_to_nothing(table, entry)
-            if entry.key in expired or (unknown and entry.key not in kept):
+            unknown = entry.key not in known
+            if entry.key in expired or (unknown and self._belongs_to_nothing(table, entry)):
                 yield entry
 
     def _removed(self, table: Table, snapshot: DeltaTable, retention: timedelta) -> set[str]:
