@@ -10,11 +10,12 @@ from unittest import mock
 import pytest
 
 from linnaeus import Workspace, layout, manifests, plans, runs, shards
-from linnaeus.compaction import compact, write_merged
+from linnaeus.compaction import compact
 from linnaeus.embeddings import EmbeddingTable
 from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.labels import LabelsTable
+from linnaeus.merging import write_merged
 from linnaeus.overview import overview
 from linnaeus.progress import SILENT
 from linnaeus.records import EMBEDDINGS, OBJECTS
