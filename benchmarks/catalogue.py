@@ -57,5 +57,10 @@ MEASUREMENTS = {
     "worker-memory": Measurement("resources", "worker_memory", fresh=True),
     "training": Measurement("resources", "training", ("auto",), fresh=True),
     "training-linear": Measurement("resources", "training", ("linear",), fresh=True),
+    **{
+        f"nights-{job}-{tidied}": Measurement("nights", "nights", (job, tidied), on_demand=True)
+        for job in ("embed", "score")
+        for tidied in ("tidied", "untidied")
+    },
     "training-million": Measurement("resources", "training_million", fresh=True, on_demand=True),
 }

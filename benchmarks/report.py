@@ -86,6 +86,16 @@ def _client(key: str, title: str) -> tuple[Row, ...]:
     )
 
 
+def _nights(job: str) -> Iterator[Row]:
+    for how, title in (("tidied", "tables are compacted"), ("untidied", "they are not")):
+        key = f"nights-{job}-{how}"
+        yield Row(f"{key}-1", f"Nightly {job}, first night, {title}", "s")
+        yield from (Row(f"{key}-{night}", f"  night {night}", "s") for night in (10, 50, 100))
+        for night in (1, 10, 50, 100):
+            yield Row(f"{key}-{night}-cpu", f"  processor time of night {night}", "s")
+        yield Row(f"{key}-parts", "  parts of all tables in the end", "files")
+
+
 ROWS = (
     Row("decoder", "Bare decoder", "images/s"),
     Row("engine-float32", "Bare engine, float32", "images/s"),
@@ -124,6 +134,8 @@ ROWS = (
     Row("worker-memory", "Peak memory of a worker", "MB"),
     *_training("training", "Train the best of several heads: read, fit, test, export"),
     *_training("training-linear", "Train a linear head"),
+    *_nights("embed"),
+    *_nights("score"),
     *_training("training-million", "Train a linear head on 1,000,000 embeddings"),
 )
 
@@ -193,6 +205,17 @@ GOALS = (
     Goal("training the best of several heads", "training", 120.0, "s", at_most=True),
     Goal("  its memory", "training-memory", 1500.0, "MB", at_most=True),
     Goal("training a linear head", "training-linear", 60.0, "s", at_most=True),
+    *(
+        Goal(
+            f"the hundredth nightly {job} against the first",
+            f"nights-{job}-tidied-100",
+            1.3,
+            "x",
+            f"nights-{job}-tidied-1",
+            at_most=True,
+        )
+        for job in ("embed", "score")
+    ),
     Goal("memory of training on a million", "training-million-memory", 3000.0, "MB", at_most=True),
 )
 

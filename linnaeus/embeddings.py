@@ -1,20 +1,28 @@
 """Stored embeddings: in which row of which part a content's vector lies, and a part's vectors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from numpy.typing import NDArray
 
 from linnaeus import layout
+from linnaeus.errors import FailureCode, StorageError
 from linnaeus.records import EMBEDDINGS
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
+
+Places = Mapping[str, Mapping[str, int]]
+"""By part: each content's row."""
+
+LOOK_UPS = 3
+"""So often vectors are looked up anew whose parts are gone when they are to be read."""
 
 LOCATIONS = pa.schema([("sha256", pa.string()), ("part", pa.string()), ("row", pa.int64())])
 
@@ -59,7 +67,79 @@ class EmbeddingTable:
                 name = pa.repeat(pa.scalar(part), len(column))
                 yield pa.record_batch([column, name, rows], schema=LOCATIONS)
 
-    def vectors(self, part: str) -> NDArray[np.float32]:
-        """All vectors of a part: float32 [rows, D], in the part's order."""
-        column = self._read(part, "embedding")
-        return np.asarray(column.flatten()).reshape(len(column), -1)
+    def find(self, digests: Sequence[str]) -> Places:
+        """Where the vectors of contents lie; those that have none are left out."""
+        wanted = pa.array(digests, pa.string())
+        found: dict[str, dict[str, int]] = {}
+        missing = set(digests)
+        for batch in self.locations():
+            for row in batch.filter(pc.is_in(batch["sha256"], wanted)).to_pylist():
+                if row["sha256"] in missing:
+                    missing.remove(row["sha256"])
+                    found.setdefault(row["part"], {})[row["sha256"]] = row["row"]
+        return found
+
+    def vectors(
+        self, part: str, rows: Sequence[int] | NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
+        """Vectors of a part, float32 [rows, D]: those of `rows`, in that order, or all of them.
+
+        One row group is in memory at a time, and groups without a wanted row are not read: merged
+        parts are large.
+        """
+        with Folder(self.table.uri).open(part) as file:
+            parquet = pq.ParquetFile(file)
+            sizes = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
+            starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+            wanted = np.arange(starts[-1]) if rows is None else np.asarray(rows, np.int64)
+            groups = np.searchsorted(starts, wanted, side="right") - 1
+            found = np.empty((len(wanted), 0), np.float32)
+            for group in np.unique(groups):
+                targets = np.flatnonzero(groups == group)
+                vectors = _matrix(parquet.read_row_group(group, columns=["embedding"]))
+                if not found.shape[1]:
+                    found = np.empty((len(wanted), vectors.shape[1]), np.float32)
+                found[targets] = vectors[wanted[targets] - starts[group]]
+        return found
+
+
+def _matrix(rows: pa.Table) -> NDArray[np.float32]:
+    column = rows.column("embedding").combine_chunks()
+    return np.asarray(column.flatten()).reshape(len(column), -1)
+
+
+def stored_vectors(
+    workspace: Folder, fingerprint: str, places: Places, look_ups: int = LOOK_UPS
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Contents and their vectors, part by part, from where a plan found them.
+
+    Where a part is gone, since it was merged with others and swept away after the plan was made,
+    its contents are looked up again: that reads the digests of the whole table.
+
+    Raises:
+        StorageError: a content has no vector any more, or parts cannot be read.
+    """
+    table = EmbeddingTable(workspace, fingerprint)
+    moved: list[str] = []
+    for part, rows in places.items():
+        try:
+            vectors = table.vectors(part, list(rows.values()))
+        except StorageError as error:
+            if error.code is not FailureCode.NOT_FOUND or not look_ups:
+                raise
+            moved += rows
+        else:
+            yield from zip(rows, vectors, strict=True)
+    if moved:
+        found = EmbeddingTable(workspace, fingerprint).find(moved)
+        _require_all(moved, found, table)
+        yield from stored_vectors(workspace, fingerprint, found, look_ups - 1)
+
+
+def _require_all(digests: Sequence[str], found: Places, table: EmbeddingTable) -> None:
+    missing = len(digests) - sum(map(len, found.values()))
+    if missing:
+        raise StorageError(
+            f"{table.table.uri}: {missing} vectors that the plan counts on are gone: has somebody "
+            "deleted the table? Run the same command again when this run has been given up"
+        )

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from linnaeus import runs
+from linnaeus import maintenance, runs
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
 from linnaeus.plans import RunSpec
@@ -83,6 +83,8 @@ def run_job(
                 break
             begun = runs.create_run(workspace, job, plan)
         run, counts = begun, _carry_out(workspace, begun, executor, progress)
+    if run:
+        maintenance.after_run(workspace, run, progress)
     return RunSummary(
         run_id=run.run_id if run else None,
         job=job.name,

@@ -6,6 +6,8 @@ OBJECTS = "objects"
 FAILURES = "failures"
 RUNS = "runs"
 RUN_INDEX = f"{RUNS}/.index"
+COMPACTED = "compacted"
+"""Folder of a table with the parts that compaction merged from those of runs."""
 
 
 def embeddings(fingerprint: str) -> str:
@@ -71,3 +73,23 @@ def shard_part(table: str, run_id: str, shard: int) -> str:
 def attempt_part(table: str, run_id: str, shard: int, number: int) -> str:
     """Another part of one attempt at a shard; it counts if the receipt names it."""
     return f"{table}/{run_id}/{shard:05d}-{number}.parquet"
+
+
+def compacted_part(table: str, name: str) -> str:
+    """A part merged from others."""
+    return f"{table}/{COMPACTED}/{name}.parquet"
+
+
+def leases(name: str) -> str:
+    """Folder of the lease of that name."""
+    return f"leases/{name}"
+
+
+def lease(name: str, number: int) -> str:
+    """Exists while somebody has the lease; the highest number counts."""
+    return f"{leases(name)}/{number:08d}"
+
+
+def clock(name: str) -> str:
+    """Written, and deleted at once, to learn the store's time."""
+    return f"leases/.clock/{name}"

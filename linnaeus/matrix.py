@@ -79,7 +79,7 @@ def read_matrix(
     located = places(table, digests)
     if not located:
         return np.empty((0, 0), np.float32)
-    size = table.vectors(located[0].part).shape[1]
+    size = table.vectors(located[0].part, [0]).shape[1]
     matrix = memory_map((len(digests), size), to)
     _fill(matrix, table, located)
     return matrix
@@ -101,7 +101,7 @@ def _fill(matrix: NDArray[np.float32], table: EmbeddingTable, located: Sequence[
     """Copy rows of parts; what is written leaves this process's memory now and then."""
     written_bytes = 0
     for place in located:
-        vectors = table.vectors(place.part)[place.rows]
+        vectors = table.vectors(place.part, place.rows)
         matrix[place.targets] = vectors
         written_bytes += vectors.nbytes
         if written_bytes > RELEASE_BYTES:

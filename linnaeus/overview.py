@@ -9,11 +9,11 @@ from linnaeus import layout, models, plans
 from linnaeus.errors import ConfigurationError
 from linnaeus.meter import duration_text
 from linnaeus.receipts import receipts_listed
-from linnaeus.records import EMBEDDINGS, FAILURES, LABELS, OBJECTS, PREDICTIONS
+from linnaeus.run_endings import GIVEN_UP
 from linnaeus.run_progress import is_alive
 from linnaeus.run_watching import unfinished
 from linnaeus.storage import Entry, Folder, is_local
-from linnaeus.tables import Table
+from linnaeus.workspace_tables import tables_in
 
 NEWEST_RUNS = 10
 
@@ -24,17 +24,22 @@ def overview(workspace: Folder) -> dict[str, Any]:
     Raises:
         ConfigurationError: If there is no such workspace.
     """
-    if not _exists(workspace):
-        raise ConfigurationError(
-            f"there is no workspace {workspace.uri}: check the name; "
-            "the first command that writes makes one"
-        )
+    require(workspace)
     return {
         "workspace": workspace.uri,
         "tables": _tables(workspace),
         "models": _models(workspace),
         "runs": _runs(workspace),
     }
+
+
+def require(workspace: Folder) -> None:
+    """Raise `ConfigurationError` if there is no such workspace."""
+    if not _exists(workspace):
+        raise ConfigurationError(
+            f"there is no workspace {workspace.uri}: check the name; "
+            "the first command that writes makes one"
+        )
 
 
 def _exists(workspace: Folder) -> bool:
@@ -46,18 +51,7 @@ def _exists(workspace: Folder) -> bool:
 
 def _tables(workspace: Folder) -> dict[str, int]:
     """Rows by table, from the log alone; equal content that was embedded twice counts twice."""
-    tables = [
-        Table(workspace, layout.OBJECTS, OBJECTS),
-        Table(workspace, layout.FAILURES, FAILURES),
-    ]
-    for folder, schema in (
-        ("embeddings", EMBEDDINGS),
-        ("predictions", PREDICTIONS),
-        ("labels", LABELS),
-    ):
-        names = sorted(workspace.folders(folder))
-        tables += [Table(workspace, f"{folder}/{name}", schema) for name in names]
-    loaded = ((table.key, table.load()) for table in tables)
+    loaded = ((table.key, table.load()) for table in tables_in(workspace))
     return {key: snapshot.count() for key, snapshot in loaded if snapshot is not None}
 
 
@@ -87,15 +81,17 @@ def _runs(workspace: Folder) -> list[dict[str, Any]]:
         if run_id in under_way:
             described.append(_unfinished(workspace, run_id))
         elif len(described) < NEWEST_RUNS:
-            described += _committed(workspace, run_id)
+            described += _ended(workspace, run_id)
     return described
 
 
-def _committed(workspace: Folder, run_id: str) -> list[dict[str, Any]]:
+def _ended(workspace: Folder, run_id: str) -> list[dict[str, Any]]:
     """Nothing where a command was ended before the run was its own, or lost the race for it."""
     if workspace.head(layout.summary(run_id)) is None:
         return []
     summary = json.loads(workspace.read(layout.summary(run_id)))
+    if GIVEN_UP in summary:
+        return [{"run": run_id, "job": summary["job"], "state": "given up"}]
     return [{"run": run_id, "job": summary["job"], "state": "committed", **_result(summary)}]
 
 

@@ -26,12 +26,17 @@ def encode(table: pa.Table, metadata: Mapping[str, str] | None = None) -> bytes:
     """
     sink = io.BytesIO()
     schema = table.schema.with_metadata(dict(metadata or {}))
-    dictionary = [f.name for f in schema if pa.types.is_string(f.type) and f.name != "sha256"]
-    with pq.ParquetWriter(
-        sink, schema, compression="zstd", compression_level=1, use_dictionary=dictionary
-    ) as writer:
+    with open_writer(sink, schema) as writer:
         writer.write_table(table.cast(schema))
     return sink.getvalue()
+
+
+def open_writer(sink: io.BytesIO, schema: pa.Schema) -> pq.ParquetWriter:
+    """What writes the rows of a part, of which it need not have all at once."""
+    dictionary = [f.name for f in schema if pa.types.is_string(f.type) and f.name != "sha256"]
+    return pq.ParquetWriter(
+        sink, schema, compression="zstd", compression_level=1, use_dictionary=dictionary
+    )
 
 
 def write(

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from linnaeus import layout
+from linnaeus import layout, run_endings
 from linnaeus.errors import LinnaeusError
 from linnaeus.plans import RunSpec
 from linnaeus.progress import Step
@@ -130,5 +130,6 @@ class Reporter:
 
     def _is_committed(self) -> bool:
         with suppress(LinnaeusError):
-            return self._workspace.head(layout.summary(self._run.run_id)) is not None
+            run_endings.counts_of(self._workspace, self._run.run_id)
+            return True
         return False

@@ -1,13 +1,12 @@
 """Following a run from anywhere: by its receipts, and by what its launcher wrote of it."""
 
-import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from linnaeus import layout, plans
+from linnaeus import layout, plans, run_endings
 from linnaeus.errors import ConfigurationError, FailureCode, StorageError
 from linnaeus.receipts import ReceiptReader
 from linnaeus.records import Counts
@@ -42,6 +41,7 @@ class Observer:
         plan = workspace.head(layout.plan(run_id))
         if plan is None:
             if workspace.head(layout.summary(run_id)):
+                run_endings.refuse_given_up(workspace, run_id)
                 raise ConfigurationError(
                     f"run {run_id} is a training: `linnaeus report {run_id}` tells of it"
                 )
@@ -97,9 +97,14 @@ def follow(workspace: Folder, run_id: str) -> Iterator[Sight]:
 
 
 def committed_counts(workspace: Folder, run_id: str) -> Counts | None:
-    """The counts of a committed run; None of another."""
-    text = _read(workspace, layout.summary(run_id))
-    return Counts(**json.loads(text)["counts"]) if text else None
+    """The counts of a committed run; None of one that is under way.
+
+    Raises:
+        ConfigurationError: the run was given up.
+    """
+    if workspace.head(layout.summary(run_id)) is None:
+        return None
+    return run_endings.counts_of(workspace, run_id)
 
 
 def last_sign(workspace: Folder, run_id: str) -> Sign | None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from ulid import ULID
 
-from linnaeus import churn, layout, manifests, plans, retrying
+from linnaeus import churn, layout, manifests, plans, retrying, run_endings
 from linnaeus.errors import ConfigurationError, ReconciliationError
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
@@ -170,29 +170,26 @@ def commit(workspace: Folder, run_id: str, reader: ReceiptReader | None = None) 
         The reconciled counts of the run.
 
     Raises:
-        ConfigurationError: there is no such run.
+        ConfigurationError: there is no such run, or it was given up.
         ReconciliationError: shards are missing or counts do not add up; nothing is committed.
     """
+    if workspace.head(layout.summary(run_id)):
+        return run_endings.counts_of(workspace, run_id)
     if workspace.head(layout.plan(run_id)) is None:
         raise ConfigurationError(
             f"There is no run {run_id} in {workspace.uri}; see linnaeus status"
         )
     run = plans.read_spec(workspace, run_id)
-    summary = layout.summary(run_id)
-    if workspace.head(summary):
-        return Counts(**json.loads(workspace.read(summary))["counts"])
     receipts = _receipts(run, reader or ReceiptReader(workspace, run))
     manifest = manifests.describe(workspace, run.manifest_id)
     counts = _reconcile(run, manifest, [receipt for receipt, _ in receipts])
-    for table in _tables(workspace, run):
+    for table in tables_of(workspace, run):
         table.append(list(_parts_of(table, run, receipts)), run_id)
     if run.job == "score":
         listed = manifests.load(workspace, run.manifest_id)
         LabelsTable(workspace, run.model).replace(manifest, listed, run)
         counts = replace(counts, **asdict(churn.of_run(workspace, run_id)))
-    text = json.dumps(_summary(run, counts), indent=1) + "\n"
-    workspace.write_new(summary, text.encode())
-    return counts
+    return run_endings.end_as_committed(workspace, run, counts)
 
 
 def _receipts(run: RunSpec, reader: ReceiptReader) -> list[tuple[Receipt, Part]]:
@@ -224,7 +221,7 @@ def _reconcile(run: RunSpec, manifest: Manifest, receipts: list[Receipt]) -> Cou
     return replace(counts, skipped=run.skipped, known_failures=run.known_failures)
 
 
-def _tables(workspace: Folder, run: RunSpec) -> Iterator[Table]:
+def tables_of(workspace: Folder, run: RunSpec) -> Iterator[Table]:
     """The run's tables in the order of their commits: what is referred to comes first."""
     yield Table(workspace, layout.embeddings(run.fingerprint), EMBEDDINGS)
     yield Table(workspace, layout.FAILURES, FAILURES)
@@ -238,8 +235,3 @@ def _parts_of(table: Table, run: RunSpec, receipts: list[tuple[Receipt, Part]]) 
         part = last if table.key == receipt_table(run) else receipt.parts.get(table.key)
         if part and part.rows:
             yield part
-
-
-def _summary(run: RunSpec, counts: Counts) -> dict[str, object]:
-    description = {k: v for k, v in asdict(run).items() if k != "shard_sizes"}
-    return {**description, "shards": len(run.shard_sizes), "counts": asdict(counts)}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from linnaeus import images, layout, parts, plans, views
 from linnaeus.embedding import Concurrency, Decode, Outcome, Source, decoded, embed_objects
-from linnaeus.embeddings import EmbeddingTable
+from linnaeus.embeddings import stored_vectors
 from linnaeus.errors import FailureCode, StorageError
 from linnaeus.isolation import IsolatedDecoder
 from linnaeus.parts import Part
@@ -128,17 +128,13 @@ class _Work:
     def _stored_vectors(
         self, stored: Sequence[PlannedObject]
     ) -> Iterator[tuple[str, NDArray[np.float32]]]:
-        table = EmbeddingTable(self.worker.workspace, self.worker.run.fingerprint)
         by_part: dict[str, dict[str, int]] = {}
         for p in stored:
             assert p.part is not None
             assert p.row is not None
             assert p.sha256 is not None
             by_part.setdefault(p.part, {})[p.sha256] = p.row
-        for part, rows in by_part.items():
-            # Rows are copied: a view would keep its whole part in memory until all are scored.
-            wanted = table.vectors(part)[list(rows.values())]
-            yield from zip(rows, wanted, strict=True)
+        return stored_vectors(self.worker.workspace, self.worker.run.fingerprint, by_part)
 
     def score_images(self) -> Results:
         """Send each content's pixels or bytes to the server; no vector is computed here."""

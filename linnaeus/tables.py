@@ -13,13 +13,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
-from deltalake.transaction import AddAction
+from deltalake.transaction import AddAction, RemoveAction
 
 from linnaeus.errors import StorageError
 from linnaeus.parts import Part
 from linnaeus.storage import Folder, join
 
 COMMIT_ATTEMPTS = 20
+CHECKPOINT_COMMITS = 10
+"""So often the log is summed up, so that opening a table reads few commits, however many it has."""
+
+
+class PartsGone(StorageError):  # noqa: N818 - as the others are named
+    """Parts that were to be replaced are no longer in the table."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +51,21 @@ class Table:
 
     def create(self) -> DeltaTable:
         """The newest snapshot of the table, which is made if it does not exist."""
+        if (snapshot := self.load()) is not None:
+            return snapshot
         uri, options = Folder(self.uri).delta()
+        settings = {"delta.checkpointInterval": str(CHECKPOINT_COMMITS)}
         with suppress(CommitFailedError):  # somebody else has just created it
-            DeltaTable.create(uri, schema=self.schema, mode="ignore", storage_options=options)
+            DeltaTable.create(
+                uri, self.schema, mode="ignore", configuration=settings, storage_options=options
+            )
         return DeltaTable(uri, storage_options=options)
+
+    def parts(self, snapshot: DeltaTable) -> list[Part]:
+        """The parts that a snapshot consists of."""
+        columns = pa.table(snapshot.get_add_actions()).select(["path", "size_bytes", "num_records"])
+        rows = zip(*(column.to_pylist() for column in columns), strict=True)
+        return [Part(f"{self.key}/{path}", size, records) for path, size, records in rows]
 
     def scan(
         self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
@@ -76,6 +93,38 @@ class Table:
             )
 
         self._commit(lambda table: table.transaction_version(run_id) is not None, commit)
+
+    def merge(self, merged: Sequence[Part], into: Part) -> None:
+        """Put one part in the place of those that have its rows, in one commit.
+
+        Delta itself would remove what is gone and double the rows. So the commit is made only as
+        the very next after a snapshot that has all those parts.
+
+        Raises:
+            PartsGone: one of them is not in the table any more; nothing is changed.
+        """
+        keys = {part.key for part in merged}
+
+        def done(snapshot: DeltaTable) -> bool:
+            found = {part.key for part in self.parts(snapshot)}
+            if into.key not in found and not keys <= found:
+                raise PartsGone(f"{self.uri}: another process merged parts at the same time")
+            return into.key in found
+
+        def commit(snapshot: DeltaTable) -> None:
+            now = int(time.time() * 1000)
+            removed = [
+                RemoveAction(self._path(part), data_change=False, deletion_timestamp=now)
+                for part in merged
+            ]
+            snapshot.create_write_transaction(
+                [self._add(into, new_rows=False), *removed],
+                mode="append",
+                schema=self.schema,
+                commit_properties=CommitProperties(max_commit_retries=0),
+            )
+
+        self._commit(done, commit)
 
     def replace(
         self,
@@ -126,7 +175,10 @@ class Table:
             "run the same command again when fewer jobs write to this table"
         )
 
-    def _add(self, part: Part) -> AddAction:
-        path = part.key.removeprefix(self.key + "/")
+    def _path(self, part: Part) -> str:
+        return part.key.removeprefix(self.key + "/")
+
+    def _add(self, part: Part, *, new_rows: bool = True) -> AddAction:
         stats = f'{{"numRecords": {part.rows}}}'
-        return AddAction(path, part.size_bytes, {}, int(time.time() * 1000), True, stats)
+        now = int(time.time() * 1000)
+        return AddAction(self._path(part), part.size_bytes, {}, now, new_rows, stats)

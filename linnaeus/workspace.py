@@ -2,18 +2,29 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from linnaeus import backbones, manifests, models, retrying, run_details, run_watching, runs
+from linnaeus import (
+    backbones,
+    maintenance,
+    manifests,
+    models,
+    retrying,
+    run_details,
+    run_watching,
+    runs,
+)
 from linnaeus.backbones import BackboneSpec
+from linnaeus.compaction import Compaction
 from linnaeus.estimate import estimate_seconds
 from linnaeus.jobs import RunSummary
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model
-from linnaeus.overview import overview
+from linnaeus.overview import overview, require
 from linnaeus.plans import read_spec
 from linnaeus.progress import SILENT, Progress
 from linnaeus.records import PhotoLabels
@@ -23,13 +34,23 @@ from linnaeus.run_watching import Sight
 from linnaeus.runs import Job, RunPlan
 from linnaeus.sampling import sampler
 from linnaeus.storage import Folder
+from linnaeus.vacuum import Retention, Vacuum, vacuum
 
 if TYPE_CHECKING:
     from serving.client.skew import Comparison
     from training.config import TrainConfig
     from training.tflite.export import SmallModels
 
-__all__ = ["Labels", "Model", "PhotoLabels", "PlanSummary", "RunSummary", "Workspace"]
+__all__ = [
+    "Compaction",
+    "Labels",
+    "Model",
+    "PhotoLabels",
+    "PlanSummary",
+    "RunSummary",
+    "Vacuum",
+    "Workspace",
+]
 
 DEFAULT_BACKBONE = "efficientnet-lite0"
 
@@ -295,8 +316,28 @@ class Workspace:
         counts = runs.commit(self.folder, run_id)
         run = read_spec(self.folder, run_id)
         tell_committed(self.folder, run, counts)
+        maintenance.after_run(self.folder, run, self._progress)
         objects = run.planned + run.skipped + run.known_failures
         return RunSummary(run_id, run.job, run.source, run.manifest_id, objects, counts, 0.0)
+
+    def compact(self) -> list[Compaction]:
+        """Merge the small parts of all tables into large ones, and sum up their logs."""
+        require(self.folder)
+        with self._progress.step("Compact", None):
+            return maintenance.compact_all(self.folder)
+
+    def vacuum(self, *, dry_run: bool = False, retention_days: float = 7.0) -> Vacuum:
+        """Delete what no table, no run and no reader needs any more.
+
+        Args:
+            dry_run: only say what would go.
+            retention_days: how long parts are kept that compaction or newer labels replaced. Who
+                reads a snapshot that is older, such as a long training, may miss them.
+        """
+        require(self.folder)
+        retention = Retention(removed=timedelta(days=retention_days))
+        with self._progress.step("Vacuum", None):
+            return vacuum(self.folder, retention, dry_run=dry_run)
 
     def status(self) -> dict[str, Any]:
         """Tables, models and runs."""

@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from linnaeus.cli import demo, jobs, models, report, retry, skew, status, tflite, training
+from linnaeus.cli import (
+    demo,
+    jobs,
+    maintenance,
+    models,
+    report,
+    retry,
+    skew,
+    status,
+    tflite,
+    training,
+)
 from linnaeus.cli.session import register
 
 app = typer.Typer(
@@ -31,6 +42,8 @@ register(app, skew.skew)
 register(app, models.label)
 register(app, jobs.commit)
 register(app, retry.retry)
+register(app, maintenance.compact)
+register(app, maintenance.vacuum)
 register(app, status.status)
 register(app, report.report)
 

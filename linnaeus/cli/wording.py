@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from linnaeus.run_details import RunDetails
     from linnaeus.run_progress import RunProgress
     from linnaeus.run_watching import Sight
-    from linnaeus.workspace import RunSummary
+    from linnaeus.vacuum import Swept
+    from linnaeus.workspace import Compaction, RunSummary, Vacuum
 
 _NOTHING = "\N{EN DASH}    "
 """As wide as the numbers above and below."""
@@ -159,6 +160,38 @@ def _photo_lines(photo: PhotoLabels) -> Iterator[str]:
         yield f"{photo.label} (score={photo.labels[0][1]:.5f})"
     for label, score in photo.labels:
         yield f"{label} (score={score:.5f})"
+
+
+def compactions_text(done: Sequence[Compaction]) -> str:
+    """A line a table: `objects: 40 parts become 3, 10,000 rows`."""
+    return "\n".join(map(_compaction_text, done)) or "There are no tables"
+
+
+def _compaction_text(done: Compaction) -> str:
+    if done.busy:
+        return f"{done.table}: another process is compacting it"
+    if done.parts_after == done.parts_before:
+        count = count_text(done.parts_after, "parts")
+        return f"{done.table}: nothing to merge, {count}, {count_text(done.rows, 'rows')}"
+    dropped = f", {done.repeats_dropped:,} of them repeated" if done.repeats_dropped else ""
+    parts = f"{count_text(done.parts_before, 'parts')} become {done.parts_after:,}"
+    return f"{done.table}: {parts}, {count_text(done.rows + done.repeats_dropped, 'rows')}{dropped}"
+
+
+def vacuum_text(done: Vacuum) -> str:
+    """A line a table with files that went, or would go, and one for what runs left behind."""
+    verb = "would go" if done.dry_run else "deleted"
+    lines = [f"{table}: {_swept_text(swept)} {verb}" for table, swept in done.tables.items()]
+    if done.runs.files:
+        lines.append(f"runs: {_swept_text(done.runs)} {verb}")
+    if done.given_up:
+        given_up = "would be given up" if done.dry_run else "given up"
+        lines.append(f"unfinished runs {given_up}: {', '.join(done.given_up)}")
+    return "\n".join(lines) or "Nothing to delete"
+
+
+def _swept_text(swept: Swept) -> str:
+    return f"{count_text(swept.files, 'files')}, {swept.size_bytes / 1e6:,.1f} MB,"
 
 
 def facts_text(facts: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from linnaeus import layout, models
 from linnaeus.errors import ConfigurationError
 from linnaeus.models import Model
+from linnaeus.run_endings import GIVEN_UP
 from linnaeus.storage import Folder
 
 JOBS = ("train", "score")
@@ -71,6 +72,8 @@ def _read(workspace: Folder, run_id: str) -> FinishedRun:
             f"run {run_id} is not finished: issue its command again, or `linnaeus commit {run_id}`"
         )
     summary = json.loads(workspace.read(layout.summary(run_id)))
+    if GIVEN_UP in summary:
+        raise ConfigurationError(f"run {run_id} was given up unfinished: issue its command again")
     if summary["job"] not in JOBS:
         raise ConfigurationError(
             f"run {run_id} is of the job {summary['job']!r}, of which there is nothing to look at: "

@@ -15,8 +15,10 @@ from typer.testing import CliRunner, Result
 
 from linnaeus.augmentation_settings import Augmentation
 from linnaeus.cli.app import app
+from linnaeus.compaction import Compaction
 from linnaeus.models import Model, ModelBackbone
 from linnaeus.records import Counts, PhotoLabels
+from linnaeus.vacuum import Swept, Vacuum
 from serving.client.skew import Comparison
 from training.config import (
     FineTuningConfig,
@@ -235,6 +237,42 @@ def test_a_run_as_json_has_all_its_counts(workspace: type[RecordingWorkspace]):
     record = json.loads(run("commit", "01J", "--json", "--max-failures", "1").stdout)
     assert workspace.calls[-1] == ("commit", ("01J",), {})
     assert record["counts"]["codes"] == {"CORRUPT": 1}
+
+
+COMPACTED = Compaction("objects", 40, 3, 9_990, 1_000_000, 10)
+
+
+def test_compact_says_what_became_of_each_table(workspace: type[RecordingWorkspace]):
+    idle = Compaction("failures", 1, 1, 5)
+    busy = Compaction("embeddings/f00d", 9, 9, 100, busy=True)
+    workspace.answers = {"compact": [COMPACTED, idle, busy]}
+    assert run("compact").stdout == (
+        "objects: 40 parts become 3, 10,000 rows, 10 of them repeated\n"
+        "failures: nothing to merge, 1 part, 5 rows\n"
+        "embeddings/f00d: another process is compacting it\n"
+    )
+    assert json.loads(run("compact", "--json").stdout)[0]["parts_after"] == 3
+    workspace.answers = {"compact": []}
+    assert run("compact").stdout == "There are no tables\n"
+
+
+def test_vacuum_says_what_went_or_would_go(workspace: type[RecordingWorkspace]):
+    swept = {"objects": Swept(40, 2_000_000)}
+    workspace.answers = {"vacuum": Vacuum(False, swept, Swept(1, 0), ["01J"])}
+    assert run("vacuum").stdout == (
+        "objects: 40 files, 2.0 MB, deleted\n"
+        "runs: 1 file, 0.0 MB, deleted\n"
+        "unfinished runs given up: 01J\n"
+    )
+    assert workspace.calls[-1] == ("vacuum", (), {"dry_run": False, "retention_days": 7.0})
+    workspace.answers = {"vacuum": Vacuum(True, swept, Swept(0, 0), ["01J"])}
+    assert run("vacuum", "--dry-run", "--retention-days", "0").stdout == (
+        "objects: 40 files, 2.0 MB, would go\nunfinished runs would be given up: 01J\n"
+    )
+    assert workspace.calls[-1] == ("vacuum", (), {"dry_run": True, "retention_days": 0.0})
+    assert json.loads(run("vacuum", "--json").stdout)["tables"]["objects"]["files"] == 40
+    workspace.answers = {"vacuum": Vacuum(False, {}, Swept(0, 0), [])}
+    assert run("vacuum").stdout == "Nothing to delete\n"
 
 
 def test_train_without_options_is_the_default_configuration(

@@ -54,3 +54,9 @@ def test_an_unfinished_run_is_refused(workspace: Folder):
 def test_a_run_that_only_embedded_is_refused(workspace: Folder):
     workspace.write(layout.summary(TRAINING_RUN), json.dumps({"job": "embed"}).encode())
     assert "'embed'" in refusal(workspace, TRAINING_RUN)
+
+
+def test_a_run_that_was_given_up_is_refused(workspace: Folder):
+    given_up = {"job": "score", "given_up": True}
+    workspace.write(layout.summary(TRAINING_RUN), json.dumps(given_up).encode())
+    assert "given up unfinished" in refusal(workspace, TRAINING_RUN)

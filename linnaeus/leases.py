@@ -1,0 +1,106 @@
+"""Leases: who may do something that is wasted if two do it at once.
+
+A lease is a numbered file, created and never overwritten by others; the highest number counts. One
+that its owner has not renewed for a while, by the store's clock, is taken over under the next
+number, which only one of many can create. A lease saves work and protects nothing: whoever was
+asleep may wake up without it, so what must not be done twice is decided by a create-only write.
+"""
+
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from linnaeus import layout
+from linnaeus.errors import LinnaeusError
+from linnaeus.locations import Entry
+from linnaeus.storage import Folder
+
+LEASE = timedelta(minutes=10)
+"""Without a sign of life its owner is taken for dead."""
+
+
+class LeaseLost(LinnaeusError):  # noqa: N818 - as the others are named
+    """Somebody took the lease over, since its owner had not renewed it in time."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A lease that was taken, by the number of its file."""
+
+    workspace: Folder
+    name: str
+    number: int
+
+    @property
+    def _key(self) -> str:
+        return layout.lease(self.name, self.number)
+
+    def renew(self) -> None:
+        """Say that the owner is alive.
+
+        Raises:
+            LeaseLost: it is another's by now.
+        """
+        newest = _newest(self.workspace, self.name)
+        if newest is None or newest[0] != self.number:
+            raise LeaseLost(f"{self.workspace.uri_of(self._key)}: another process took over")
+        self.workspace.write(self._key, _owner())
+
+    def release(self) -> None:
+        """Let the next one have it."""
+        self.workspace.delete(self._key)
+
+
+@contextmanager
+def leased(workspace: Folder, name: str, lease: timedelta = LEASE) -> Iterator[Lease | None]:
+    """The lease of that name while the context lasts, or None where somebody else has it."""
+    taken = _take(workspace, name, lease)
+    try:
+        yield taken
+    finally:
+        if taken:
+            taken.release()
+
+
+def _take(workspace: Folder, name: str, lease: timedelta) -> Lease | None:
+    newest = _newest(workspace, name)
+    number = 0
+    if newest is not None:
+        number, entry = newest
+        if store_time(workspace) - entry.modified < lease:
+            return None
+    taken = Lease(workspace, name, number + 1)
+    if not workspace.write_new(layout.lease(name, number + 1), _owner()):
+        return None
+    if newest is not None:
+        workspace.delete(layout.lease(name, number))
+    return taken
+
+
+def _newest(workspace: Folder, name: str) -> tuple[int, Entry] | None:
+    """The number and the file that count; there are hardly ever two."""
+    found = workspace.list(layout.leases(name))
+    numbered = [(int(entry.key.rpartition("/")[2]), entry) for entry in found]
+    return max(numbered, key=lambda one: one[0], default=None)
+
+
+def _owner() -> bytes:
+    return json.dumps({"host": socket.gethostname(), "process": os.getpid()}).encode()
+
+
+def store_time(workspace: Folder) -> datetime:
+    """The time by the clock that dates the workspace's objects, which may not be this machine's."""
+    probe = layout.clock(secrets.token_hex(8))
+    workspace.write(probe, b"")
+    try:
+        entry = workspace.head(probe)
+    finally:
+        workspace.delete(probe)
+    if entry is None:
+        raise LinnaeusError(f"{workspace.uri}: what was written there is gone at once")
+    return entry.modified

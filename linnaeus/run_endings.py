@@ -1,0 +1,64 @@
+"""How a run ended: `summary.json`, created once; committed or given up, whichever came first."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from linnaeus import layout, plans
+from linnaeus.errors import ConfigurationError
+from linnaeus.plans import RunSpec
+from linnaeus.records import Counts
+from linnaeus.storage import Folder
+
+GIVEN_UP = "given_up"
+"""The summary's field by which it is known that nobody will commit the run."""
+
+
+def end_as_committed(workspace: Folder, run: RunSpec, counts: Counts) -> Counts:
+    """Write a run's summary, after its tables were committed; the counts that it has in the end.
+
+    Raises:
+        ConfigurationError: the run was given up meanwhile.
+    """
+    if _write(workspace, run, {"counts": asdict(counts)}):
+        return counts
+    return counts_of(workspace, run.run_id)
+
+
+def counts_of(workspace: Folder, run_id: str) -> Counts:
+    """What an ended run's summary says.
+
+    Raises:
+        ConfigurationError: the run was given up.
+    """
+    return Counts(**refuse_given_up(workspace, run_id)["counts"])
+
+
+def refuse_given_up(workspace: Folder, run_id: str) -> dict[str, Any]:
+    """An ended run's summary, unless it was given up, which is a `ConfigurationError`."""
+    summary: dict[str, Any] = json.loads(workspace.read(layout.summary(run_id)))
+    if GIVEN_UP in summary:
+        raise ConfigurationError(
+            f"Run {run_id} showed no sign of life for long and was given up by linnaeus vacuum; "
+            "run its command again"
+        )
+    return summary
+
+
+def give_up(workspace: Folder, run_id: str) -> bool:
+    """End a run that nobody carries out, so that it is neither joined nor committed any more.
+
+    Returns:
+        Whether it is given up; False if it was committed.
+    """
+    if _write(workspace, plans.read_spec(workspace, run_id), {GIVEN_UP: True}):
+        return True
+    return GIVEN_UP in json.loads(workspace.read(layout.summary(run_id)))
+
+
+def _write(workspace: Folder, run: RunSpec, ending: dict[str, object]) -> bool:
+    """False if the run has ended already."""
+    description = {k: v for k, v in asdict(run).items() if k != "shard_sizes"}
+    summary = {**description, "shards": len(run.shard_sizes), **ending}
+    text = json.dumps(summary, indent=1) + "\n"
+    return workspace.write_new(layout.summary(run.run_id), text.encode())

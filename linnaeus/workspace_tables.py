@@ -1,0 +1,24 @@
+"""Which tables a workspace has."""
+
+from collections.abc import Iterator
+
+from linnaeus import layout
+from linnaeus.records import EMBEDDINGS, FAILURES, LABELS, OBJECTS, PREDICTIONS
+from linnaeus.storage import Folder
+from linnaeus.tables import Table
+
+
+def appended_tables(workspace: Folder) -> Iterator[Table]:
+    """Those that runs add parts to, some of which may not exist yet."""
+    yield Table(workspace, layout.OBJECTS, OBJECTS)
+    yield Table(workspace, layout.FAILURES, FAILURES)
+    for folder, schema in (("embeddings", EMBEDDINGS), ("predictions", PREDICTIONS)):
+        for name in sorted(workspace.folders(folder)):
+            yield Table(workspace, f"{folder}/{name}", schema)
+
+
+def tables_in(workspace: Folder) -> Iterator[Table]:
+    """All of them: the current labels, too, whose rows are replaced."""
+    yield from appended_tables(workspace)
+    for name in sorted(workspace.folders("labels")):
+        yield Table(workspace, f"labels/{name}", LABELS)

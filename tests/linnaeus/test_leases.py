@@ -1,0 +1,72 @@
+"""Leases: one owner at a time, and none for ever."""
+
+import concurrent.futures
+import threading
+from datetime import timedelta
+
+import pytest
+
+from linnaeus import layout
+from linnaeus.leases import LeaseLost, leased, store_time
+from linnaeus.storage import Folder
+
+AT_ONCE = timedelta(0)
+
+
+def test_while_somebody_has_the_lease_nobody_else_gets_it(workspace: Folder):
+    with leased(workspace, "work") as first:
+        assert first is not None
+        with leased(workspace, "work") as second:
+            assert second is None
+        with leased(workspace, "other") as other:
+            assert other is not None
+        first.renew()
+
+
+def test_a_lease_is_free_again_when_its_owner_is_done_or_fails(workspace: Folder):
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), leased(workspace, "work") as lease:
+            assert lease is not None
+            raise ZeroDivisionError
+    assert list(workspace.list(layout.leases("work"))) == []
+
+
+def test_the_lease_of_an_owner_that_died_is_taken_over_and_lost_to_it(workspace: Folder):
+    with leased(workspace, "work") as dead, leased(workspace, "work", AT_ONCE) as heir:
+        assert dead is not None
+        assert heir is not None
+        with pytest.raises(LeaseLost, match="took over"):
+            dead.renew()
+        heir.renew()
+        dead.release()
+        heir.renew()
+
+
+def test_of_many_at_once_one_gets_the_lease(workspace: Folder):
+    barrier, finished = threading.Barrier(8), threading.Barrier(8)
+
+    def take(_):
+        barrier.wait()
+        with leased(workspace, "work", timedelta(hours=1)) as lease:
+            finished.wait()
+            return lease is not None
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(take, range(8))) == 1
+
+
+def test_the_stores_time_goes_on_and_leaves_nothing(workspace: Folder):
+    first, second = store_time(workspace), store_time(workspace)
+    assert first <= second
+    assert list(workspace.list("leases")) == []
+
+
+@pytest.mark.slow
+def test_leases_work_in_an_object_store(s3):
+    workspace = Folder(s3.bucket() + "/workspace")
+    with leased(workspace, "work") as first, leased(workspace, "work") as second:
+        assert first is not None
+        assert second is None
+        first.renew()
+    with leased(workspace, "work") as third:
+        assert third is not None
