@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from beam_pipelines.launching import OnBeam, run_program
-from beam_pipelines.options import check_beam_options
+from beam_pipelines.options import check_beam_options, launcher_leaves
 from linnaeus import backbones, manifests
-from linnaeus.jobs import RunSummary, run_job
+from linnaeus.jobs import RunSummary, run_job, submit_job
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
 from linnaeus.runs import Job
 from linnaeus.sampling import sampler
@@ -44,8 +44,11 @@ def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT)
         sample = sampler(workspace, manifest)
         spec = backbones.prepare(workspace, request.backbone, request.precision, sample)
         step.note(f"{spec.name}, {spec.embedding_size:,} values an image, {spec.fingerprint}")
-    executor = OnBeam(workspace, request.engine, request.beam_options)
-    return run_job(workspace, Job("embed", spec.fingerprint), manifest, executor, progress)
+    executor = OnBeam(workspace, request.engine, request.beam_options, progress=progress)
+    job = Job("embed", spec.fingerprint)
+    if launcher_leaves(request.beam_options):
+        return submit_job(workspace, job, manifest, executor)
+    return run_job(workspace, job, manifest, executor, progress)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

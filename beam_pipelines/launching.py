@@ -9,9 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from beam_pipelines import dataflow
+from beam_pipelines.dataflow import is_dataflow
+from beam_pipelines.options import launcher_leaves
+from linnaeus import layout
 from linnaeus.errors import LinnaeusError
 from linnaeus.leaving import leave_at_once
 from linnaeus.plans import RunSpec
+from linnaeus.progress import SILENT, Progress
 from linnaeus.quiet import silence_libraries
 from linnaeus.storage import Folder
 
@@ -22,24 +27,48 @@ CONTROL_THREAD = "beam_control_read"
 
 @dataclass(frozen=True)
 class OnBeam:
-    """Executes a run as a Beam pipeline."""
+    """Executes a run as a Beam pipeline.
+
+    On Dataflow, and wherever the launcher leaves early, the pipeline's last step commits the run.
+    """
 
     workspace: Folder
     engine: str
     beam_options: Sequence[str]
     server: str = ""
+    output: str = ""
+    """Where the last step also writes labels as plain files."""
+    format: str = "parquet"
+    progress: Progress = SILENT
 
     def get_ready(self, run: RunSpec) -> None:
-        """Nothing to start."""
+        """Say where the run's job will be found, if it goes to Dataflow."""
+        if is_dataflow(self.beam_options):
+            with self.progress.step("Hand over to Dataflow", None) as step:
+                step.note(dataflow.note(self.beam_options, run.run_id))
 
     def execute(self, run: RunSpec) -> None:
-        """Run the pipeline and wait for its end."""
+        """Run the pipeline, and wait for its end unless options say otherwise."""
+        leaves = launcher_leaves(self.beam_options)
+        if not run.shard_sizes and not leaves:
+            return
+        from beam_pipelines.committing import Ending
         from beam_pipelines.shards import WorkerOptions, run_pipeline
 
         options = WorkerOptions(self.workspace.uri, run.run_id, self.engine, self.server)
-        if run.shard_sizes:
-            with _dead_workers_end_the_run(), _interrupts_stay_interrupts():
-                run_pipeline(options, len(run.shard_sizes), self.beam_options)
+        beam_options = dataflow.with_defaults(self.beam_options, run.run_id)
+        ending = Ending(self.workspace.uri, run.run_id, self.output, self.format)
+        commits = leaves or is_dataflow(beam_options)
+        with (
+            _dead_workers_end_the_run(),
+            _interrupts_stay_interrupts(),
+            dataflow.refusals_in_words(run.run_id),
+        ):
+            result = run_pipeline(
+                options, len(run.shard_sizes), beam_options, ending if commits else None
+            )
+        if job := getattr(result, "job", None):  # only a dry run keeps it
+            self.workspace.write(layout.graph(run.run_id), dataflow.graph_json(job).encode())
 
 
 @contextmanager

@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from beam_pipelines.launching import OnBeam, run_program
-from beam_pipelines.options import check_beam_options
+from beam_pipelines.options import check_beam_options, launcher_leaves
 from linnaeus import backbones, manifests, models
 from linnaeus.errors import ConfigurationError, FingerprintMismatch
 from linnaeus.golden import load as load_golden
-from linnaeus.jobs import RunSummary, run_job
+from linnaeus.jobs import RunSummary, run_job, submit_job
 from linnaeus.labels import LabelsTable
 from linnaeus.models import Model
 from linnaeus.output import LabelFiles
@@ -72,6 +72,9 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
     job = Job("score", model.fingerprint, model.name, model.version, request.payload, model.task)
     with ExitStack() as servers:
         executor = _Scoring(workspace, model, request, progress, servers)
+        if launcher_leaves(request.beam_options):
+            handed_over = submit_job(workspace, job, manifest, executor)
+            return replace(handed_over, output=request.output)
         summary = run_job(workspace, job, manifest, executor, progress)
     if files:
         facts = {"model": model.name, "model_version": model.version, "run_id": summary.run_id}
@@ -111,6 +114,7 @@ class _Scoring:
         if run.shard_sizes and not self.address:
             self.address = self.request.server or self._start_server()
             self._check_server(run)
+        self._beam().get_ready(run)
 
     def _start_server(self) -> str:
         from serving.local import start_server
@@ -143,8 +147,19 @@ class _Scoring:
 
     def execute(self, run: RunSpec) -> None:
         """Run the pipeline and wait for its end."""
+        self._beam().execute(run)
+
+    def _beam(self) -> OnBeam:
         request = self.request
-        OnBeam(self.workspace, request.engine, request.beam_options, self.address).execute(run)
+        return OnBeam(
+            self.workspace,
+            request.engine,
+            request.beam_options,
+            self.address,
+            request.output or "",
+            request.format,
+            self.progress,
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -156,10 +171,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output")
     for name in ("payload", "format", "engine"):
         parser.add_argument(f"--{name}", default=getattr(ScoreRequest, name))
-    parser.add_argument("--no_skew_gate", dest="skew_gate", action="store_false")
+    # A value, not a flag: the parameters of a template have values.
+    parser.add_argument("--skew_gate", choices=("true", "false"), default="true")
     known, beam_options = parser.parse_known_args(argv)
-    fields = {k: v for k, v in vars(known).items() if k != "workspace"}
-    request = ScoreRequest(**fields, beam_options=beam_options)
+    fields = {k: v for k, v in vars(known).items() if k not in ("workspace", "skew_gate")}
+    gate = known.skew_gate == "true"
+    request = ScoreRequest(**fields, skew_gate=gate, beam_options=beam_options)
     summary = score(Folder(known.workspace), request, for_stream(sys.stderr))
     print(json.dumps(asdict(summary), ensure_ascii=False))
 

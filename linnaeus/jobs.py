@@ -45,6 +45,8 @@ class RunSummary:
     counts: Counts
     seconds: float
     output: str | None = None
+    committed: bool = True
+    """False: the run's pipeline commits it, or `linnaeus commit`; its counts only say the plan."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,29 @@ def run_job(
         objects=manifest.objects,
         counts=replace(counts, new_failures=counts.new_failures + failed_earlier),
         seconds=time.perf_counter() - started,
+    )
+
+
+def submit_job(workspace: Folder, job: Job, manifest: Manifest, executor: Executor) -> RunSummary:
+    """Hand the job's next run to an executor that leaves it before its end, and has it committed.
+
+    An unfinished run is handed over again before anything new is planned. A run is made even where
+    nothing is to do: whoever launches a template expects a job.
+    """
+    started = time.perf_counter()
+    run = runs.open_run(workspace, job, manifest.source)
+    run = run or runs.create_run(workspace, job, runs.make_plan(workspace, job, manifest))
+    executor.get_ready(run)
+    executor.execute(run)
+    return RunSummary(
+        run_id=run.run_id,
+        job=job.name,
+        source=manifest.source,
+        manifest_id=run.manifest_id,
+        objects=run.planned + run.skipped + run.known_failures,
+        counts=Counts(planned=run.planned, skipped=run.skipped, known_failures=run.known_failures),
+        seconds=time.perf_counter() - started,
+        committed=False,
     )
 
 

@@ -32,6 +32,11 @@ def summary(run_id: str) -> str:
     return f"{RUNS}/{run_id}/summary.json"
 
 
+def graph(run_id: str) -> str:
+    """A job's graph, of a dry run."""
+    return f"{RUNS}/{run_id}/graph.json"
+
+
 def judged(run_id: str) -> str:
     """What a training run's model says of every validation and test picture."""
     return f"{RUNS}/{run_id}/judged.parquet"
