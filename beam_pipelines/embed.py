@@ -51,15 +51,20 @@ def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT)
     return run_job(workspace, job, manifest, executor, progress)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Command line of the job; options it does not know go to Beam."""
+def options() -> argparse.ArgumentParser:
+    """The program's own options."""
     parser = argparse.ArgumentParser(prog="python -m beam_pipelines.embed", description=__doc__)
     parser.add_argument("--workspace", required=True)
     parser.add_argument("--images", required=True)
     parser.add_argument("--backbone", default="efficientnet-lite0")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--engine", default="auto")
-    known, beam_options = parser.parse_known_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line of the job; options it does not know go to Beam."""
+    known, beam_options = options().parse_known_args(argv)
     request = EmbedRequest(
         known.images, known.backbone, known.precision, known.engine, beam_options
     )

@@ -162,8 +162,8 @@ class _Scoring:
         )
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Command line of the job; options it does not know go to Beam."""
+def options() -> argparse.ArgumentParser:
+    """The program's own options."""
     parser = argparse.ArgumentParser(prog="python -m beam_pipelines.score", description=__doc__)
     for name in ("workspace", "images", "model"):
         parser.add_argument(f"--{name}", required=True)
@@ -173,7 +173,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{name}", default=getattr(ScoreRequest, name))
     # A value, not a flag: the parameters of a template have values.
     parser.add_argument("--skew_gate", choices=("true", "false"), default="true")
-    known, beam_options = parser.parse_known_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line of the job; options it does not know go to Beam."""
+    known, beam_options = options().parse_known_args(argv)
     fields = {k: v for k, v in vars(known).items() if k not in ("workspace", "skew_gate")}
     gate = known.skew_gate == "true"
     request = ScoreRequest(**fields, skew_gate=gate, beam_options=beam_options)
