@@ -9,8 +9,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from beam_pipelines import preflight
 from beam_pipelines.launching import OnBeam, run_program
 from beam_pipelines.options import check_beam_options, launcher_leaves
+from beam_pipelines.preflight import Submission
 from linnaeus import backbones, manifests
 from linnaeus.jobs import RunSummary, run_job, submit_job
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
@@ -37,6 +39,10 @@ def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT)
         LinnaeusError: bad input, storage that refuses, or counts that do not add up.
     """
     check_beam_options(request.beam_options)
+    asked = Submission(
+        "embed", workspace.uri, request.images, beam_options=tuple(request.beam_options)
+    )
+    preflight.refuse(asked, progress)
     with progress.step("List images", None) as step:
         manifest = manifests.freeze(workspace, request.images)
         step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")

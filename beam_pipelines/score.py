@@ -12,8 +12,10 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from beam_pipelines import preflight
 from beam_pipelines.launching import OnBeam, run_program
 from beam_pipelines.options import check_beam_options, launcher_leaves
+from beam_pipelines.preflight import Submission
 from linnaeus import backbones, manifests, models
 from linnaeus.errors import ConfigurationError, FingerprintMismatch
 from linnaeus.golden import load as load_golden
@@ -63,6 +65,7 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
         LinnaeusError: bad input, storage or a server that refuses, or counts that do not add up.
     """
     check_beam_options(request.beam_options)
+    preflight.refuse(_submission(workspace, request), progress)
     files = LabelFiles(Folder(request.output), request.format) if request.output else None
     model = models.load_model(workspace, request.model)
     _check_backbone(workspace, model, request.payload)
@@ -81,6 +84,17 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
         labels = LabelsTable(workspace, model.name)
         files.write(labels, manifest.source, {**facts, "counts": asdict(summary.counts)})
     return replace(summary, output=request.output)
+
+
+def _submission(workspace: Folder, request: ScoreRequest) -> Submission:
+    return Submission(
+        "score",
+        workspace.uri,
+        request.images,
+        request.output,
+        request.server,
+        tuple(request.beam_options),
+    )
 
 
 def _check_backbone(workspace: Folder, model: Model, payload: str) -> None:

@@ -22,6 +22,7 @@ from linnaeus.sampling import sampler
 from linnaeus.storage import Folder
 
 if TYPE_CHECKING:
+    from beam_pipelines.preflight import Finding
     from serving.client.skew import Comparison
     from training.config import TrainConfig
     from training.tflite.export import SmallModels
@@ -232,6 +233,33 @@ class Workspace:
         """The current labels of a model."""
         models.check_name(model)
         return Labels(self.folder, model)
+
+    def preflight(  # noqa: PLR0913 - an argument an option of the command
+        self,
+        images: str,
+        model: str | None = None,
+        *,
+        server: str | None = None,
+        output: str | None = None,
+        flink: str | None = None,
+        beam_options: Sequence[str] = (),
+    ) -> "list[Finding]":
+        """What would be wrong with `embed`, or with `score` if a model is named, on a runner.
+
+        `flink` is `HOST:PORT` of Flink's REST interface, where the options do not name it.
+        """
+        from beam_pipelines import preflight
+        from beam_pipelines.options import check_beam_options
+
+        check_beam_options(beam_options)
+        if model:
+            models.load_model(self.folder, model)
+        job = "score" if model else "embed"
+        asked = preflight.Submission(
+            job, self.folder.uri, images, output, server, tuple(beam_options), flink
+        )
+        with self._progress.step("Look around", None):
+            return preflight.look(asked)
 
     def commit(self, run_id: str) -> RunSummary:
         """Make a finished run's rows visible, where its launcher did not."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from linnaeus.cli import demo, jobs, models, report, skew, status, tflite, training
+from linnaeus.cli import demo, jobs, models, preflight, report, skew, status, tflite, training
 from linnaeus.cli.session import register
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ register(app, tflite.tflite)
 register(app, models.serve)
 register(app, jobs.score)
 register(app, skew.skew)
+register(app, preflight.preflight)
 register(app, models.label)
 register(app, jobs.commit)
 register(app, status.status)
