@@ -45,7 +45,7 @@ def settings_reach_workers(facts: Facts) -> Iterator[Finding]:
     if names:
         yield Finding(
             "settings_reach_workers",
-            f"{', '.join(names)} are set here, and workers elsewhere do not inherit them",
+            f"workers elsewhere do not inherit what is set here: {', '.join(names)}",
             "set them where workers start too, or give the workers' machines a role of their own",
             fatal=False,
         )

@@ -48,8 +48,6 @@ def preflight(  # noqa: PLR0913, PLR0917 - a parameter an option
 
 
 def _text(findings: Sequence[Finding]) -> str:
-    lines = [
-        f"{'wrong' if one.fatal else 'mind'}  {one.problem}\n       {one.remedy}"
-        for one in findings
-    ]
+    words = {True: "wrong", False: "mind "}
+    lines = [f"{words[one.fatal]}  {one.problem}\n       {one.remedy}" for one in findings]
     return "\n".join(lines) or "Nothing wrong to be seen"

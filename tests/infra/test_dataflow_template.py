@@ -194,3 +194,15 @@ def test_what_a_worker_installs_has_no_tensorflow_and_nothing_of_googles_client(
     unwanted = [n for n in worker if n.startswith(("tensorflow", "keras", "tf-", "google-cloud"))]
     assert unwanted == []
     assert "google-cloud-dataflow-client" in installed_with("linnaeus[dataflow]")
+
+
+@pytest.mark.slow
+def test_the_nightly_request_is_one_that_dataflow_takes_with_parameters_of_the_template():
+    from google.cloud.dataflow_v1beta3.types import LaunchFlexTemplateRequest
+
+    text = (FOLDER / "nightly-embed.json").read_text()
+    LaunchFlexTemplateRequest.from_json(text, ignore_unknown_fields=False)
+    given = json.loads(text)["launchParameter"]["parameters"]
+    known = parameters("embed")
+    assert all(re.fullmatch(known[name]["regexes"][0], value) for name, value in given.items())
+    assert given.keys() >= {n for n, one in known.items() if not one.get("isOptional")}
