@@ -68,14 +68,29 @@ def graph_json(job: Any) -> str:
 
 
 @contextmanager
-def refusals_in_words(run_id: str) -> Iterator[None]:
-    """Say what a job of the same name means: somebody has handed the run over already."""
+def troubles_in_words(run_id: str) -> Iterator[None]:
+    """Say in one line what Google or the job's end means for the run."""
     try:
         yield
     except Exception as error:
-        if type(error).__name__ != "DataflowJobAlreadyExistsError":
-            raise
-        raise LinnaeusError(
+        if words := _words(error, run_id):
+            raise LinnaeusError(words) from error
+        raise
+
+
+def _words(error: Exception, run_id: str) -> str:
+    """By names, as Google's client need not be installed."""
+    kind, reason = type(error), " ".join(str(error).split())
+    if kind.__name__ == "DataflowJobAlreadyExistsError":
+        return (
             f"Run {run_id} is under way as Dataflow job {job_name(run_id)}, which commits it; wait "
             "for its end, or cancel it and run the same command again"
-        ) from error
+        )
+    if kind.__name__ == "DataflowRuntimeException":
+        return (
+            f"The Dataflow job of run {run_id} did not end well: {reason}; run the same command "
+            "again to do the missing shards"
+        )
+    if kind.__module__.partition(".")[0] in ("google", "apitools"):
+        return f"Google refused run {run_id}: {reason}; linnaeus preflight says what is missing"
+    return ""

@@ -62,7 +62,7 @@ class OnBeam:
         with (
             _dead_workers_end_the_run(),
             _interrupts_stay_interrupts(),
-            dataflow.refusals_in_words(run.run_id),
+            dataflow.troubles_in_words(run.run_id),
         ):
             result = run_pipeline(
                 options, len(run.shard_sizes), beam_options, ending if commits else None

@@ -55,4 +55,25 @@ def google_lets_in(facts: Facts) -> Iterator[Finding]:
         )
 
 
-CHECKS = (job_is_described, workers_have_linnaeus, client_is_installed, google_lets_in)
+def cards_are_asked_for_once(facts: Facts) -> Iterator[Finding]:
+    """Right fitting and the service option exclude each other.
+
+    https://cloud.google.com/dataflow/docs/guides/right-fitting
+    """
+    options = facts.target.options
+    service = " ".join(options["dataflow_service_options"] or [])
+    if (options["accelerator"] or options["min_ram"]) and "worker_accelerator" in service:
+        yield Finding(
+            "accelerator",
+            "--accelerator and --min_ram exclude the service option worker_accelerator",
+            "name the card by one of them: --accelerator for the machines that do shards",
+        )
+
+
+CHECKS = (
+    job_is_described,
+    workers_have_linnaeus,
+    client_is_installed,
+    google_lets_in,
+    cards_are_asked_for_once,
+)

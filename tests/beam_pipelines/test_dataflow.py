@@ -7,8 +7,14 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability import common_urns, python_urns
 from apache_beam.portability.api import beam_runner_api_pb2
-from apache_beam.runners.dataflow.internal.apiclient import DataflowApplicationClient
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
+from apache_beam.runners.dataflow.internal.apiclient import (
+    DataflowApplicationClient,
+    DataflowJobAlreadyExistsError,
+)
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from google.api_core.exceptions import Forbidden
+from google.auth.exceptions import DefaultCredentialsError
 from google.cloud import dataflow_v1beta3
 
 from beam_pipelines import dataflow
@@ -138,12 +144,33 @@ def test_a_launcher_leaves_templates_dry_runs_and_whom_it_is_told_to(option, lea
     assert launcher_leaves([*ASKED, option]) is leaves
 
 
-def test_a_run_that_is_under_way_already_is_named():
-    class DataflowJobAlreadyExistsError(Exception):
-        pass
+def already_exists() -> Exception:
+    return DataflowJobAlreadyExistsError("There is already active job named x")
 
-    with pytest.raises(LinnaeusError, match=f"{RUN} is under way"), dataflow.refusals_in_words(RUN):
-        raise DataflowJobAlreadyExistsError
+
+def ended_badly() -> Exception:
+    return DataflowRuntimeException("Dataflow pipeline failed. State: FAILED, Error:\nworker", None)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        (already_exists(), f"{RUN} is under way as Dataflow job linnaeus-{RUN.lower()}"),
+        (ended_badly(), f"job of run {RUN} did not end well: .* worker; run the same command"),
+        (Forbidden("no permission"), f"Google refused run {RUN}: 403 no permission; .* preflight"),
+        (DefaultCredentialsError("none found"), f"Google refused run {RUN}: none found"),
+    ],
+)
+def test_what_google_says_is_said_in_one_line_with_what_to_do(trouble, words):
+    with pytest.raises(LinnaeusError, match=words) as said, dataflow.troubles_in_words(RUN):
+        raise trouble
+    assert "\n" not in str(said.value)
+    assert said.value.__cause__ is trouble
+
+
+def test_what_has_nothing_to_do_with_google_stays_as_it_is():
+    with pytest.raises(ZeroDivisionError), dataflow.troubles_in_words(RUN):
+        raise ZeroDivisionError
 
 
 class Bucket:

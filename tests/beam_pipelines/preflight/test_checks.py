@@ -221,6 +221,15 @@ def test_dataflow_needs_googles_client_and_credentials_and_a_bucket_of_its_own()
     assert found(*FLINK, google_client=False) == {}
 
 
+def test_a_graphics_card_is_asked_for_in_one_way():
+    card = "type:nvidia-l4;count:1;install-nvidia-driver"
+    hint, service = f"--accelerator={card}", f"--dataflow_service_options=worker_accelerator={card}"
+    assert found(*DATAFLOW, hint) == {}
+    assert found(*DATAFLOW, service) == {}
+    assert found(*DATAFLOW, hint, service).keys() == {"accelerator"}
+    assert found(*DATAFLOW, "--min_ram=16GB", service).keys() == {"accelerator"}
+
+
 def test_everything_is_told_at_once_the_fatal_first():
     submission = replace(SCORE, workspace="/workspace", server="localhost:8500")
     seen = preflight.judge(
