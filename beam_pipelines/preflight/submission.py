@@ -38,7 +38,8 @@ class Address:
     def is_loopback(self) -> bool:
         """Whether it means another machine on every machine."""
         try:
-            return ip_address(self.host).is_loopback
+            address = ip_address(self.host)
+            return address.is_loopback or address.is_unspecified
         except ValueError:
             return self.host == "localhost"
 

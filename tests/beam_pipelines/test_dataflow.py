@@ -270,11 +270,12 @@ def test_a_score_template_describes_a_job_that_labels_commits_and_writes_files(
 ):
     painted = colour_model.paint(tmp_path / "bucket")
     bucket.images.upload(tmp_path / "bucket", "")
-    colour_model.publish(bucket.gs, DecisionRule(colour_model.LABELS))
     output = Folder(f"gs://{bucket.name}/labels")
     local = Folder(str(tmp_path / "served"))
     colour_model.publish(local, DecisionRule(colour_model.LABELS))
-    with start_server(local.uri, colour_model.NAME, 1) as server:
+    bucket.gs.upload(tmp_path / "served", "")
+    with start_server(local.uri, colour_model.NAME, 1) as address:
+        server = f"ipv4:{address}"  # as plain HOST:PORT the preflight refuses it, and rightly
         arguments = [f"--workspace={bucket.gs.uri}", f"--images={bucket.images.uri}"]
         arguments += [f"--model={colour_model.NAME}", f"--server={server}", "--skew_gate=true"]
         arguments += [f"--output={output.uri}", "--format=jsonl"]
