@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from beam_pipelines import dataflow
-from beam_pipelines.dataflow import is_dataflow
 from beam_pipelines.options import launcher_leaves
 from linnaeus import layout
 from linnaeus.errors import LinnaeusError
@@ -19,6 +19,9 @@ from linnaeus.plans import RunSpec
 from linnaeus.progress import SILENT, Progress
 from linnaeus.quiet import silence_libraries
 from linnaeus.storage import Folder
+
+if TYPE_CHECKING:
+    from apache_beam.runners.runner import PipelineResult
 
 WORKER_THREAD = "run_worker"
 CONTROL_THREAD = "beam_control_read"
@@ -43,32 +46,37 @@ class OnBeam:
 
     def get_ready(self, run: RunSpec) -> None:
         """Say where the run's job will be found, if it goes to Dataflow."""
-        if is_dataflow(self.beam_options):
+        if dataflow.is_dataflow(self.beam_options):
             with self.progress.step("Hand over to Dataflow", None) as step:
                 step.note(dataflow.note(self.beam_options, run.run_id))
 
     def execute(self, run: RunSpec) -> None:
         """Run the pipeline, and wait for its end unless options say otherwise."""
-        leaves = launcher_leaves(self.beam_options)
-        if not run.shard_sizes and not leaves:
+        if not run.shard_sizes and not launcher_leaves(self.beam_options):
             return
-        from beam_pipelines.committing import Ending
-        from beam_pipelines.shards import WorkerOptions, run_pipeline
-
-        options = WorkerOptions(self.workspace.uri, run.run_id, self.engine, self.server)
-        beam_options = dataflow.with_defaults(self.beam_options, run.run_id)
-        ending = Ending(self.workspace.uri, run.run_id, self.output, self.format)
-        commits = leaves or is_dataflow(beam_options)
         with (
             _dead_workers_end_the_run(),
             _interrupts_stay_interrupts(),
             dataflow.troubles_in_words(run.run_id),
         ):
-            result = run_pipeline(
-                options, len(run.shard_sizes), beam_options, ending if commits else None
-            )
+            result = self._run_pipeline(run)
         if job := getattr(result, "job", None):  # only a dry run keeps it
             self.workspace.write(layout.graph(run.run_id), dataflow.graph_json(job).encode())
+
+    def _run_pipeline(self, run: RunSpec) -> "PipelineResult":
+        from beam_pipelines.committing import Ending
+        from beam_pipelines.shards import WorkerOptions, run_pipeline
+
+        options = WorkerOptions(self.workspace.uri, run.run_id, self.engine, self.server)
+        asked = self.beam_options
+        commits = launcher_leaves(asked) or dataflow.is_dataflow(asked)
+        ending = Ending(self.workspace.uri, run.run_id, self.output, self.format)
+        return run_pipeline(
+            options,
+            len(run.shard_sizes),
+            dataflow.with_defaults(asked, run.run_id),
+            ending if commits else None,
+        )
 
 
 @contextmanager

@@ -126,6 +126,12 @@ def test_a_machine_has_one_copy_of_the_network_unless_told_otherwise():
     assert kept == own[-2:]
 
 
+def test_a_person_is_told_the_jobs_name_and_the_page_of_the_projects_jobs():
+    said = dataflow.note(ASKED, RUN)
+    assert said.startswith(f"job linnaeus-{RUN.lower()}, https://")
+    assert said.endswith("project=my-project")
+
+
 def test_options_of_other_runners_stay_as_they_are():
     argv = ["--runner=FlinkRunner", "--parallelism=2"]
     assert dataflow.with_defaults(argv, RUN) == argv

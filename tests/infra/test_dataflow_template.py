@@ -170,6 +170,18 @@ def test_a_worker_installs_the_extra_for_workers_and_nothing_else():
     ]
 
 
+def test_what_the_images_copy_is_in_the_build_context():
+    let_in = {
+        line.removeprefix("!")
+        for line in (FOLDER / "Dockerfile.dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
+    lines = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    copied = {name.replace("${JOB}", "*") for line in lines for name in line.split()}
+    assert copied == let_in
+    assert all(any(ROOT.glob(name)) for name in copied)
+
+
 def installed_with(requirement: str) -> set[str]:
     """Names of all that installing a requirement brings, as this environment resolved it."""
     found: set[str] = set()
