@@ -9,10 +9,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from beam_pipelines import preflight
 from beam_pipelines.launching import OnBeam, run_program
-from beam_pipelines.options import check_beam_options
+from beam_pipelines.options import check_beam_options, launcher_leaves
+from beam_pipelines.preflight import Submission
 from linnaeus import backbones, manifests, retrying
-from linnaeus.jobs import RunSummary, run_job
+from linnaeus.jobs import RunSummary, run_job, submit_job
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
 from linnaeus.runs import Job
 from linnaeus.sampling import sampler
@@ -39,6 +41,10 @@ def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT)
         LinnaeusError: bad input, storage that refuses, or counts that do not add up.
     """
     check_beam_options(request.beam_options)
+    asked = Submission(
+        "embed", workspace.uri, request.images, beam_options=tuple(request.beam_options)
+    )
+    preflight.refuse(asked, progress)
     with progress.step("List images", None) as step:
         if request.retried_codes is None:
             manifest = manifests.freeze(workspace, request.images)
@@ -49,20 +55,27 @@ def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT)
         sample = sampler(workspace, manifest)
         spec = backbones.prepare(workspace, request.backbone, request.precision, sample)
         step.note(f"{spec.name}, {spec.embedding_size:,} values an image, {spec.fingerprint}")
-    executor = OnBeam(workspace, request.engine, request.beam_options)
+    executor = OnBeam(workspace, request.engine, request.beam_options, progress=progress)
     job = Job("embed", spec.fingerprint, retried_codes=request.retried_codes)
+    if launcher_leaves(request.beam_options):
+        return submit_job(workspace, job, manifest, executor)
     return run_job(workspace, job, manifest, executor, progress)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Command line of the job; options it does not know go to Beam."""
+def options() -> argparse.ArgumentParser:
+    """The program's own options."""
     parser = argparse.ArgumentParser(prog="python -m beam_pipelines.embed", description=__doc__)
     parser.add_argument("--workspace", required=True)
     parser.add_argument("--images", required=True)
     parser.add_argument("--backbone", default="efficientnet-lite0")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--engine", default="auto")
-    known, beam_options = parser.parse_known_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line of the job; options it does not know go to Beam."""
+    known, beam_options = options().parse_known_args(argv)
     request = EmbedRequest(
         known.images, known.backbone, known.precision, known.engine, beam_options
     )

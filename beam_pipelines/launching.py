@@ -8,12 +8,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import TYPE_CHECKING
 
+from beam_pipelines import dataflow
+from beam_pipelines.options import launcher_leaves
+from linnaeus import layout
 from linnaeus.errors import LinnaeusError
 from linnaeus.leaving import leave_at_once
 from linnaeus.plans import RunSpec
+from linnaeus.progress import SILENT, Progress
 from linnaeus.quiet import silence_libraries
 from linnaeus.storage import Folder
+
+if TYPE_CHECKING:
+    from apache_beam.runners.runner import PipelineResult
 
 WORKER_THREAD = "run_worker"
 CONTROL_THREAD = "beam_control_read"
@@ -22,24 +30,53 @@ CONTROL_THREAD = "beam_control_read"
 
 @dataclass(frozen=True)
 class OnBeam:
-    """Executes a run as a Beam pipeline."""
+    """Executes a run as a Beam pipeline.
+
+    On Dataflow, and wherever the launcher leaves early, the pipeline's last step commits the run.
+    """
 
     workspace: Folder
     engine: str
     beam_options: Sequence[str]
     server: str = ""
+    output: str = ""
+    """Where the last step also writes labels as plain files."""
+    format: str = "parquet"
+    progress: Progress = SILENT
 
     def get_ready(self, run: RunSpec) -> None:
-        """Nothing to start."""
+        """Say where the run's job will be found, if it goes to Dataflow."""
+        if dataflow.is_dataflow(self.beam_options):
+            with self.progress.step("Hand over to Dataflow", None) as step:
+                step.note(dataflow.note(self.beam_options, run.run_id))
 
     def execute(self, run: RunSpec) -> None:
-        """Run the pipeline and wait for its end."""
+        """Run the pipeline, and wait for its end unless options say otherwise."""
+        if not run.shard_sizes and not launcher_leaves(self.beam_options):
+            return
+        with (
+            _dead_workers_end_the_run(),
+            _interrupts_stay_interrupts(),
+            dataflow.troubles_in_words(run.run_id),
+        ):
+            result = self._run_pipeline(run)
+        if job := getattr(result, "job", None):  # only a dry run keeps it
+            self.workspace.write(layout.graph(run.run_id), dataflow.graph_json(job).encode())
+
+    def _run_pipeline(self, run: RunSpec) -> "PipelineResult":
+        from beam_pipelines.committing import Ending
         from beam_pipelines.shards import WorkerOptions, run_pipeline
 
         options = WorkerOptions(self.workspace.uri, run.run_id, self.engine, self.server)
-        if run.shard_sizes:
-            with _dead_workers_end_the_run(), _interrupts_stay_interrupts():
-                run_pipeline(options, len(run.shard_sizes), self.beam_options)
+        asked = self.beam_options
+        commits = launcher_leaves(asked) or dataflow.is_dataflow(asked)
+        ending = Ending(self.workspace.uri, run.run_id, self.output, self.format)
+        return run_pipeline(
+            options,
+            len(run.shard_sizes),
+            dataflow.with_defaults(asked, run.run_id),
+            ending if commits else None,
+        )
 
 
 @contextmanager

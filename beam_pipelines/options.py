@@ -17,6 +17,8 @@ def check_beam_options(arguments: Sequence[str]) -> None:
     from apache_beam.options.pipeline_options import _BeamArgumentParser as Parser
     from apache_beam.runners.runner import create_runner
 
+    from beam_pipelines import resources  # noqa: F401 - its options count, too
+
     parser = Parser(allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(parser)
@@ -28,3 +30,38 @@ def check_beam_options(arguments: Sequence[str]) -> None:
         create_runner(runner or "FnApiRunner")
     except (ValueError, ImportError) as error:
         raise ConfigurationError(f"Beam has no runner {runner}: {error}") from error
+
+
+def runner_name(arguments: Sequence[str]) -> str:
+    """The runner that options name, as `flink`, `dataflow` or `portable`; `fnapi` if they do not.
+
+    Beam takes `FlinkRunner`, `flink` and a class's path alike.
+    """
+    if not arguments:
+        return "fnapi"
+    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+
+    named = PipelineOptions(list(arguments)).view_as(StandardOptions).runner or "FnApiRunner"
+    return str(named).rpartition(".")[2].lower().removesuffix("runner")
+
+
+def launcher_leaves(arguments: Sequence[str]) -> bool:
+    """Whether the launcher returns before the job is done, so that it cannot commit.
+
+    A template only describes a job, a dry run does not even submit it.
+    """
+    if not arguments:
+        return False
+    from apache_beam.options.pipeline_options import (
+        GoogleCloudOptions,
+        PipelineOptions,
+        StandardOptions,
+        TestOptions,
+    )
+
+    options = PipelineOptions(list(arguments))
+    return bool(
+        options.view_as(StandardOptions).no_wait_until_finish
+        or options.view_as(GoogleCloudOptions).template_location
+        or options.view_as(TestOptions).dry_run
+    )

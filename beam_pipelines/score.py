@@ -12,12 +12,14 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from beam_pipelines import preflight
 from beam_pipelines.launching import OnBeam, run_program
-from beam_pipelines.options import check_beam_options
+from beam_pipelines.options import check_beam_options, launcher_leaves
+from beam_pipelines.preflight import Submission
 from linnaeus import backbones, manifests, models, retrying
 from linnaeus.errors import ConfigurationError, FingerprintMismatch
 from linnaeus.golden import load as load_golden
-from linnaeus.jobs import RunSummary, run_job
+from linnaeus.jobs import RunSummary, run_job, submit_job
 from linnaeus.labels import LabelsTable
 from linnaeus.models import Model
 from linnaeus.output import LabelFiles
@@ -65,6 +67,7 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
         LinnaeusError: bad input, storage or a server that refuses, or counts that do not add up.
     """
     check_beam_options(request.beam_options)
+    preflight.refuse(_submission(workspace, request), progress)
     files = LabelFiles(Folder(request.output), request.format) if request.output else None
     model = models.load_model(workspace, request.model)
     _check_backbone(workspace, model, request.payload)
@@ -79,12 +82,26 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
     job = replace(job, retried_codes=request.retried_codes)
     with ExitStack() as servers:
         executor = _Scoring(workspace, model, request, progress, servers)
+        if launcher_leaves(request.beam_options):
+            handed_over = submit_job(workspace, job, manifest, executor)
+            return replace(handed_over, output=request.output)
         summary = run_job(workspace, job, manifest, executor, progress)
     if files:
         facts = {"model": model.name, "model_version": model.version, "run_id": summary.run_id}
         labels = LabelsTable(workspace, model.name)
         files.write(labels, manifest.source, {**facts, "counts": asdict(summary.counts)})
     return replace(summary, output=request.output)
+
+
+def _submission(workspace: Folder, request: ScoreRequest) -> Submission:
+    return Submission(
+        "score",
+        workspace.uri,
+        request.images,
+        request.output,
+        request.server,
+        tuple(request.beam_options),
+    )
 
 
 def _check_backbone(workspace: Folder, model: Model, payload: str) -> None:
@@ -118,6 +135,7 @@ class _Scoring:
         if run.shard_sizes and not self.address:
             self.address = self.request.server or self._start_server()
             self._check_server(run)
+        self._beam().get_ready(run)
 
     def _start_server(self) -> str:
         from serving.local import start_server
@@ -150,12 +168,23 @@ class _Scoring:
 
     def execute(self, run: RunSpec) -> None:
         """Run the pipeline and wait for its end."""
+        self._beam().execute(run)
+
+    def _beam(self) -> OnBeam:
         request = self.request
-        OnBeam(self.workspace, request.engine, request.beam_options, self.address).execute(run)
+        return OnBeam(
+            self.workspace,
+            request.engine,
+            request.beam_options,
+            self.address,
+            request.output or "",
+            request.format,
+            self.progress,
+        )
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Command line of the job; options it does not know go to Beam."""
+def options() -> argparse.ArgumentParser:
+    """The program's own options."""
     parser = argparse.ArgumentParser(prog="python -m beam_pipelines.score", description=__doc__)
     for name in ("workspace", "images", "model"):
         parser.add_argument(f"--{name}", required=True)
@@ -163,10 +192,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output")
     for name in ("payload", "format", "engine"):
         parser.add_argument(f"--{name}", default=getattr(ScoreRequest, name))
-    parser.add_argument("--no_skew_gate", dest="skew_gate", action="store_false")
-    known, beam_options = parser.parse_known_args(argv)
-    fields = {k: v for k, v in vars(known).items() if k != "workspace"}
-    request = ScoreRequest(**fields, beam_options=beam_options)
+    # A value, not a flag: the parameters of a template have values.
+    parser.add_argument("--skew_gate", choices=("true", "false"), default="true")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line of the job; options it does not know go to Beam."""
+    known, beam_options = options().parse_known_args(argv)
+    fields = {k: v for k, v in vars(known).items() if k not in ("workspace", "skew_gate")}
+    gate = known.skew_gate == "true"
+    request = ScoreRequest(**fields, skew_gate=gate, beam_options=beam_options)
     summary = score(Folder(known.workspace), request, for_stream(sys.stderr))
     print(json.dumps(asdict(summary), ensure_ascii=False))
 

@@ -1,13 +1,17 @@
 """The Beam step of both jobs: one element is the number of a shard of a frozen plan."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
+from apache_beam.runners.runner import PipelineResult
 from apache_beam.utils.shared import Shared
 
+from beam_pipelines.committing import CommitRun, Ending
 from beam_pipelines.notebooks import as_in_a_program
+from beam_pipelines.resources import shard_hints
 from linnaeus import plans
 from linnaeus.plans import RunSpec
 from linnaeus.receipts import Receipt
@@ -17,6 +21,7 @@ from linnaeus.storage import Folder
 from linnaeus.worker import Scorer, Worker
 
 NAMESPACE = "linnaeus"
+NO_HINTS: Mapping[str, str] = MappingProxyType({})
 RESTART_SECONDS = 60.0
 """How long a model server may be away before it has answered a worker."""
 
@@ -79,18 +84,37 @@ def _measure(receipt: Receipt) -> None:
         Metrics.distribution(NAMESPACE, name).update(round(getattr(timings, name)))
 
 
-def define_pipeline(root: beam.Pipeline, options: WorkerOptions, shards: int) -> beam.PCollection:
-    """From the numbers of a plan's shards to their receipts (JSON); parses and picks nothing."""
+def define_pipeline(
+    root: beam.Pipeline,
+    options: WorkerOptions,
+    shards: int,
+    hints: Mapping[str, str] = NO_HINTS,
+) -> beam.PCollection:
+    """From the numbers of a plan's shards to their receipts (JSON); parses and picks nothing.
+
+    `hints` say what the machines that do shards must have, as `with_resource_hints` takes them.
+    """
     return (
         root
         | "List shards" >> beam.Create(range(shards), reshuffle=False)
         | "Spread shards" >> beam.Reshuffle()
-        | "Do shards" >> beam.ParDo(DoShard(options))
+        | "Do shards" >> beam.ParDo(DoShard(options)).with_resource_hints(**hints)
     )
 
 
-def run_pipeline(options: WorkerOptions, shards: int, beam_options: Sequence[str]) -> None:
-    """Run the pipeline and wait for its end; in this process unless options name a runner."""
+def run_pipeline(
+    options: WorkerOptions,
+    shards: int,
+    beam_options: Sequence[str],
+    ending: Ending | None = None,
+) -> PipelineResult:
+    """Run the pipeline and wait for its end; in this process unless options name a runner.
+
+    With an `ending` the pipeline's last step commits the run.
+    """
     argv = ["--runner=FnApiRunner", *beam_options]
     with as_in_a_program(), beam.Pipeline(argv=argv) as pipeline:
-        define_pipeline(pipeline, options, shards)
+        receipts = define_pipeline(pipeline, options, shards, shard_hints(pipeline.options))
+        if ending:
+            _ = receipts | "Commit run" >> CommitRun(ending)
+    return pipeline.result

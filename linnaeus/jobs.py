@@ -9,14 +9,14 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from linnaeus import maintenance, runs
+from linnaeus import maintenance, plans, runs
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
 from linnaeus.plans import RunSpec
-from linnaeus.progress import Progress
+from linnaeus.progress import SILENT, Progress
 from linnaeus.receipts import ReceiptReader
 from linnaeus.records import Counts
-from linnaeus.run_reporting import reported
+from linnaeus.run_reporting import reported, tell_committed
 from linnaeus.runs import Job
 from linnaeus.shards import do_shard
 from linnaeus.storage import Folder
@@ -45,6 +45,8 @@ class RunSummary:
     counts: Counts
     seconds: float
     output: str | None = None
+    committed: bool = True
+    """False: the run's pipeline commits it, or `linnaeus commit`; its counts only say the plan."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,43 @@ def run_job(
         objects=manifest.objects,
         counts=replace(counts, new_failures=counts.new_failures + failed_earlier),
         seconds=time.perf_counter() - started,
+    )
+
+
+def commit_run(workspace: Folder, run_id: str, progress: Progress = SILENT) -> Counts:
+    """Commit a run that its launcher did not, and say and tidy what a launcher does; again, too.
+
+    Raises:
+        ConfigurationError: there is no such run, or it was given up.
+        ReconciliationError: shards are missing or counts do not add up; nothing is committed.
+    """
+    counts = runs.commit(workspace, run_id)
+    run = plans.read_spec(workspace, run_id)
+    tell_committed(workspace, run, counts)
+    maintenance.after_run(workspace, run, progress)
+    return counts
+
+
+def submit_job(workspace: Folder, job: Job, manifest: Manifest, executor: Executor) -> RunSummary:
+    """Hand the job's next run to an executor that leaves it before its end, and has it committed.
+
+    An unfinished run is handed over again before anything new is planned. A run is made even where
+    nothing is to do: whoever launches a template expects a job.
+    """
+    started = time.perf_counter()
+    run = runs.open_run(workspace, job, manifest.source)
+    run = run or runs.create_run(workspace, job, runs.make_plan(workspace, job, manifest))
+    executor.get_ready(run)
+    executor.execute(run)
+    return RunSummary(
+        run_id=run.run_id,
+        job=job.name,
+        source=manifest.source,
+        manifest_id=run.manifest_id,
+        objects=run.planned + run.skipped + run.known_failures,
+        counts=Counts(planned=run.planned, skipped=run.skipped, known_failures=run.known_failures),
+        seconds=time.perf_counter() - started,
+        committed=False,
     )
 
 

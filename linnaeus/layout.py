@@ -40,6 +40,11 @@ def progress(run_id: str) -> str:
     return f"{RUNS}/{run_id}/progress.json"
 
 
+def graph(run_id: str) -> str:
+    """A job's graph, of a dry run."""
+    return f"{RUNS}/{run_id}/graph.json"
+
+
 def judged(run_id: str) -> str:
     """What a training run's model says of every validation and test picture."""
     return f"{RUNS}/{run_id}/judged.parquet"

@@ -20,7 +20,7 @@ from linnaeus import (
 from linnaeus.backbones import BackboneSpec
 from linnaeus.compaction import Compaction
 from linnaeus.estimate import estimate_seconds
-from linnaeus.jobs import RunSummary
+from linnaeus.jobs import RunSummary, commit_run
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model
@@ -29,7 +29,6 @@ from linnaeus.plans import read_spec
 from linnaeus.progress import SILENT, Progress
 from linnaeus.records import PhotoLabels
 from linnaeus.run_details import RunDetails
-from linnaeus.run_reporting import tell_committed
 from linnaeus.run_watching import Sight
 from linnaeus.runs import Job, RunPlan
 from linnaeus.sampling import sampler
@@ -37,6 +36,7 @@ from linnaeus.storage import Folder
 from linnaeus.vacuum import Retention, Vacuum, vacuum
 
 if TYPE_CHECKING:
+    from beam_pipelines.preflight import Finding
     from serving.client.skew import Comparison
     from training.config import TrainConfig
     from training.tflite.export import SmallModels
@@ -311,12 +311,37 @@ class Workspace:
         models.check_name(model)
         return Labels(self.folder, model)
 
+    def preflight(  # noqa: PLR0913 - an argument an option of the command
+        self,
+        images: str,
+        model: str | None = None,
+        *,
+        server: str | None = None,
+        output: str | None = None,
+        flink: str | None = None,
+        beam_options: Sequence[str] = (),
+    ) -> "list[Finding]":
+        """What would be wrong with `embed`, or with `score` if a model is named, on a runner.
+
+        `flink` is `HOST:PORT` of Flink's REST interface, where the options do not name it.
+        """
+        from beam_pipelines import preflight
+        from beam_pipelines.options import check_beam_options
+
+        check_beam_options(beam_options)
+        if model:
+            models.load_model(self.folder, model)
+        job = "score" if model else "embed"
+        asked = preflight.Submission(
+            job, self.folder.uri, images, output, server, tuple(beam_options), flink
+        )
+        with self._progress.step("Look around", None):
+            return preflight.look(asked)
+
     def commit(self, run_id: str) -> RunSummary:
         """Make a finished run's rows visible, where its launcher did not."""
-        counts = runs.commit(self.folder, run_id)
+        counts = commit_run(self.folder, run_id, self._progress)
         run = read_spec(self.folder, run_id)
-        tell_committed(self.folder, run, counts)
-        maintenance.after_run(self.folder, run, self._progress)
         objects = run.planned + run.skipped + run.known_failures
         return RunSummary(run_id, run.job, run.source, run.manifest_id, objects, counts, 0.0)
 

@@ -11,6 +11,7 @@ from linnaeus.cli import (
     jobs,
     maintenance,
     models,
+    preflight,
     report,
     retry,
     skew,
@@ -39,6 +40,7 @@ register(app, tflite.tflite)
 register(app, models.serve)
 register(app, jobs.score)
 register(app, skew.skew)
+register(app, preflight.preflight)
 register(app, models.label)
 register(app, jobs.commit)
 register(app, retry.retry)

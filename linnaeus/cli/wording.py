@@ -24,6 +24,12 @@ _MEASURES = ("precision", "recall", "f1")
 def run_text(run: RunSummary) -> str:
     """What a run did, or that there was nothing to do."""
     output = f"; written to {run.output}" if run.output else ""
+    if not run.committed:
+        planned = count_text(run.counts.planned, "images")
+        return (
+            f"{planned} planned in run {run.run_id}, which its pipeline's last step commits, or "
+            f"linnaeus commit {run.run_id}"
+        )
     if run.run_id is None:
         return f"Nothing to do: {counts_text(run.counts)}{output}"
     took = duration_text(run.seconds)

@@ -60,6 +60,7 @@ class RunSummary:
     counts: Counts = COUNTS
     seconds: float = 31.0
     output: str | None = None
+    committed: bool = True
 
 
 @dataclass(frozen=True)
@@ -534,8 +535,46 @@ def test_status_shows_nested_facts(workspace: type[RecordingWorkspace]):
     )
 
 
+def test_a_run_that_was_handed_over_is_said_to_commit_itself(
+    workspace: type[RecordingWorkspace],
+):
+    counts = Counts(planned=2624, skipped=2)
+    workspace.answers = {"embed": RunSummary(counts=counts, committed=False)}
+    ended = run("embed", "/pics", "--", "--no_wait_until_finish")
+    assert ended.stdout == (
+        "2,624 images planned in run 01J, which its pipeline's last step commits, or linnaeus "
+        "commit 01J\n"
+    )
+    assert ended.exit_code == 0
+
+
+def test_preflight_passes_every_option_and_fails_by_what_is_fatal(
+    workspace: type[RecordingWorkspace],
+):
+    from beam_pipelines.preflight import Finding
+
+    mind, wrong = Finding("a", "it is slow", "speed", fatal=False), Finding("b", "it is out", "in")
+    workspace.answers = {"preflight": [wrong, mind]}
+    options = ["--model", "m:3", "--server", "h:1", "--output", "/o", "--flink", "f:8081"]
+    ended = run("preflight", "/pics", *options, "--", "--runner=FlinkRunner")
+    assert workspace.calls[-1] == (
+        "preflight",
+        ("/pics", "m:3"),
+        {
+            "server": "h:1",
+            "output": "/o",
+            "flink": "f:8081",
+            "beam_options": ["--runner=FlinkRunner"],
+        },
+    )
+    assert ended.stdout == "wrong  it is out\n       in\nmind   it is slow\n       speed\n"
+    assert ended.exit_code == 1
+    workspace.answers = {"preflight": [mind]}
+    assert run("preflight", "/pics").exit_code == 0
+
+
 def test_help_names_the_commands_in_the_order_of_use():
     text = run("--help").stdout
-    names = "demo manifest plan embed train evaluate serve score label commit status"
+    names = "demo manifest plan embed train evaluate serve score preflight label commit status"
     places = [text.index(f"\u2502 {name} ") for name in names.split(" ")]
     assert places == sorted(places)

@@ -1,0 +1,51 @@
+"""What is wrong with a job before it is submitted: all of it at once, each with its remedy.
+
+`facts` looks around; the checks are functions of what it saw.
+"""
+
+from beam_pipelines.preflight import checks, dataflow_checks, portable_checks
+from beam_pipelines.preflight.facts import Facts, gather, gather_cheap
+from beam_pipelines.preflight.findings import Finding
+from beam_pipelines.preflight.submission import Submission
+from linnaeus.errors import ConfigurationError
+from linnaeus.progress import Progress
+
+__all__ = ["Finding", "Submission", "judge", "look", "refuse"]
+
+
+def judge(facts: Facts) -> list[Finding]:
+    """All that is wrong, the fatal first."""
+    asked = [*checks.CHECKS, *portable_checks.CHECKS]
+    if facts.target.runner == "dataflow":
+        asked += dataflow_checks.CHECKS
+    found = [finding for check in asked for finding in check(facts)]
+    return sorted(found, key=lambda one: not one.fatal)
+
+
+def look(submission: Submission) -> list[Finding]:
+    """Look at all that can be seen from here, and say what is wrong."""
+    return judge(gather(submission))
+
+
+def refuse(submission: Submission, progress: Progress) -> None:
+    """Refuse a job for a cluster that cannot go well; what may is shown and let pass.
+
+    Raises:
+        ConfigurationError: all that is wrong, in one line.
+    """
+    if not submission.beam_options:
+        return
+    facts = gather_cheap(submission)
+    if facts.target.is_local_runner:
+        return
+    with progress.step("Check the runner", None) as step:
+        found = judge(facts)
+        fatal = [text(one) for one in found if one.fatal]
+        if fatal:
+            raise ConfigurationError("; ".join(fatal))
+        step.note("; ".join(map(text, found)) or "nothing wrong to be seen")
+
+
+def text(finding: Finding) -> str:
+    """A finding in one line."""
+    return f"{finding.problem}: {finding.remedy}"
