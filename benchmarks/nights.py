@@ -36,7 +36,7 @@ from linnaeus.workspace_tables import tables_in
 NIGHTS = 100
 REPLACED = 1_000
 """Objects whose content is another each night."""
-OBJECTS = 500_000
+OBJECTS = 200_000
 SIZE = 32
 """Values of a vector: fewer than a backbone's, so that disks hold a hundred nights of them."""
 SHOWN = (1, 10, 50, NIGHTS)
