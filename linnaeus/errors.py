@@ -61,6 +61,10 @@ class ImageError(LinnaeusError):
         self.code = code
 
 
+class EngineError(LinnaeusError):
+    """A backbone cannot be computed on this machine."""
+
+
 class FingerprintMismatch(LinnaeusError):  # noqa: N818 - the agreed name
     """A model meets embeddings that another backbone computed."""
 
