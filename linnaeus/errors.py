@@ -53,6 +53,10 @@ class StorageError(LinnaeusError):
         self.code = code
 
 
+class StoreUnavailable(StorageError):  # noqa: N818 - what is the case
+    """An object store gives no answers: the fault is no object's, and the work ends."""
+
+
 class ImageError(LinnaeusError):
     """An object's bytes are not a picture that can be decoded; `code` says why."""
 

@@ -15,7 +15,9 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction
 
+from linnaeus import retrying
 from linnaeus.errors import StorageError
+from linnaeus.object_stores import breaks_off, translated
 from linnaeus.parts import Part
 from linnaeus.storage import Folder, join
 
@@ -37,18 +39,23 @@ class Table:
 
     def load(self) -> DeltaTable | None:
         """The newest snapshot, or None if nothing was ever committed."""
+        with translated("read", self.uri):
+            try:
+                return self._snapshot()
+            except TableNotFoundError:
+                return None
+
+    def _snapshot(self) -> DeltaTable:
         uri, options = Folder(self.uri).delta()
-        try:
-            return DeltaTable(uri, storage_options=options)
-        except TableNotFoundError:
-            return None
+        return retrying.persistently(lambda: DeltaTable(uri, storage_options=options), breaks_off)
 
     def create(self) -> DeltaTable:
         """The newest snapshot of the table, which is made if it does not exist."""
         uri, options = Folder(self.uri).delta()
-        with suppress(CommitFailedError):  # somebody else has just created it
-            DeltaTable.create(uri, schema=self.schema, mode="ignore", storage_options=options)
-        return DeltaTable(uri, storage_options=options)
+        with translated("write", self.uri):
+            with suppress(CommitFailedError):  # somebody else has just created it
+                DeltaTable.create(uri, schema=self.schema, mode="ignore", storage_options=options)
+            return self._snapshot()
 
     def scan(
         self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
@@ -116,9 +123,10 @@ class Table:
             if done(table):
                 return
             try:
-                commit(table)
+                with translated("write", self.uri, but=CommitFailedError):
+                    commit(table)
             except CommitFailedError:
-                time.sleep(0.05 * attempt)
+                retrying.wait(attempt)
             else:
                 return
         raise StorageError(
