@@ -104,9 +104,7 @@ def delta_options(scheme: str) -> dict[str, str]:
 
 
 @contextmanager
-def translated(
-    doing: str, uri: str, but: type[Exception] = ConfigurationError
-) -> Iterator[None]:
+def translated(doing: str, uri: str, but: type[Exception] = ConfigurationError) -> Iterator[None]:
     """Turn what obstore, boto3 and delta-rs raise into a `StorageError` of one line, with a remedy.
 
     What is a `but` comes out as it is.

@@ -259,5 +259,5 @@ class _Handler(BaseHTTPRequestHandler):
             return dict(answer.headers).get("Content-Length", "0")
         return str(len(answer.body))
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
