@@ -23,9 +23,7 @@ def decode(data: bytes, height: int, width: int, limits: Limits = Limits()) -> P
 
 def fill_memory() -> None:
     """Take 3 GB, more than an isolated decoder may, and be killed as the system kills then."""
-    taken = [
-        np.empty(64 << 20, np.uint8) for _ in range(48)
-    ]  # unwritten, it costs the machine nothing
+    taken = [np.empty(64 << 20, np.uint8) for _ in range(48)]  # never written, it costs nothing
     os.kill(os.getpid(), signal.SIGKILL)
     del taken
 

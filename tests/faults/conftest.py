@@ -1,4 +1,4 @@
-"""A trained model, a bucket of pictures and a workspace in S3, behind a proxy that breaks things."""
+"""A model, pictures and a workspace: in S3 behind a proxy that breaks things, and local."""
 
 import os
 import shutil

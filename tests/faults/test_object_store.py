@@ -1,4 +1,4 @@
-"""Scoring a bucket whose S3 server misbehaves: it ends well, or with one line, and then ends well."""
+"""Scoring a bucket whose S3 server misbehaves ends well, or with one line and then well."""
 
 import threading
 from collections.abc import Iterator

@@ -1,6 +1,7 @@
 """Processes that die, stop or come twice, and a disk that is full."""
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -142,10 +143,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
-    if (
-        not shutil.which("mount")
-        or subprocess.run(mount, capture_output=True, check=False).returncode
-    ):
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("needs the right to mount a file system")
     yield disk
     subprocess.run(["umount", str(disk)], check=True)
