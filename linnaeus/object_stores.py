@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 from typing import IO, Any
 
 from linnaeus import odd_keys, retrying
-from linnaeus.errors import ConfigurationError, FailureCode, StorageError
+from linnaeus.errors import ConfigurationError, FailureCode, LinnaeusError, StorageError
 from linnaeus.locations import Entry, Page, join, split_uri
 from linnaeus.ranged_file import open_ranges
 
@@ -104,10 +104,8 @@ def delta_options(scheme: str) -> dict[str, str]:
 
 
 @contextmanager
-def translated(doing: str, uri: str, but: type[Exception] = ConfigurationError) -> Iterator[None]:
+def translated(doing: str, uri: str) -> Iterator[None]:
     """Turn what obstore, boto3 and delta-rs raise into a `StorageError` of one line, with a remedy.
-
-    What is a `but` comes out as it is.
 
     Raises:
         StoreUnavailable: the bucket has given no answers for too long.
@@ -115,7 +113,7 @@ def translated(doing: str, uri: str, but: type[Exception] = ConfigurationError) 
     budget = retrying.budget_of(_bucket_of(uri))
     try:
         yield
-    except (ConfigurationError, StorageError, but):
+    except LinnaeusError:
         raise
     except Exception as e:
         error = _storage_error(doing, uri, e)

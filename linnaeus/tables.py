@@ -5,8 +5,8 @@ commit here first looks for its run in the log, and looks again after a conflict
 """
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction
 
 from linnaeus import retrying
-from linnaeus.errors import StorageError
+from linnaeus.errors import LinnaeusError, StorageError
 from linnaeus.object_stores import breaks_off, translated
 from linnaeus.parts import Part
 from linnaeus.storage import Folder, join
@@ -54,7 +54,12 @@ class Table:
         uri, options = Folder(self.uri).delta()
         with translated("write", self.uri):
             with suppress(CommitFailedError):  # somebody else has just created it
-                DeltaTable.create(uri, schema=self.schema, mode="ignore", storage_options=options)
+                retrying.persistently(
+                    lambda: DeltaTable.create(
+                        uri, schema=self.schema, mode="ignore", storage_options=options
+                    ),
+                    breaks_off,
+                )
             return self._snapshot()
 
     def scan(
@@ -123,9 +128,9 @@ class Table:
             if done(table):
                 return
             try:
-                with translated("write", self.uri, but=CommitFailedError):
+                with translated("write", self.uri), _conflicts_apart():
                     commit(table)
-            except CommitFailedError:
+            except _ConflictError:
                 retrying.wait(attempt)
             else:
                 return
@@ -138,3 +143,18 @@ class Table:
         path = part.key.removeprefix(self.key + "/")
         stats = f'{{"numRecords": {part.rows}}}'
         return AddAction(path, part.size_bytes, {}, int(time.time() * 1000), True, stats)
+
+
+class _ConflictError(LinnaeusError):
+    """A commit is to be looked for, and else made again."""
+
+
+@contextmanager
+def _conflicts_apart() -> Iterator[None]:
+    """Tell another writer's commit, and an answer that broke off, from what else goes wrong."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, CommitFailedError) or breaks_off(error):
+            raise _ConflictError from error
+        raise
