@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linnaeus.engines import Engine, processors
-from linnaeus.errors import FailureCode, ImageError, StorageError
+from linnaeus.errors import FailureCode, ImageError, StorageError, StoreUnavailable
 from linnaeus.images import Picture
 from linnaeus.records import ObjectReference
 from linnaeus.storage import is_local
@@ -30,7 +30,7 @@ class Source:
     """How an object becomes pixels."""
 
     read: Read
-    """Gives an object's bytes or raises `StorageError`."""
+    """Gives an object's bytes or raises `StorageError`; `StoreUnavailable` ends the whole."""
     decode: Decode | None
     """Gives a picture or raises `ImageError`; None leaves the bytes as they are."""
     known: Mapping[str, str] = field(default_factory=dict)
@@ -242,6 +242,8 @@ class _Stream:
         started = time.perf_counter()
         try:
             data = self._source.read(reference)
+        except StoreUnavailable:
+            raise
         except StorageError as error:
             return Outcome(reference, failure=Failure("read", error.code, str(error)))
         outcome = Outcome(

@@ -53,12 +53,20 @@ class StorageError(LinnaeusError):
         self.code = code
 
 
+class StoreUnavailable(StorageError):  # noqa: N818 - what is the case
+    """An object store gives no answers: the fault is no object's, and the work ends."""
+
+
 class ImageError(LinnaeusError):
     """An object's bytes are not a picture that can be decoded; `code` says why."""
 
     def __init__(self, message: str, code: FailureCode) -> None:
         super().__init__(message)
         self.code = code
+
+
+class EngineError(LinnaeusError):
+    """A backbone cannot be computed on this machine."""
 
 
 class FingerprintMismatch(LinnaeusError):  # noqa: N818 - the agreed name

@@ -11,50 +11,41 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from functools import lru_cache, partial
 from typing import IO, Any
 
-from linnaeus import odd_keys
-from linnaeus.errors import ConfigurationError, FailureCode, StorageError
+from linnaeus import odd_keys, patience
+from linnaeus.errors import ConfigurationError, FailureCode, LinnaeusError, StorageError
 from linnaeus.locations import Entry, Page, join, split_uri
 from linnaeus.ranged_file import open_ranges
 
 PAGE_KEYS = 1000
 """Keys of one list request, which is S3's limit."""
 
+_DELTA_CAUSE = re.compile(r"\s*(?:\x1b\[\d+m)?↳(?:\x1b\[0m)?\s*")
+"""delta-rs puts each cause of an error on a line of its own, in colour."""
 _SETTINGS = ("AWS_", "GOOGLE_", "AZURE_")
-_RETRIES: dict[str, Any] = {
-    "max_retries": 20,
-    "retry_timeout": timedelta(seconds=15),
-    "backoff": {
-        "init_backoff": timedelta(milliseconds=100),
-        "max_backoff": timedelta(seconds=4),
-        "base": 2,
-    },
-}
 
 
 def _environment() -> tuple[tuple[str, str], ...]:
     return tuple((k, v) for k, v in os.environ.items() if k.startswith(_SETTINGS))
 
 
-def open_store(scheme: str, bucket: str) -> Any:
-    """Return the process's store of a bucket: one per bucket and settings."""
-    return _open_store(scheme, bucket, _environment())
+def open_store(scheme: str, bucket: str, writes: bool = False) -> Any:
+    """Return the process's store of a bucket: one per bucket and settings, for reads or writes."""
+    return _open_store(scheme, bucket, writes, _environment())
 
 
 @lru_cache(maxsize=64)
-def _open_store(scheme: str, bucket: str, settings: tuple[tuple[str, str], ...]) -> Any:
+def _open_store(
+    scheme: str, bucket: str, writes: bool, settings: tuple[tuple[str, str], ...]
+) -> Any:
     from obstore.store import AzureStore, GCSStore, S3Store
 
     environment = dict(settings)
-    client = {
-        "connect_timeout": timedelta(seconds=5),
-        "timeout": timedelta(seconds=60),
-        "allow_http": _allows_http(environment),
-    }
-    options: dict[str, Any] = {"client_options": client, "retry_config": _RETRIES}
+    client = patience.client_options(writes) | {"allow_http": _allows_http(environment)}
+    retries = patience.retry_config(writes)
+    options: dict[str, Any] = {"client_options": client, "retry_config": retries}
     if scheme == "s3":
         options |= _s3_credentials(environment)
     stores: dict[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
@@ -96,7 +87,9 @@ def delta_options(scheme: str) -> dict[str, str]:
     environment = dict(_environment())
     if scheme != "s3":
         return {}
-    options = {"AWS_ALLOW_HTTP": "true"} if _allows_http(environment) else {}
+    options = patience.delta_options()
+    if _allows_http(environment):
+        options["AWS_ALLOW_HTTP"] = "true"
     provider = _s3_credentials(environment).get("credential_provider")
     if provider is None:
         return options
@@ -112,13 +105,31 @@ def delta_options(scheme: str) -> dict[str, str]:
 
 @contextmanager
 def translated(doing: str, uri: str) -> Iterator[None]:
-    """Turn what obstore raises into a `StorageError` of one line with the remedy."""
+    """Turn what obstore, boto3 and delta-rs raise into a `StorageError` of one line, with a remedy.
+
+    Raises:
+        StoreUnavailable: the bucket has given no answers for too long.
+    """
+    budget = patience.budget_of(_bucket_of(uri))
     try:
         yield
-    except (ConfigurationError, StorageError):
+    except LinnaeusError:
         raise
     except Exception as e:
-        raise _storage_error(doing, uri, e) from e
+        error = _storage_error(doing, uri, e)
+        error.__cause__ = e
+        budget.failed(error)
+        raise error from e
+    budget.answered()
+
+
+def _bucket_of(uri: str) -> str:
+    return "/".join(uri.split("/")[:3])
+
+
+def breaks_off(error: Exception) -> bool:
+    """Whether an answer came only in part, to a request that obstore does not repeat."""
+    return "response body error" in str(error)
 
 
 def _storage_error(doing: str, uri: str, error: Exception) -> StorageError:
@@ -129,12 +140,12 @@ def _storage_error(doing: str, uri: str, error: Exception) -> StorageError:
 def _diagnosis(uri: str, error: Exception) -> tuple[FailureCode, str]:
     from obstore.exceptions import PreconditionError
 
-    text = str(error)
+    text = _DELTA_CAUSE.sub(": ", str(error))
     answer = getattr(error, "response", None) or {}  # boto3's
     status = _first(r"status code: (\d{3})", text)
     status = status or str(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
     reason = _first(r"<Code>(\w+)</Code>", text) or answer.get("Error", {}).get("Code") or status
-    bucket = "/".join(uri.split("/")[:3])
+    bucket = _bucket_of(uri)
     if isinstance(error, PreconditionError) or status == "412":
         return FailureCode.CHANGED, "it changed since it was listed: run again"
     if reason == "NoSuchBucket":
@@ -151,9 +162,9 @@ def _diagnosis(uri: str, error: Exception) -> tuple[FailureCode, str]:
     if "kind: Connect" in text:
         endpoint = _first(r"(https?://[^/ ]+)", text)
         return FailureCode.TIMEOUT, f"no answer from {endpoint}: check the endpoint and the network"
-    if "kind: Timeout" in text:
+    if "kind: Timeout" in text or "timed out" in text or "imeout" in type(error).__name__:
         return FailureCode.TIMEOUT, "no answer in time: run again"
-    return FailureCode.SERVER_ERROR, f"the store failed: {reason or _first_line(error)}"
+    return FailureCode.SERVER_ERROR, f"the store failed: {reason or text.partition(chr(10))[0]}"
 
 
 def _first(pattern: str, text: str) -> str:
@@ -180,6 +191,10 @@ class Bucket:
     @property
     def _store(self) -> Any:
         return open_store(self._scheme, self._bucket)
+
+    @property
+    def _store_to_write(self) -> Any:
+        return open_store(self._scheme, self._bucket, writes=True)
 
     def _path(self, key: str) -> str:
         return f"{self._prefix}/{key}" if self._prefix and key else self._prefix or key
@@ -214,14 +229,22 @@ class Bucket:
 
         with self._translated("write", key):
             try:
-                self._store.put(self._path(key), data, mode="create")
+                self._put(key, data, "create")
             except AlreadyExistsError:
                 return False
         return True
 
     def write(self, key: str, data: bytes) -> None:
         with self._translated("write", key):
-            self._store.put(self._path(key), data)
+            self._put(key, data, "overwrite")
+
+    def _put(self, key: str, data: bytes, mode: Any) -> None:
+        """Write; obstore itself does not repeat a write that got no answer in time."""
+        patience.persistently(
+            lambda: self._store_to_write.put(self._path(key), data, mode=mode),
+            lambda error: "kind: Timeout" in str(error),
+            patience.SILENT_WRITES,
+        )
 
     def head(self, key: str) -> Entry | None:
         path = self._path(key)
@@ -251,12 +274,28 @@ class Bucket:
 
         try:
             _require_plain(path)
-            for metas in self._store.list(path or None, offset=offset, chunk_size=PAGE_KEYS):
-                yield [entry_of(meta["path"], meta) for meta in metas]
+            yield from self._plain_pages(path, offset)
         except InvalidPathError:
             if self._scheme != "s3":
                 raise
             yield from odd_keys.pages(self._bucket, f"{path}/" if path else "", offset)
+
+    def _plain_pages(self, path: str, offset: str | None) -> Iterator[list[Entry]]:
+        """List through obstore; where an answer breaks off, from the last key that came."""
+        failures = 0
+        while True:
+            try:
+                for metas in self._store.list(path or None, offset=offset, chunk_size=PAGE_KEYS):
+                    page = [entry_of(meta["path"], meta) for meta in metas]
+                    yield page
+                    offset, failures = max((entry.key for entry in page), default=offset), 0
+            except Exception as error:
+                failures += 1
+                if not breaks_off(error) or failures == patience.BROKEN_ANSWERS:
+                    raise
+                patience.wait(failures)
+            else:
+                return
 
     def page(self, folder: str) -> Page:
         """List one folder: the objects directly in it, and the keys of its sub-folders."""
@@ -269,7 +308,9 @@ class Bucket:
 
         try:
             _require_plain(path)
-            found = self._store.list_with_delimiter(path or None)
+            found = patience.persistently(
+                lambda: self._store.list_with_delimiter(path or None), breaks_off
+            )
         except InvalidPathError:
             if self._scheme != "s3":
                 raise

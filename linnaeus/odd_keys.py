@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
+from linnaeus import patience
 from linnaeus.locations import Entry, Page
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -24,8 +26,19 @@ def is_odd(key: str) -> bool:
 def read(bucket: str, key: str, etag: str | None) -> bytes:
     """Read an object; raises botocore's ClientError."""
     condition = {"IfMatch": f'"{etag}"'} if etag else {}
-    body: bytes = _client().get_object(Bucket=bucket, Key=key, **condition)["Body"].read()
-    return body
+
+    def ask() -> bytes:
+        body: bytes = _client().get_object(Bucket=bucket, Key=key, **condition)["Body"].read()
+        return body
+
+    return patience.persistently(ask, _breaks_off)
+
+
+def _breaks_off(error: Exception) -> bool:
+    """Whether the body was at fault, which boto3 does not ask for again."""
+    from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+
+    return isinstance(error, IncompleteReadError | ReadTimeoutError | ResponseStreamingError)
 
 
 def head(bucket: str, key: str) -> Entry:
@@ -51,11 +64,22 @@ def page(bucket: str, prefix: str) -> Page:
 
 
 def _client() -> Any:
+    return _open_client(tuple((k, v) for k, v in os.environ.items() if k.startswith("AWS_")))
+
+
+@lru_cache(maxsize=8)
+def _open_client(settings: tuple[tuple[str, str], ...]) -> Any:
+    """A client, safe to share by threads; `standard` retries have jitter and a budget."""
     import boto3
     from botocore.config import Config
 
-    settings = Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 5})
-    return boto3.client("s3", endpoint_url=os.environ.get("AWS_ENDPOINT_URL"), config=settings)
+    config = Config(
+        connect_timeout=patience.CONNECT_SECONDS,
+        read_timeout=patience.SILENCE_SECONDS,
+        retries={"total_max_attempts": 8, "mode": "standard"},
+    )
+    session = boto3.session.Session()
+    return session.client("s3", endpoint_url=dict(settings).get("AWS_ENDPOINT_URL"), config=config)
 
 
 def _lists(**request: Any) -> Any:

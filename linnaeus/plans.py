@@ -56,6 +56,8 @@ class RunSpec:
     known_failures: int = 0
     shard_sizes: tuple[int, ...] = ()
     """Objects in each shard."""
+    after: str = ""
+    """Time (ISO 8601) of the last failure that the plan read, or nothing."""
 
     @property
     def what(self) -> str:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -134,8 +135,13 @@ def make_plan(workspace: Folder, job: Job, manifest: Manifest) -> RunPlan:
         skipped=_true(up_to_date),
         known_failures=_true(given_up),
         shard_sizes=tuple(piece.num_rows for piece in pieces),
+        after=_iso(pc.max(state["last_failed_at"]).as_py()),
     )
     return RunPlan(spec, pieces, pc.sum(new["size"]).as_py() or 0, new.num_rows, follows)
+
+
+def _iso(time: datetime | None) -> str:
+    return time.isoformat() if time else ""
 
 
 def _true(mask: pa.ChunkedArray) -> int:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ class ShardRows:
 
     def __init__(self, run: RunSpec, results: Results) -> None:
         self._run, self._results = run, results
-        self._now = datetime.now(UTC)
+        self._now = time_after(run.after)
         judged = [(o, self._failure(o)) for o in results.outcomes]
         self._failed = [(o, failure) for o, failure in judged if failure]
         self._done = [o for o, failure in judged if not failure]
@@ -137,6 +137,12 @@ def score_failure(answer: Answer) -> Failure | None:
         return None
     code = getattr(answer, "code", FailureCode.SERVER_ERROR)
     return Failure("score", code, str(answer))
+
+
+def time_after(last: str) -> datetime:
+    """Now, or just after `last` where the clock was set back: later failures count as later."""
+    now = datetime.now(UTC)
+    return max(now, datetime.fromisoformat(last) + timedelta(milliseconds=1)) if last else now
 
 
 def decoder_of(run: RunSpec) -> str:

@@ -48,7 +48,7 @@ failed_before AS (
     SELECT position,
         bool_or(code IN ({_PERMANENT}) AND decoder = $decoder) AS hopeless,
         coalesce(max(attempt) FILTER (WHERE what = $what), 0) AS attempts,
-        max_by(code, failed_at) AS code
+        max_by(code, failed_at) AS code, max(failed_at) AS last_failed_at
     FROM listed JOIN failures USING (uri, etag)
     WHERE CASE stage WHEN 'score' THEN what = $what ELSE position NOT IN (FROM stored) END
     GROUP BY position
@@ -57,7 +57,7 @@ scored_before AS (SELECT DISTINCT position FROM listed JOIN predictions USING (u
 SELECT sha256, stored.position IS NOT NULL AS embedded, part, "row",
     coalesce(hopeless OR attempts >= {MAX_ATTEMPTS}, false) AS given_up,
     (coalesce(attempts, 0) + 1)::INTEGER AS attempt,
-    code,
+    code, last_failed_at,
     scored_before.position IS NOT NULL AS scored
 FROM listed
 LEFT JOIN content USING (position)
@@ -88,7 +88,7 @@ def known_state(workspace: Folder, manifest: pa.Table, question: Question) -> pa
     Further columns: `sha256` (of the object's content, or, where it was never read, of an embedded
     object of equal etag and size), `embedded` bool, `part` and `row` (where the vector lies),
     `given_up` bool, `attempt` int32 (number of the next try), `code` (of the last failure),
-    `scored` bool (by this model version).
+    `last_failed_at`, `scored` bool (by this model version).
     """
     sources = {
         "listed": with_position(manifest.select(["uri", "etag", "size"])),

@@ -28,8 +28,8 @@ class Folder:
 
     Cheap to make, safe to share between threads and to pickle: it holds only its URI, and a
     process opens one store a bucket when it first needs it. Every method raises `StorageError`
-    with a `FailureCode` and a one-line message; transient errors were retried with back-off,
-    for some 15 seconds, before.
+    with a `FailureCode` and a one-line message; transient errors were retried with back-off
+    before, see `linnaeus.patience`, and a store that is down is `StoreUnavailable`.
     """
 
     def __init__(self, uri: str) -> None:
@@ -64,6 +64,13 @@ class Folder:
     def write_new(self, key: str, data: bytes) -> bool:
         """Write an object that must not exist yet, whole or not at all; False where it exists."""
         return self._objects.write_new(key, data)
+
+    def write_own(self, key: str, data: bytes) -> bool:
+        """Write, as `write_new` does, bytes that nobody else would write; False where others exist.
+
+        An object store may repeat a request whose answer was lost, and then say: it exists.
+        """
+        return self.write_new(key, data) or self.read(key) == data
 
     def write(self, key: str, data: bytes) -> None:
         """Write or replace an object, whole or not at all."""

@@ -5,8 +5,8 @@ commit here first looks for its run in the log, and looks again after a conflict
 """
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -15,7 +15,9 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from linnaeus.errors import StorageError
+from linnaeus import patience
+from linnaeus.errors import LinnaeusError, StorageError
+from linnaeus.object_stores import breaks_off, translated
 from linnaeus.parts import Part
 from linnaeus.storage import Folder, join
 
@@ -43,11 +45,15 @@ class Table:
 
     def load(self) -> DeltaTable | None:
         """The newest snapshot, or None if nothing was ever committed."""
+        with translated("read", self.uri):
+            try:
+                return self._snapshot()
+            except TableNotFoundError:
+                return None
+
+    def _snapshot(self) -> DeltaTable:
         uri, options = Folder(self.uri).delta()
-        try:
-            return DeltaTable(uri, storage_options=options)
-        except TableNotFoundError:
-            return None
+        return patience.persistently(lambda: DeltaTable(uri, storage_options=options), breaks_off)
 
     def create(self) -> DeltaTable:
         """The newest snapshot of the table, which is made if it does not exist."""
@@ -55,11 +61,19 @@ class Table:
             return snapshot
         uri, options = Folder(self.uri).delta()
         settings = {"delta.checkpointInterval": str(CHECKPOINT_COMMITS)}
-        with suppress(CommitFailedError):  # somebody else has just created it
-            DeltaTable.create(
-                uri, self.schema, mode="ignore", configuration=settings, storage_options=options
-            )
-        return DeltaTable(uri, storage_options=options)
+        with translated("write", self.uri):
+            with suppress(CommitFailedError):  # somebody else has just created it
+                patience.persistently(
+                    lambda: DeltaTable.create(
+                        uri,
+                        self.schema,
+                        mode="ignore",
+                        configuration=settings,
+                        storage_options=options,
+                    ),
+                    breaks_off,
+                )
+            return self._snapshot()
 
     def parts(self, snapshot: DeltaTable) -> list[Part]:
         """The parts that a snapshot consists of."""
@@ -165,9 +179,10 @@ class Table:
             if done(table):
                 return
             try:
-                commit(table)
-            except CommitFailedError:
-                time.sleep(0.05 * attempt)
+                with translated("write", self.uri), _conflicts_apart():
+                    commit(table)
+            except _ConflictError:
+                patience.wait(attempt)
             else:
                 return
         raise StorageError(
@@ -182,3 +197,18 @@ class Table:
         stats = f'{{"numRecords": {part.rows}}}'
         now = int(time.time() * 1000)
         return AddAction(self._path(part), part.size_bytes, {}, now, new_rows, stats)
+
+
+class _ConflictError(LinnaeusError):
+    """A commit is to be looked for, and else made again."""
+
+
+@contextmanager
+def _conflicts_apart() -> Iterator[None]:
+    """Tell another writer's commit, and an answer that broke off, from what else goes wrong."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, CommitFailedError) or breaks_off(error):
+            raise _ConflictError from error
+        raise

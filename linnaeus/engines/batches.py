@@ -10,31 +10,57 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linnaeus.engines import check_pixels
+from linnaeus.engines.memory import Ceiling
 
 K = TypeVar("K")
 
 Vector = NDArray[np.float32]
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""uint8 `[batch, H, W, 3]` to float32 `[batch, D]`; the batch is always of the same size."""
+"""uint8 `[batch, H, W, 3]` to float32 `[batch, D]`; the batch changes its size only to a half."""
 
 
 def stream_in_batches(
     network: Network,
     images: Iterable[tuple[K, NDArray[np.uint8]]],
-    shape: tuple[int, int, int, int],
+    shape: tuple[int, int, int],
+    ceiling: Ceiling,
 ) -> Iterator[tuple[K, NDArray[np.float32]]]:
     """Embed images as they come; see `linnaeus.engines.Engine.stream`.
 
     Args:
         network: embeds one full batch.
         images: keys with `[height, width, 3]`.
-        shape: `(batch, height, width, 3)`; a last batch that is not full is filled up with what
-            the batch before left there.
+        shape: `(height, width, 3)`.
+        ceiling: how many images make a batch; falls to a half when these are too many. A last
+            batch that is not full is filled up with what the batch before left there.
+
+    Raises:
+        EngineError: there is not enough memory for a single image.
     """
-    batch = np.zeros(shape, np.uint8)
+    batch = np.zeros((ceiling.images, *shape), np.uint8)
     images = iter(images)
-    while keys := _fill(batch, islice(images, len(batch))):
-        yield from zip(keys, network(batch), strict=False)
+    while keys := _fill(batch, islice(images, min(len(batch), ceiling.images))):
+        yield from zip(keys, _rows(network, batch, len(keys), ceiling), strict=True)
+
+
+def _rows(
+    network: Network, batch: NDArray[np.uint8], count: int, ceiling: Ceiling
+) -> Iterator[Vector]:
+    """Vectors of the first `count` images, as many together as memory has room for.
+
+    Every call takes a whole batch, so that networks need not be laid out anew for a remainder.
+    """
+    done = 0
+    while done < count:
+        size = min(len(batch), ceiling.images)
+        start = min(done, len(batch) - size)
+        try:
+            rows = network(batch[start : start + size])
+        except Exception as error:
+            ceiling.lower(size, error)
+            continue
+        yield from rows[done - start : count - start]
+        done = start + size
 
 
 def _fill(batch: NDArray[np.uint8], images: Iterable[tuple[K, NDArray[np.uint8]]]) -> list[K]:

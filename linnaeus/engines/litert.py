@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from linnaeus.backbones.spec import BackboneSpec
 from linnaeus.engines import Tuning, processors
 from linnaeus.engines.batches import embed_in_order, stream_in_batches
+from linnaeus.engines.memory import ceiling
 
 K = TypeVar("K")
 
@@ -32,15 +33,15 @@ class LiteRtEngine:
     def __init__(self, model: Path, spec: BackboneSpec, tuning: Tuning) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self._shape = (BATCH_IMAGES, spec.height, spec.width, 3)
+        self._ceiling = ceiling(self.name, spec.fingerprint, spec.name, BATCH_IMAGES)
+        self._shape = (spec.height, spec.width, 3)
         self._size = spec.embedding_size
         self._turn = Lock()
         threads = tuning.threads or processors()
         self._interpreter = Interpreter(model_path=str(model), num_threads=threads)
         self._input: int = self._interpreter.get_input_details()[0]["index"]
         self._output: int = self._interpreter.get_output_details()[0]["index"]
-        self._interpreter.resize_tensor_input(self._input, list(self._shape))
-        self._interpreter.allocate_tensors()
+        self._allocated_images = 0
 
     def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed `[N, height, width, 3]` as `[N, embedding_size]`, in order."""
@@ -50,7 +51,7 @@ class LiteRtEngine:
         self, images: Iterable[tuple[K, NDArray[np.uint8]]]
     ) -> Iterator[tuple[K, NDArray[np.float32]]]:
         """Embed images as they come; see `Engine.stream`."""
-        return stream_in_batches(self._network, images, self._shape)
+        return stream_in_batches(self._network, images, self._shape, self._ceiling)
 
     def close(self) -> None:
         """Free the network; the engine is not used again."""
@@ -58,7 +59,15 @@ class LiteRtEngine:
 
     def _network(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         with self._turn:
+            self._allocate(len(batch))
             self._interpreter.set_tensor(self._input, batch)
             self._interpreter.invoke()
             rows: NDArray[np.float32] = self._interpreter.get_tensor(self._output)
         return rows
+
+    def _allocate(self, images: int) -> None:
+        if self._allocated_images != images:
+            self._allocated_images = 0  # if this fails, the interpreter has no memory at all
+            self._interpreter.resize_tensor_input(self._input, [images, *self._shape])
+            self._interpreter.allocate_tensors()
+            self._allocated_images = images

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from linnaeus.backbones.spec import BackboneSpec
 from linnaeus.engines import Tuning, check_pixels, processors
 from linnaeus.engines.batches import embed_in_order
+from linnaeus.engines.memory import is_out_of_memory, too_large
 from linnaeus.errors import ConfigurationError
 
 K = TypeVar("K")
@@ -52,6 +53,7 @@ class OpenVinoEngine:
         core = import_openvino().Core()
         precision = _precision_hint(core, spec)
         network = core.read_model(model)
+        self._backbone = spec.name
         self._shape = (spec.height, spec.width, 3)
         self._size = spec.embedding_size
         network.reshape([1, *self._shape])
@@ -67,7 +69,21 @@ class OpenVinoEngine:
     def stream(
         self, images: Iterable[tuple[K, NDArray[np.uint8]]]
     ) -> Iterator[tuple[K, NDArray[np.float32]]]:
-        """Embed images as they come; see `Engine.stream`."""
+        """Embed images as they come; see `Engine.stream`.
+
+        Raises:
+            EngineError: there is not enough memory; a request has one image, so none is halved.
+        """
+        try:
+            yield from self._stream(images)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise too_large(self._backbone) from error
+            raise
+
+    def _stream(
+        self, images: Iterable[tuple[K, NDArray[np.uint8]]]
+    ) -> Iterator[tuple[K, NDArray[np.float32]]]:
         idle = [self._compiled.create_infer_request() for _ in range(self._requests)]
         running: deque[tuple[K, Any]] = deque()
         try:

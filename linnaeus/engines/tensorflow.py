@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from linnaeus.backbones.spec import BackboneSpec
 from linnaeus.engines import Tuning
 from linnaeus.engines.batches import embed_in_order, stream_in_batches
+from linnaeus.engines.memory import ceiling
 
 K = TypeVar("K")
 
@@ -37,7 +38,8 @@ class TensorFlowEngine:
         import tensorflow as tf
 
         batch = GPU_BATCH_IMAGES if _prepare_gpus(tf) else CPU_BATCH_IMAGES
-        self._shape = (batch, spec.height, spec.width, 3)
+        self._ceiling = ceiling(self.name, spec.fingerprint, spec.name, batch)
+        self._shape = (spec.height, spec.width, 3)
         self._size = spec.embedding_size
         self._to_tensor = tf.constant
         # The signature alone does not keep its variables alive.
@@ -52,7 +54,7 @@ class TensorFlowEngine:
         self, images: Iterable[tuple[K, NDArray[np.uint8]]]
     ) -> Iterator[tuple[K, NDArray[np.float32]]]:
         """Embed images as they come; see `Engine.stream`."""
-        return stream_in_batches(self._network, images, self._shape)
+        return stream_in_batches(self._network, images, self._shape, self._ceiling)
 
     def close(self) -> None:
         """Free the network; the engine is not used again."""

@@ -344,22 +344,31 @@ def test_a_shard_without_receipt_is_not_committed(workspace, bucket):
     assert rows(workspace, layout.OBJECTS, OBJECTS).num_rows == 0
 
 
-def test_a_part_of_an_attempts_own_that_exists_already_ends_the_attempt(
-    workspace, bucket, monkeypatch
-):
+def test_a_part_whose_answer_was_lost_is_the_attempts_own(workspace, bucket, monkeypatch):
     """An object store may repeat a create whose answer was lost, and then say: it exists."""
     begun = begin(workspace, bucket)
     real = Folder.write_new
 
     def repeating(self, key, data):
-        return real(self, key, data) and not key.startswith("embeddings/")
+        return real(self, key, data) and not key.startswith(("embeddings/", "runs/"))
 
     with monkeypatch.context() as patch:
         patch.setattr(Folder, "write_new", repeating)
-        with pytest.raises(StorageError, match="same command"):
-            do_shard(TestWorker(workspace, begun), 0)
+        do_shard(TestWorker(workspace, begun), 0)
+    assert len([e for e in workspace.list(layout.RUNS) if "/attempts/" in e.key]) == 1
     run(workspace, bucket)
     assert rows(workspace, layout.embeddings(SPEC.fingerprint), EMBEDDINGS).num_rows == 20
+
+
+def test_a_part_of_an_attempts_own_that_somebody_else_wrote_ends_the_attempt(workspace, bucket):
+    begun = begin(workspace, bucket)
+    table = layout.embeddings(SPEC.fingerprint)
+    key = layout.attempt_part(table, begun.run_id, 0, 1)
+    workspace.write_new(key, b"not mine")
+    with pytest.raises(StorageError, match="same command"):
+        do_shard(TestWorker(workspace, begun), 0)
+    run(workspace, bucket)
+    assert rows(workspace, table, EMBEDDINGS).num_rows == 20
 
 
 def test_counts_that_do_not_add_up_are_not_committed(workspace, bucket, monkeypatch):
