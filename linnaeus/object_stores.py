@@ -209,7 +209,7 @@ class Bucket:
             raise StorageError(f"cannot read {uri}: there is no such object", FailureCode.NOT_FOUND)
         return open_ranges(partial(self.read_range, key), found.size)
 
-    def write_new(self, key: str, data: bytes) -> bool:
+    def write_new(self, key: str, data: bytes | memoryview) -> bool:
         from obstore.exceptions import AlreadyExistsError
 
         with self._translated("write", key):
