@@ -200,6 +200,9 @@ def _csv(data: pa.Buffer, columns: list[str]) -> Iterator[pa.RecordBatch]:
         column_types=_TYPES, include_columns=_wanted(columns), strings_can_be_null=True
     )
     with pa.input_stream(data, compression="gzip") as stream:
+        if not stream.read(1):
+            return  # Arrow takes a file without rows for a mistake
+    with pa.input_stream(data, compression="gzip") as stream:
         yield from pacsv.open_csv(
             stream,
             read_options=pacsv.ReadOptions(column_names=columns, block_size=_CSV_BLOCK_BYTES),

@@ -43,8 +43,8 @@ def judge(connection: DuckDBPyConnection, job: str, only: frozenset[str] | None 
         allowed = "SELECT position FROM listed SEMI JOIN only_these USING (uri)"
         done = f"({done} OR position NOT IN ({allowed}))"
     connection.execute(
-        f"CREATE TEMP TABLE judged AS SELECT position, embedded, given_up, {done} AS up_to_date, "
-        "NOT (up_to_date OR given_up) AS todo FROM known"
+        f"CREATE TEMP TABLE judged AS SELECT *, NOT (up_to_date OR given_up) AS todo "
+        f"FROM (SELECT position, embedded, given_up, {done} AS up_to_date FROM known)"
     )
     state.describe(connection, "SELECT position FROM judged WHERE todo")
     [counts] = connection.execute(_COUNTS).fetchall()
