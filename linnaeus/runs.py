@@ -173,8 +173,8 @@ def commit(workspace: Folder, run_id: str) -> Counts:
     for table in _tables(workspace, run):
         table.append(list(_parts_of(table, run, receipts)), run_id)
     if run.job == "score":
-        listed = manifests.load(workspace, run.manifest_id)
-        LabelsTable(workspace, run.model).replace(manifest, listed, run)
+        with manifests.local_file(workspace, run.manifest_id) as listed:
+            LabelsTable(workspace, run.model).replace(manifest, listed, run)
         counts = replace(counts, **asdict(churn.of_run(workspace, run_id)))
     text = json.dumps(_summary(run, counts), indent=1) + "\n"
     workspace.write_new(summary, text.encode())
