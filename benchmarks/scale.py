@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from benchmarks import replayed_listing
 from benchmarks.measuring import Measure, Readings, peak_megabytes, seconds_of
-from benchmarks.scale_data import BUCKET, FINGERPRINT, Made, made
+from benchmarks.scale_data import BUCKET, FINGERPRINT, NEW, Made, made
 from benchmarks.setting import Setting
 from linnaeus import layout, manifests, parts, plans, runs
+from linnaeus.manifests import Manifest
 from linnaeus.plans import PLAN, RunSpec
 from linnaeus.receipts import Receipt
 from linnaeus.records import EMBEDDINGS, OBJECTS, Counts
@@ -34,14 +35,12 @@ def listing(setting: Setting, objects: str) -> Measure:
     def measure() -> Readings:
         with server as running, _empty(setting) as workspace:
             os.environ |= running.environment
-            work = lambda: manifests.freeze(workspace, f"s3://{BUCKET}")  # noqa: E731
-            seconds = seconds_of(work)
+            key = f"scale-listing-{objects}"
+            readings = _readings(key, lambda: manifests.freeze(workspace, f"s3://{BUCKET}"))
             found = manifests.newest(workspace, f"s3://{BUCKET}")
             assert found is not None
             assert found.objects == int(objects)
-            requests = running.requests()
-        key = f"scale-listing-{objects}"
-        return {**_with_peak(key, seconds), f"{key}-requests": requests}
+            return {**readings, f"{key}-requests": running.requests()}
 
     return measure
 
@@ -52,8 +51,8 @@ def inventory(setting: Setting, kind: str, objects: str) -> Measure:
 
     def measure() -> Readings:
         with _empty(setting) as workspace:
-            seconds = seconds_of(lambda: manifests.freeze(workspace, bucket.inventory(kind)))
-        return _with_peak(f"scale-inventory-{kind.lower()}-{objects}", seconds)
+            key = f"scale-inventory-{kind.lower()}-{objects}"
+            return _readings(key, lambda: manifests.freeze(workspace, bucket.inventory(kind)))
 
     return measure
 
@@ -64,12 +63,13 @@ def plan(setting: Setting, objects: str) -> Measure:
     workspace, manifest = Folder(str(bucket.tables)), bucket.manifest
 
     def measure() -> Readings:
-        found = []
-        seconds = seconds_of(lambda: found.append(runs.make_plan(workspace, EMBED, manifest)))
-        assert found[0].spec.planned == 1_000
-        return _with_peak(f"scale-plan-{objects}", seconds)
+        return _readings(f"scale-plan-{objects}", lambda: _plan_new(workspace, manifest))
 
     return measure
+
+
+def _plan_new(workspace: Folder, manifest: Manifest) -> None:
+    assert runs.make_plan(workspace, EMBED, manifest).spec.planned == NEW
 
 
 def first_plan(setting: Setting, objects: str) -> Measure:
@@ -80,8 +80,7 @@ def first_plan(setting: Setting, objects: str) -> Measure:
         with _empty(setting) as workspace:
             name = f"manifests/{bucket.manifest.id}.parquet"
             workspace.write_new_file(name, bucket.tables / name)
-            seconds = seconds_of(lambda: _plan_and_claim(workspace, bucket))
-        return _with_peak(f"scale-first-{objects}", seconds)
+            return _readings(f"scale-first-{objects}", lambda: _plan_and_claim(workspace, bucket))
 
     return measure
 
@@ -95,8 +94,7 @@ def nightly(setting: Setting, objects: str) -> Measure:
             for table in ("objects", "embeddings"):
                 target = Path(workspace.uri) / table
                 shutil.copytree(bucket.tables / table, target, copy_function=os.link)
-            seconds = seconds_of(lambda: _night(workspace, bucket))
-        return _with_peak(f"scale-nightly-{objects}", seconds)
+            return _readings(f"scale-nightly-{objects}", lambda: _night(workspace, bucket))
 
     return measure
 
@@ -104,7 +102,7 @@ def nightly(setting: Setting, objects: str) -> Measure:
 def _night(workspace: Folder, bucket: Made) -> None:
     manifests.freeze(workspace, bucket.inventory("Parquet"))
     run = _plan_and_claim(workspace, bucket)
-    assert run.planned == 1_000
+    assert run.planned == NEW
     assert len(plans.read_shard(workspace, run.run_id, 0)) == run.shard_sizes[0]
 
 
@@ -120,8 +118,7 @@ def commit(setting: Setting, shards: str) -> Measure:
     def measure() -> Readings:
         with _empty(setting) as workspace:
             run = finished_run(workspace, bucket)
-            seconds = seconds_of(lambda: runs.commit(workspace, run.run_id))
-        return _with_peak(f"scale-commit-{shards}", seconds)
+            return _readings(f"scale-commit-{shards}", lambda: runs.commit(workspace, run.run_id))
 
     return measure
 
@@ -162,5 +159,12 @@ def _empty(setting: Setting) -> Iterator[Folder]:
         yield Folder(folder)
 
 
-def _with_peak(key: str, seconds: float) -> Readings:
-    return {key: seconds, f"{key}-cpu": process_time(), f"{key}-memory": peak_megabytes()}
+def _readings(key: str, work: Callable[[], object]) -> Readings:
+    """Time of `work`, processor time of it over all threads, and the process's peak memory."""
+    before = process_time()
+    seconds = seconds_of(work)
+    return {
+        key: seconds,
+        f"{key}-cpu": process_time() - before,
+        f"{key}-memory": peak_megabytes(),
+    }
