@@ -53,7 +53,8 @@ _INVENTORY_SCHEMA = "Bucket, Key, Size, LastModifiedDate, ETag, StorageClass"
 _INVENTORY_ROWS = 1_000_000
 _COPY_OPTIONS = {
     "Parquet": "FORMAT parquet",
-    "CSV": "FORMAT csv, COMPRESSION gzip, HEADER false, FORCE_QUOTE *",
+    "CSV": "FORMAT csv, COMPRESSION gzip, HEADER false, FORCE_QUOTE *, "
+    "TIMESTAMPFORMAT '%Y-%m-%dT%H:%M:%S.000Z'",
 }
 
 
