@@ -13,29 +13,23 @@ import hashlib
 import json
 import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from urllib.parse import unquote_plus
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
-from pyarrow import orc
 
 from linnaeus.errors import ConfigurationError, FailureCode, StorageError
+from linnaeus.inventory_files import FORMATS, read_file
 from linnaeus.listing import images_among
 from linnaeus.locations import is_local, parent, split_uri
-from linnaeus.records import LISTING, TIMESTAMP
 from linnaeus.storage import Folder
 
 NAME = "manifest.json"
 
 _FILES_AHEAD = 3
 """Files that are in memory at once, compressed: some 100 MB each in a large Inventory."""
-_BATCH_ROWS = 100_000
-_CSV_BLOCK_BYTES = 16 << 20
 _SNAKE = {
     "Key": "key",
     "Size": "size",
@@ -46,14 +40,6 @@ _SNAKE = {
 }
 """Columns as CSV files call them, and as Parquet and ORC files do."""
 _OPTIONAL = ("is_latest", "is_delete_marker")
-_TYPES = {
-    "key": pa.string(),
-    "size": pa.int64(),
-    "e_tag": pa.string(),
-    "last_modified_date": pa.timestamp("ms", tz="UTC"),
-    "is_latest": pa.bool_(),
-    "is_delete_marker": pa.bool_(),
-}
 
 
 def is_inventory(source: str) -> bool:
@@ -104,8 +90,8 @@ def _load(name: str) -> _Inventory:
             f"{name} is not the manifest of an S3 Inventory: it says nothing of {e}"
         ) from e
     kind = kind.upper()
-    if kind not in _READERS:
-        raise ConfigurationError(f"{name}: cannot read {kind}; use {', '.join(_READERS)}")
+    if kind not in FORMATS:
+        raise ConfigurationError(f"{name}: cannot read {kind}; use {', '.join(FORMATS)}")
     columns = [_SNAKE.get(column.strip(), column.strip()) for column in schema.split(",")]
     found = _Inventory(name, bucket, kind, columns, files, _root(name))
     if missing := [field for field, column in _SNAKE.items() if _is_missing(column, schema, found)]:
@@ -155,8 +141,8 @@ def read(name: str, skip: str | None = None) -> Iterator[pa.RecordBatch]:
 
 def _pages(found: _Inventory, file: _File, data: pa.Buffer) -> Iterator[pa.RecordBatch]:
     try:
-        for batch in _READERS[found.format](data, found.columns):
-            yield images_among(_listing(batch, decode=found.format == "CSV"))
+        for page in read_file(found.format, data, found.columns):
+            yield images_among(page)
     except (pa.ArrowException, OSError, ValueError) as e:
         line = str(e).partition("\n")[0]
         where = found.root.uri_of(file.key)
@@ -165,70 +151,3 @@ def _pages(found: _Inventory, file: _File, data: pa.Buffer) -> Iterator[pa.Recor
 
 def _without(page: pa.RecordBatch, folder: str) -> pa.RecordBatch:
     return page.filter(pc.invert(pc.starts_with(page["key"], f"{folder}/")))
-
-
-def _listing(rows: pa.RecordBatch, *, decode: bool) -> pa.RecordBatch:
-    """Newest versions of objects (or all rows where versions are not listed) as a listing."""
-    for column, wanted in (("is_latest", True), ("is_delete_marker", False)):
-        if column in rows.schema.names:
-            rows = rows.filter(pc.equal(rows[column].cast(pa.bool_()), wanted))
-    columns = [
-        _decoded(rows["key"]) if decode else rows["key"],
-        pc.fill_null(rows["size"].cast(pa.int64()), 0),
-        pc.utf8_trim(pc.fill_null(rows["e_tag"], ""), '"'),
-        _utc(rows["last_modified_date"]),
-    ]
-    return pa.record_batch(columns, schema=LISTING)
-
-
-def _decoded(keys: pa.Array) -> pa.Array:
-    """Decode `%2F` and `+`: in CSV files, and only there, S3 encodes keys as in a URL's query."""
-    encoded = pc.match_substring_regex(keys, "[%+]")
-    texts = [unquote_plus(key) for key in keys.filter(encoded).to_pylist()]
-    return pc.replace_with_mask(keys, encoded, pa.array(texts, pa.string())) if texts else keys
-
-
-def _utc(times: pa.Array) -> pa.Array:
-    """Times of any unit and kind; ORC's have no zone."""
-    if pa.types.is_timestamp(times.type) and times.type.tz is None:
-        times = pc.assume_timezone(times, "UTC")
-    return pc.cast(times, TIMESTAMP, safe=False)
-
-
-def _csv(data: pa.Buffer, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    options = pacsv.ConvertOptions(
-        column_types=_TYPES, include_columns=_wanted(columns), strings_can_be_null=True
-    )
-    with pa.input_stream(data, compression="gzip") as stream:
-        if not stream.read(1):
-            return  # Arrow takes a file without rows for a mistake
-    with pa.input_stream(data, compression="gzip") as stream:
-        yield from pacsv.open_csv(
-            stream,
-            read_options=pacsv.ReadOptions(column_names=columns, block_size=_CSV_BLOCK_BYTES),
-            convert_options=options,
-        )
-
-
-def _parquet(data: pa.Buffer, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    del columns  # the file says them itself
-    file = pq.ParquetFile(pa.BufferReader(data))
-    yield from file.iter_batches(_BATCH_ROWS, columns=_wanted(file.schema_arrow.names))
-
-
-def _orc(data: pa.Buffer, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    del columns
-    file = orc.ORCFile(pa.BufferReader(data))
-    for number in range(file.nstripes):
-        yield file.read_stripe(number, columns=_wanted(file.schema.names))
-
-
-_READERS: dict[str, Callable[[pa.Buffer, list[str]], Iterator[pa.RecordBatch]]] = {
-    "CSV": _csv,
-    "ORC": _orc,
-    "PARQUET": _parquet,
-}
-
-
-def _wanted(columns: list[str]) -> list[str]:
-    return [name for name in _TYPES if name in columns]
