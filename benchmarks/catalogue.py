@@ -30,6 +30,11 @@ class Measurement:
 
 SIGNATURES = ("serving_default", "pixels", "embedding", "embed", "classify")
 
+SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
+"""Of buckets, in objects."""
+LARGE = 10_000_000
+"""What is so large takes minutes and gigabytes, and is measured when it is named."""
+
 MEASUREMENTS = {
     "decoder": Measurement("loops", "decoder"),
     "engine-float32": Measurement("loops", "engine", ("float32",)),
@@ -63,4 +68,19 @@ MEASUREMENTS = {
         for tidied in ("tidied", "untidied")
     },
     "training-million": Measurement("resources", "training_million", fresh=True, on_demand=True),
+    **{
+        f"scale-{name}-{objects}": Measurement(
+            "scale", function, (*kind, str(objects)), fresh=True, on_demand=objects >= LARGE
+        )
+        for name, function, *kind in (
+            ("listing", "listing"),
+            ("inventory-parquet", "inventory", "Parquet"),
+            ("inventory-csv", "inventory", "CSV"),
+            ("first", "first_plan"),
+            ("plan", "plan"),
+            ("nightly", "nightly"),
+        )
+        for objects in SIZES
+    },
+    "scale-commit-10000": Measurement("scale", "commit", ("10000",), fresh=True),
 }

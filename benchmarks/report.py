@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
+from benchmarks.catalogue import SIZES
 from benchmarks.measuring import Readings
 
 LIMITS = {
@@ -96,6 +97,20 @@ def _nights(job: str) -> Iterator[Row]:
         yield Row(f"{key}-parts", "  parts of all tables in the end", "files")
 
 
+def _scale(key: str, title: str) -> tuple[Row, ...]:
+    return (
+        Row(f"scale-{key}", title, "s"),
+        Row(f"scale-{key}-cpu", "  processor time of the process", "s"),
+        Row(f"scale-{key}-requests", "  requests to the store", ""),
+        Row(f"scale-{key}-memory", "  peak memory of the process", "MB"),
+    )
+
+
+def _sizes(key: str, title: str) -> Iterator[Row]:
+    for objects in SIZES:
+        yield from _scale(f"{key}-{objects}", f"{title}: {objects:,} objects")
+
+
 ROWS = (
     Row("decoder", "Bare decoder", "images/s"),
     Row("engine-float32", "Bare engine, float32", "images/s"),
@@ -137,6 +152,13 @@ ROWS = (
     *_nights("embed"),
     *_nights("score"),
     *_training("training-million", "Train a linear head on 1,000,000 embeddings"),
+    *_sizes("listing", "List and freeze"),
+    *_sizes("inventory-parquet", "Freeze an Inventory in Parquet"),
+    *_sizes("inventory-csv", "Freeze an Inventory in CSV"),
+    *_sizes("first", "Plan where nothing is known"),
+    *_sizes("plan", "Plan where all but 1,000 are known"),
+    *_sizes("nightly", "Inventory, plan and first shard, 1,000 new"),
+    *_scale("commit-10000", "Commit a run of 10,000 shards"),
 )
 
 
@@ -218,6 +240,10 @@ GOALS = (
         for suffix, what in (("", "time"), ("-cpu", "processor time"))
     ),
     Goal("memory of training on a million", "training-million-memory", 3000.0, "MB", at_most=True),
+    Goal("planning for ten million objects", "scale-plan-10000000", 60.0, "s", at_most=True),
+    Goal("  its memory", "scale-plan-10000000-memory", 4000.0, "MB", at_most=True),
+    Goal("ten million, 1,000 new, first shard", "scale-nightly-10000000", 120.0, "s", at_most=True),
+    Goal("  its memory", "scale-nightly-10000000-memory", 4000.0, "MB", at_most=True),
 )
 
 

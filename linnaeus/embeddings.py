@@ -25,6 +25,10 @@ LOOK_UPS = 3
 """So often vectors are looked up anew whose parts are gone when they are to be read."""
 
 LOCATIONS = pa.schema([("sha256", pa.string()), ("part", pa.string()), ("row", pa.int64())])
+PLACES = pa.schema([("sha256", pa.string()), ("part", pa.int64()), ("row", pa.int64())])
+
+_PARTS_AHEAD = 64
+"""Parts whose digests may wait in memory."""
 
 
 class EmbeddingTable:
@@ -57,15 +61,30 @@ class EmbeddingTable:
 
     def locations(self) -> pa.RecordBatchReader:
         """Stream of (sha256, part, row); a content may come several times, with equal vectors."""
-        return pa.RecordBatchReader.from_batches(LOCATIONS, self._location_batches())
+        named = (
+            pa.record_batch(
+                [digests, pa.repeat(pa.scalar(self.parts[number]), len(digests)), rows],
+                schema=LOCATIONS,
+            )
+            for number, digests, rows in self._digests()
+        )
+        return pa.RecordBatchReader.from_batches(LOCATIONS, named)
 
-    def _location_batches(self) -> Iterator[pa.RecordBatch]:
+    def places(self) -> pa.RecordBatchReader:
+        """The same stream with each part's number among `parts` in place of its name."""
+        numbered = (
+            pa.record_batch([digests, pa.repeat(number, len(digests)), rows], schema=PLACES)
+            for number, digests, rows in self._digests()
+        )
+        return pa.RecordBatchReader.from_batches(PLACES, numbered)
+
+    def _digests(self) -> Iterator[tuple[int, pa.Array, pa.Array]]:
         with ThreadPoolExecutor(8) as pool:
-            digests = pool.map(lambda part: self._read(part, "sha256"), self.parts)
-            for part, column in zip(self.parts, digests, strict=True):
-                rows = pa.array(np.arange(len(column)))
-                name = pa.repeat(pa.scalar(part), len(column))
-                yield pa.record_batch([column, name, rows], schema=LOCATIONS)
+            for first in range(0, len(self.parts), _PARTS_AHEAD):
+                names = self.parts[first : first + _PARTS_AHEAD]
+                digests = pool.map(lambda part: self._read(part, "sha256"), names)
+                for number, column in enumerate(digests, first):
+                    yield number, column, pa.array(np.arange(len(column)))
 
     def find(self, digests: Sequence[str]) -> Places:
         """Where the vectors of contents lie; those that have none are left out."""

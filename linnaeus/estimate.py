@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from itertools import islice
 
 from linnaeus import backbones, images
 from linnaeus.backbones.spec import BackboneSpec
@@ -38,14 +39,14 @@ def estimate_seconds(workspace: Folder, spec: BackboneSpec, plan: RunPlan) -> di
         started = time.perf_counter()
         _embed(references, spec, engine)
         taken = time.perf_counter() - started
-        seconds[precision] = taken / len(references) * plan.new_objects
+        seconds[precision] = taken / len(references) * plan.draft.new_objects
         engine.close()
     return seconds
 
 
 def _sample(plan: RunPlan) -> list[ObjectReference]:
-    rows = [row for shard in plan.shards for row in shard.slice(0, SAMPLE_IMAGES).to_pylist()]
-    new = [row for row in rows if not row["embedded"]][:SAMPLE_IMAGES]
+    rows = (row for shard in plan.draft.shards() for row in shard.to_pylist())
+    new = islice((row for row in rows if not row["embedded"]), SAMPLE_IMAGES)
     return [ObjectReference(row["uri"], row["etag"], row["size"]) for row in new]
 
 

@@ -7,8 +7,8 @@ whatever any clock says.
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 from duckdb import DuckDBPyConnection
@@ -19,7 +19,6 @@ from linnaeus.errors import ReconciliationError
 from linnaeus.manifests import Manifest
 from linnaeus.plans import RunSpec
 from linnaeus.records import FAILURES, LABELLED, LABELS, PREDICTIONS
-from linnaeus.state import with_position
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
 
@@ -79,8 +78,8 @@ class LabelsTable:
         snapshot = self.table.load()
         return (0, 0) if snapshot is None else _noted(snapshot, source)
 
-    def replace(self, manifest: Manifest, listed: pa.Table, run: RunSpec) -> None:
-        """Put the labels of a manifest's objects in the place of its source's.
+    def replace(self, manifest: Manifest, listed: Path, run: RunSpec) -> None:
+        """Put the labels of a manifest's objects, listed in its file, in the place of its source's.
 
         Does nothing where a newer manifest's are there, or this run put them there already.
         What changes is recorded first, since nobody could tell afterwards.
@@ -110,10 +109,10 @@ class LabelsTable:
                 done=done,
             )
 
-    def _sources(self, listed: pa.Table, run: RunSpec) -> Sources:
+    def _sources(self, listed: Path, run: RunSpec) -> Sources:
         predictions = Table(self.workspace, layout.predictions(run.model), PREDICTIONS)
         return {
-            "listed": with_position(listed.select(["source", "uri", "etag"])),
+            "listed": listed,
             "predictions": predictions.scan(where=pc.field("model_version") == run.model_version),
             "failures": Table(self.workspace, layout.FAILURES, FAILURES).scan(),
             "before": self.table.scan(churn.BEFORE, pc.field("source") == run.source),

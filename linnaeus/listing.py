@@ -6,26 +6,34 @@ and no sub-folders is cut into ranges of keys, and these again while threads are
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from linnaeus.local_files import LocalFiles
 from linnaeus.locations import Entry, is_local
 from linnaeus.object_stores import PAGE_KEYS, Bucket
+from linnaeus.records import LISTING
 from linnaeus.storage import Folder
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 
+_IMAGE = f"(?i)({'|'.join(re.escape(suffix) for suffix in IMAGE_SUFFIXES)})$"
 _LOCAL_THREADS = 4
 _REMOTE_THREADS = 32
 _LAST_CHARACTER = "\U0010ffff"
 _BELOW_PRINTABLE, _ABOVE_PRINTABLE = 0x1F, 0x7F
 
 
-def list_images(root: Folder, start: str = "", skip: str | None = None) -> list[Entry]:
-    """List the images below a folder, each once, in any order.
+def list_images(root: Folder, start: str = "", skip: str | None = None) -> Iterator[pa.RecordBatch]:
+    """List the images below a folder page by page, schema `LISTING`, in any order.
+
+    A key comes twice where a store's pages repeat it.
 
     An image is what ends like one (`.jpg`, `.PNG`, …) and has no part of its path hidden.
 
@@ -40,9 +48,30 @@ def list_images(root: Folder, start: str = "", skip: str | None = None) -> list[
         return key.startswith(start) and not is_hidden(key) and not skipped
 
     listing = _LocalListing(root, wanted) if is_local(root.uri) else _BucketListing(root, wanted)
-    found = chain.from_iterable(listing.pages(start))
-    images = (e for e in found if e.key.lower().endswith(IMAGE_SUFFIXES) and wanted(e.key))
-    return list({entry.key: entry for entry in images}.values())
+    for page in listing.pages(start):
+        yield images_among(_batch([entry for entry in page if wanted(entry.key)]))
+
+
+def images_among(page: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows of a listing (schema `LISTING`) that are images and not hidden."""
+    hidden = pc.match_substring_regex(page["key"], "(^|/)[._]")
+    image = pc.match_substring_regex(page["key"], _IMAGE)
+    return page.filter(pc.and_not(image, hidden))
+
+
+def _batch(entries: list[Entry]) -> pa.RecordBatch:
+    columns = [
+        [_valid(entry.key) for entry in entries],
+        [entry.size for entry in entries],
+        [entry.etag for entry in entries],
+        [entry.modified for entry in entries],
+    ]
+    return pa.record_batch(columns, schema=LISTING)
+
+
+def _valid(text: str) -> str:
+    """Make a file name that is not UTF-8 writable; reading it then fails as NOT_FOUND."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def is_hidden(key: str) -> bool:

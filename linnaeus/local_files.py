@@ -101,7 +101,7 @@ class LocalFiles:
         except (OSError, ValueError) as e:
             raise read_error(path, e) from e
 
-    def write_new(self, key: str, data: bytes) -> bool:
+    def write_new(self, key: str, data: bytes | memoryview) -> bool:
         path = Path(self._path(key))
         try:
             partial = _write_partial(path, data)
@@ -198,7 +198,7 @@ def _entry(key: str, item: os.DirEntry[str]) -> Entry | None:
     return entry_of(key, status) if stat.S_ISREG(status.st_mode) else None
 
 
-def _write_partial(path: Path, data: bytes) -> Path:
+def _write_partial(path: Path, data: bytes | memoryview) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{secrets.token_hex(8)}{_PARTIAL}")
     try:

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from linnaeus.errors import ConfigurationError, FailureCode, StorageError
-from linnaeus.locations import normalise
+from linnaeus.listed_folders import gathered
+from linnaeus.locations import is_local, normalise
 from linnaeus.records import MANIFEST
-from linnaeus.sources import read_source
+from linnaeus.sources import read_source, source_of
 from linnaeus.storage import Folder
 
 FOLDER = "manifests"
@@ -45,30 +50,41 @@ def freeze(workspace: Folder, images: str) -> Manifest:
         ConfigurationError: what is named cannot be listed, or its labels are in conflict.
         StorageError: the images cannot be listed or the workspace cannot be written.
     """
-    table = read_source(images, workspace)
-    source, digest = normalise(images), _digest(table)
-    while True:
-        last = newest(workspace, source)
-        if last and _metadata(workspace, last.id)["digest"] == digest:
-            return last
-        number = last.number + 1 if last else 1
-        manifest = Manifest(_id(source, number), source, number, table.num_rows)
-        if workspace.write_new(_key(manifest.id), _to_parquet(table, manifest, digest)):
-            return manifest
+    source = source_of(images)
+    with read_source(images, workspace) as rows, _Draft(rows) as draft:
+        while True:
+            last = newest(workspace, source)
+            if last and _metadata(workspace, last.id)["digest"] == draft.digest:
+                return last
+            number = last.number + 1 if last else 1
+            manifest = Manifest(_id(source, number), source, number, draft.objects)
+            if workspace.write_new_file(_key(manifest.id), draft.file(manifest)):
+                return manifest
 
 
 def load(workspace: Folder, manifest_id: str) -> pa.Table:
     """Read a manifest's rows: schema `records.MANIFEST`, sorted by uri."""
-    try:
+    with _naming(workspace, manifest_id):
         data = workspace.read(_key(manifest_id))
-    except StorageError as e:
-        if e.code is FailureCode.NOT_FOUND:
-            raise _unknown(workspace, manifest_id) from e
-        raise
     table = pq.read_table(io.BytesIO(data))
     if "labels" not in table.column_names:  # frozen by a release that had no such column
         table = table.append_column("labels", pa.nulls(len(table), pa.list_(pa.string())))
     return table.replace_schema_metadata().cast(MANIFEST)
+
+
+@contextmanager
+def local_file(workspace: Folder, manifest_id: str) -> Iterator[Path]:
+    """A manifest's Parquet file on this machine: the workspace's own, or a copy while it is used.
+
+    One that an earlier release froze may lack the column `labels`.
+    """
+    with TemporaryDirectory(prefix="linnaeus-manifest-") as folder:
+        path = Path(workspace.uri_of(_key(manifest_id)))
+        if not is_local(workspace.uri):
+            path = Path(folder) / "manifest.parquet"
+            with _naming(workspace, manifest_id):
+                workspace.copy_to(_key(manifest_id), path)
+        yield path
 
 
 def describe(workspace: Folder, manifest_id: str) -> Manifest:
@@ -98,38 +114,64 @@ def _key(manifest_id: str) -> str:
     return f"{FOLDER}/{manifest_id}.parquet"
 
 
-def _digest(table: pa.Table) -> str:
-    """Hash all rows; another version of Arrow may give another digest, and so a new manifest."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-    return hashlib.sha256(sink.getvalue()).hexdigest()
+class _Draft:
+    """Rows of a manifest on disk, before it has a number."""
 
+    def __init__(self, rows: Iterable[pa.RecordBatch]) -> None:
+        self._folder = TemporaryDirectory(prefix="linnaeus-manifest-")
+        self._path = Path(self._folder.name) / "rows.parquet"
+        self._writer = pq.ParquetWriter(self._path, MANIFEST, compression="zstd")
+        self.objects = 0
+        digest = hashlib.sha256()
+        for batch in gathered(rows, MANIFEST, _ROW_GROUP_ROWS):
+            self._writer.write_batch(batch)
+            self.objects += batch.num_rows
+            digest.update(batch.serialize())
+        self.digest = digest.hexdigest()
+        """Of all rows; another version of Arrow may give another one, and so a new manifest."""
 
-def _to_parquet(table: pa.Table, manifest: Manifest, digest: str) -> bytes:
-    kept = {
-        "source": manifest.source,
-        "number": str(manifest.number),
-        "digest": digest,
-        "objects": str(manifest.objects),
-    }
-    sink = pa.BufferOutputStream()
-    described = table.replace_schema_metadata(kept)
-    pq.write_table(described, sink, compression="zstd", row_group_size=_ROW_GROUP_ROWS)
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+    def __enter__(self) -> _Draft:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._writer.close()
+        self._folder.cleanup()
+
+    def file(self, manifest: Manifest) -> Path:
+        """The Parquet file of a manifest with these rows; they are written again if it is not the
+        first that is asked for.
+        """
+        kept = {
+            "source": manifest.source,
+            "number": str(manifest.number),
+            "digest": self.digest,
+            "objects": str(manifest.objects),
+        }
+        if self._writer.is_open:
+            self._writer.add_key_value_metadata(kept)
+            self._writer.close()
+            return self._path
+        path = self._path.with_name(f"{manifest.number}.parquet")
+        with pq.ParquetWriter(path, MANIFEST, compression="zstd") as writer:
+            for batch in pq.ParquetFile(self._path).iter_batches(_ROW_GROUP_ROWS):
+                writer.write_batch(batch.cast(MANIFEST))
+            writer.add_key_value_metadata(kept)
+        return path
 
 
 def _metadata(workspace: Folder, manifest_id: str) -> dict[str, str]:
-    try:
-        with workspace.open(_key(manifest_id)) as file:
-            kept = pq.read_metadata(file).metadata
-    except StorageError as e:
-        if e.code is FailureCode.NOT_FOUND:
-            raise _unknown(workspace, manifest_id) from e
-        raise
+    with _naming(workspace, manifest_id), workspace.open(_key(manifest_id)) as file:
+        kept = pq.read_metadata(file).metadata
     return {key.decode(): value.decode() for key, value in kept.items()}
 
 
-def _unknown(workspace: Folder, manifest_id: str) -> ConfigurationError:
-    return ConfigurationError(f"there is no manifest {manifest_id} in {workspace.uri}")
+@contextmanager
+def _naming(workspace: Folder, manifest_id: str) -> Iterator[None]:
+    """Say which manifest it is that does not exist."""
+    try:
+        yield
+    except StorageError as e:
+        if e.code is FailureCode.NOT_FOUND:
+            unknown = f"there is no manifest {manifest_id} in {workspace.uri}"
+            raise ConfigurationError(unknown) from e
+        raise

@@ -224,7 +224,7 @@ class Bucket:
             raise StorageError(f"cannot read {uri}: there is no such object", FailureCode.NOT_FOUND)
         return open_ranges(partial(self.read_range, key), found.size)
 
-    def write_new(self, key: str, data: bytes) -> bool:
+    def write_new(self, key: str, data: bytes | memoryview) -> bool:
         from obstore.exceptions import AlreadyExistsError
 
         with self._translated("write", key):
@@ -238,7 +238,7 @@ class Bucket:
         with self._translated("write", key):
             self._put(key, data, "overwrite")
 
-    def _put(self, key: str, data: bytes, mode: Any) -> None:
+    def _put(self, key: str, data: bytes | memoryview, mode: Any) -> None:
         """Write; obstore itself does not repeat a write that got no answer in time."""
         patience.persistently(
             lambda: self._store_to_write.put(self._path(key), data, mode=mode),

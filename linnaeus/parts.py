@@ -9,6 +9,9 @@ import pyarrow.parquet as pq
 
 from linnaeus.storage import Folder
 
+_TAIL_BYTES = 16 << 10
+"""As much as a shard's footer has, with room to spare."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -47,8 +50,20 @@ def write(
     return Part(key, len(data), table.num_rows) if folder.write_new(key, data) else None
 
 
-def read_metadata(folder: Folder, key: str) -> dict[str, str]:
-    """Key-value metadata of a part's footer."""
-    with folder.open(key) as file:
-        stored = pq.read_metadata(file).metadata or {}
+def read_metadata(folder: Folder, key: str, size_bytes: int | None = None) -> dict[str, str]:
+    """Key-value metadata of a part's footer; in one request where the part's size is known."""
+    if size_bytes is None:
+        with folder.open(key) as file:
+            stored = pq.read_metadata(file).metadata or {}
+    else:
+        stored = pq.read_metadata(io.BytesIO(_footer(folder, key, size_bytes))).metadata or {}
     return {k.decode(): v.decode() for k, v in stored.items()}
+
+
+def _footer(folder: Folder, key: str, size_bytes: int) -> bytes:
+    """The end of a Parquet file: metadata, its length as four bytes, and the magic number."""
+    tail = folder.read_range(key, max(0, size_bytes - _TAIL_BYTES), size_bytes)
+    footer_bytes = int.from_bytes(tail[-8:-4], "little") + 8
+    if footer_bytes > len(tail):
+        return folder.read_range(key, max(0, size_bytes - footer_bytes), size_bytes)
+    return tail

@@ -4,11 +4,12 @@ The file `plan.parquet` has one row group a shard and the run's description in i
 worker needs only (run, shard) to find its work.
 """
 
-import io
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -130,21 +131,21 @@ def shard_starts(
     return starts
 
 
-def split(state: pa.Table) -> list[pa.Table]:
-    """The rows to do (schema `PLAN`), shard by shard.
+def cut(rows: Iterable[pa.RecordBatch], limits: ShardLimits) -> Iterator[pa.Table]:
+    """Cut a stream of rows (schema `PLAN`) into shards, wherever its batches end.
 
-    Objects of equal etag and size lie together, so that equal content is computed once; objects
-    with a stored vector are ordered by the part that holds it, so that a shard reads few parts.
+    Equal etags and sizes must follow each other: such rows stay together, so that equal content is
+    computed once.
     """
-    state = state.select(PLAN.names).cast(PLAN)
-    stored = state.filter(state["embedded"]).sort_by([("part", "ascending"), ("row", "ascending")])
-    new = state.filter(pc.invert(state["embedded"])).sort_by(
-        [("etag", "ascending"), ("size", "ascending"), ("uri", "ascending")]
-    )
-    return [
-        *_slices(stored, ShardLimits(STORED_SHARD_OBJECTS, shard_bytes=1 << 62)),
-        *_slices(new, ShardLimits.for_run(new.num_rows)),
-    ]
+    held = PLAN.empty_table()
+    for batch in rows:
+        held = pa.concat_tables([held, pa.Table.from_batches([batch])])
+        # Of the last shard it is not known yet where it ends.
+        *complete, last = [*_slices(held, limits)] or [held]
+        yield from complete
+        held = last
+    if held.num_rows:
+        yield held
 
 
 def _slices(rows: pa.Table, limits: ShardLimits) -> Iterator[pa.Table]:
@@ -163,14 +164,34 @@ def _groups(rows: pa.Table) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(changes)]).astype(np.int64)
 
 
-def encode(spec: RunSpec, shards: list[pa.Table]) -> bytes:
-    """The plan's file."""
-    sink = io.BytesIO()
-    schema = PLAN.with_metadata({"run": spec.to_json()})
-    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
-        for shard in shards:
-            writer.write_table(shard.cast(schema), row_group_size=max(shard.num_rows, 1))
-    return sink.getvalue()
+class Draft:
+    """A plan's file that nobody else can see yet; it is gone with this object.
+
+    Args:
+        spec: of the run, as far as it is known before its shards are.
+        shards: tables with the schema `PLAN`. They are written as they come.
+    """
+
+    def __init__(self, spec: RunSpec, shards: Iterable[pa.Table]) -> None:
+        self._folder = TemporaryDirectory(prefix="linnaeus-plan-")
+        self.path = Path(self._folder.name) / "plan.parquet"
+        self.new_objects = self.new_bytes = 0
+        sizes = []
+        with pq.ParquetWriter(self.path, PLAN, compression="zstd") as writer:
+            for shard in shards:
+                writer.write_table(shard, row_group_size=max(shard.num_rows, 1))
+                sizes.append(shard.num_rows)
+                new = shard.filter(pc.invert(shard["embedded"]))
+                self.new_objects += new.num_rows
+                self.new_bytes += pc.sum(new["size"]).as_py() or 0
+            self.spec = replace(spec, planned=sum(sizes), shard_sizes=tuple(sizes))
+            writer.add_key_value_metadata({"run": self.spec.to_json()})
+
+    def shards(self) -> Iterator[pa.Table]:
+        """The shards, read one at a time."""
+        with pq.ParquetFile(self.path) as file:
+            for number in range(file.num_row_groups):
+                yield file.read_row_group(number)
 
 
 @lru_cache(maxsize=4)

@@ -6,12 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
-import pyarrow.parquet as pq
-
 from linnaeus import layout, parts
 from linnaeus.parts import Part
 from linnaeus.plans import RunSpec
-from linnaeus.ranged_file import open_ranges
 from linnaeus.records import Counts
 from linnaeus.storage import Entry, Folder
 
@@ -58,10 +55,12 @@ def receipt_table(run: RunSpec) -> str:
     return layout.predictions(run.model) if run.job == "score" else layout.OBJECTS
 
 
-def read_receipt(workspace: Folder, run: RunSpec, number: int) -> Receipt:
-    """A done shard's receipt."""
+def read_receipt(
+    workspace: Folder, run: RunSpec, number: int, size_bytes: int | None = None
+) -> Receipt:
+    """A done shard's receipt; `size_bytes`, of its part, saves a request."""
     key = layout.shard_part(receipt_table(run), run.run_id, number)
-    return Receipt.from_json(parts.read_metadata(workspace, key)["receipt"])
+    return Receipt.from_json(parts.read_metadata(workspace, key, size_bytes)["receipt"])
 
 
 @dataclass(frozen=True)
@@ -101,12 +100,8 @@ class ReceiptReader:
             return self.arrived
 
     def _read(self, entry: Entry) -> Arrival:
-        """By one request: the length is known, and Arrow reads a footer's 64 kB at once."""
-        with open_ranges(
-            lambda *span: self._workspace.read_range(entry.key, *span), entry.size
-        ) as f:
-            metadata = pq.read_metadata(f).metadata
-        receipt = Receipt.from_json(metadata[b"receipt"].decode())
+        metadata = parts.read_metadata(self._workspace, entry.key, entry.size)
+        receipt = Receipt.from_json(metadata["receipt"])
         part = Part(entry.key, entry.size, receipt.counts.done)
         return Arrival(receipt, part, entry.modified)
 

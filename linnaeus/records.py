@@ -11,6 +11,16 @@ import pyarrow as pa
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
+LISTING = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("size", pa.int64(), nullable=False),
+        pa.field("etag", pa.string(), nullable=False),
+        pa.field("modified", TIMESTAMP, nullable=False),
+    ]
+)
+"""What a listing sees of objects below a folder; keys are relative to it."""
+
 MANIFEST = pa.schema(
     [
         pa.field("source", pa.string(), nullable=False),

@@ -7,8 +7,7 @@ next ordinary run finds.
 
 from collections.abc import Iterable
 
-import pyarrow as pa
-import pyarrow.compute as pc
+from duckdb import DuckDBPyConnection
 
 from linnaeus import manifests
 from linnaeus.errors import ConfigurationError, FailureCode
@@ -38,26 +37,22 @@ def parse_codes(names: Iterable[str]) -> frozenset[str]:
     return codes or CODES
 
 
-def chosen(
-    state: pa.Table, up_to_date: pa.ChunkedArray, codes: frozenset[str]
-) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
-    """Masks of a state's rows: what a retry leaves alone, and the failures that it does not try.
+def conditions(done: str, codes: frozenset[str]) -> tuple[str, str]:
+    """SQL over the table `known`: what a retry leaves alone, and the failures it does not try.
 
     Args:
-        state: of `state.known_state`.
-        up_to_date: what is done, bool.
-        codes: what is tried again.
+        done: the condition that an object is done.
+        codes: what is tried again, of `FailureCode`.
     """
-    failed = pc.and_not(pc.is_valid(state["code"]), up_to_date)
-    among = pc.is_in(state["code"], pa.array(sorted(codes), pa.string()))
-    again = pc.and_(among, pc.not_equal(state["etag"], ""))
-    return pc.invert(failed), pc.and_not(failed, again)
+    again = ", ".join(f"'{code}'" for code in sorted(codes))
+    # What was not there when it was listed is found by a listing alone.
+    absent = "position IN (SELECT position FROM listed WHERE etag = '')"
+    return f"({done} OR code IS NULL)", f"(code NOT IN ({again}) OR {absent})"
 
 
-def no_first_attempts(state: pa.Table) -> pa.Table:
-    """The state with attempts from 2 on: what failed for another backbone failed before."""
-    attempts = pc.max_element_wise(state["attempt"], pa.scalar(LATER_ATTEMPT, pa.int32()))
-    return state.set_column(state.column_names.index("attempt"), "attempt", attempts)
+def never_first(connection: DuckDBPyConnection) -> None:
+    """Number attempts in the table `known` from 2: what failed for another backbone failed."""
+    connection.execute(f"UPDATE known SET attempt = greatest(attempt, {LATER_ATTEMPT})")
 
 
 def embedded_manifest(workspace: Folder, images: str) -> Manifest:

@@ -9,13 +9,10 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from ulid import ULID
 
-from linnaeus import churn, layout, manifests, plans, retrying, run_endings
+from linnaeus import churn, layout, manifests, plans, run_endings, todo
 from linnaeus.errors import ConfigurationError, ReconciliationError
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
@@ -24,9 +21,11 @@ from linnaeus.plans import RunSpec
 from linnaeus.receipts import Receipt, ReceiptReader, receipt_table
 from linnaeus.records import EMBEDDINGS, FAILURES, OBJECTS, PREDICTIONS, Counts
 from linnaeus.shard_rows import decoder_of
-from linnaeus.state import Question, known_state
+from linnaeus.state import Question, known
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
+
+_RECEIPT_THREADS = 32
 
 
 @dataclass(frozen=True)
@@ -70,16 +69,16 @@ class Job:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a run of a job would do, and the rows it would do it to."""
+    """What a run of a job would do."""
 
-    spec: RunSpec
-    shards: list[pa.Table]
-    new_bytes: int
-    """Bytes of the objects to read."""
-    new_objects: int
-    """Objects to read; the other planned ones have a stored vector."""
+    draft: plans.Draft
     follows: int
     """Number of the job's newest run that was committed before the tables were read, or 0."""
+
+    @property
+    def spec(self) -> RunSpec:
+        """The run."""
+        return self.draft.spec
 
 
 def open_run(workspace: Folder, job: Job, source: str) -> RunSpec | None:
@@ -105,10 +104,9 @@ def _newest_committed(workspace: Folder, index: str) -> int:
 
 
 def make_plan(workspace: Folder, job: Job, manifest: Manifest) -> RunPlan:
-    """Hold a manifest against the tables. Nothing is written."""
+    """Hold a manifest against the tables. Nothing is written to the workspace."""
     follows = _newest_committed(workspace, job.index(manifest.source))
     spec = job.spec(manifest)
-    listed = manifests.load(workspace, manifest.id)
     reuses = job.payload in ("", "embedding")
     question = Question(
         what=spec.what,
@@ -117,35 +115,18 @@ def make_plan(workspace: Folder, job: Job, manifest: Manifest) -> RunPlan:
         model=job.model or None,
         model_version=job.model_version,
     )
-    state = known_state(workspace, listed, question)
-    up_to_date = state["scored"] if job.name == "score" else state["embedded"]
-    if job.only is not None:
-        wanted = pc.is_in(state["uri"], pa.array(sorted(job.only), pa.string()))
-        up_to_date = pc.or_(up_to_date, pc.invert(wanted))
-    given_up = pc.and_not(state["given_up"], up_to_date)
-    if job.retried_codes is not None:
-        up_to_date, given_up = retrying.chosen(state, up_to_date, job.retried_codes)
-        state = retrying.no_first_attempts(state)
-    todo = state.filter(pc.invert(pc.or_(up_to_date, given_up)))
-    pieces = plans.split(todo)
-    new = todo.filter(pc.invert(todo["embedded"]))
-    spec = replace(
-        spec,
-        planned=todo.num_rows,
-        skipped=_true(up_to_date),
-        known_failures=_true(given_up),
-        shard_sizes=tuple(piece.num_rows for piece in pieces),
-        after=_iso(pc.max(state["last_failed_at"]).as_py()),
-    )
-    return RunPlan(spec, pieces, pc.sum(new["size"]).as_py() or 0, new.num_rows, follows)
-
-
-def _iso(time: datetime | None) -> str:
-    return time.isoformat() if time else ""
-
-
-def _true(mask: pa.ChunkedArray) -> int:
-    return int(pc.sum(mask).as_py() or 0)
+    with (
+        manifests.local_file(workspace, manifest.id) as listed,
+        known(workspace, listed, question) as connection,
+    ):
+        found = todo.judge(connection, job.name, job.only, job.retried_codes)
+        spec = replace(
+            spec,
+            skipped=found.up_to_date,
+            known_failures=found.given_up,
+            after=found.last_failed_at,
+        )
+        return RunPlan(plans.Draft(spec, todo.shards(connection, found)), follows)
 
 
 def create_run(workspace: Folder, job: Job, plan: RunPlan) -> RunSpec:
@@ -154,7 +135,7 @@ def create_run(workspace: Folder, job: Job, plan: RunPlan) -> RunSpec:
     A winner that is committed meanwhile is joined too: its work would be done twice by this plan.
     """
     spec = plan.spec
-    workspace.write_new(layout.plan(spec.run_id), plans.encode(spec, plan.shards))
+    workspace.write_new_file(layout.plan(spec.run_id), plan.draft.path)
     claim = f"{job.index(spec.source)}/{plan.follows + 1:08d}"
     if workspace.write_new(claim, spec.run_id.encode()):
         return spec
@@ -192,8 +173,8 @@ def commit(workspace: Folder, run_id: str, reader: ReceiptReader | None = None) 
     for table in tables_of(workspace, run):
         table.append(list(_parts_of(table, run, receipts)), run_id)
     if run.job == "score":
-        listed = manifests.load(workspace, run.manifest_id)
-        LabelsTable(workspace, run.model).replace(manifest, listed, run)
+        with manifests.local_file(workspace, run.manifest_id) as listed:
+            LabelsTable(workspace, run.model).replace(manifest, listed, run)
         counts = replace(counts, **asdict(churn.of_run(workspace, run_id)))
     return run_endings.end_as_committed(workspace, run, counts)
 

@@ -6,21 +6,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linnaeus import images, manifests
+from linnaeus.database import query
 from linnaeus.errors import ConfigurationError, ImageError, StorageError
 from linnaeus.manifests import Manifest
 from linnaeus.storage import Folder, read_object
 
 SAMPLE_IMAGES = 200
 
+_SPREAD = "SELECT uri FROM listed WHERE position % $step = 0 ORDER BY position LIMIT $limit"
+
 
 def sampler(workspace: Folder, manifest: Manifest) -> Callable[[int, int], NDArray[np.uint8]]:
     """A function of height and width that gives pictures evenly spread over the manifest."""
 
     def sample(height: int, width: int) -> NDArray[np.uint8]:
-        listed = manifests.load(workspace, manifest.id)
-        step = max(1, listed.num_rows // SAMPLE_IMAGES)
-        uris = listed["uri"].to_pylist()[::step][:SAMPLE_IMAGES]
-        return _decoded(uris, height, width)
+        step = max(1, manifest.objects // SAMPLE_IMAGES)
+        with manifests.local_file(workspace, manifest.id) as listed:
+            found = query(_SPREAD, {"listed": listed}, {"step": step, "limit": SAMPLE_IMAGES})
+        return _decoded(found["uri"].to_pylist(), height, width)
 
     return sample
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -20,6 +22,7 @@ __all__ = ["Entry", "Folder", "is_local", "join", "normalise", "read_object"]
 Names = list[str]
 
 _TRANSFERS = 16
+_PIECE_BYTES = 16 << 20
 _ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
 
 
@@ -71,6 +74,20 @@ class Folder:
         An object store may repeat a request whose answer was lost, and then say: it exists.
         """
         return self.write_new(key, data) or self.read(key) == data
+
+    def write_new_file(self, key: str, path: Path) -> bool:
+        """Write a local file, which is not empty, as `write_new` does, without reading it first."""
+        with (
+            path.open("rb") as file,
+            mmap(file.fileno(), 0, access=ACCESS_READ) as mapped,
+            memoryview(mapped) as data,
+        ):
+            return self._objects.write_new(key, data)
+
+    def copy_to(self, key: str, path: Path) -> None:
+        """Copy an object to a local file, a piece at a time."""
+        with self.open(key) as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target, _PIECE_BYTES)
 
     def write(self, key: str, data: bytes) -> None:
         """Write or replace an object, whole or not at all."""

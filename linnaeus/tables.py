@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pads
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
@@ -92,6 +94,13 @@ class Table:
             return pa.RecordBatchReader.from_batches(schema, [])
         dataset = table.to_pyarrow_dataset(schema=self.schema)
         return dataset.scanner(columns=columns, filter=where, batch_size=1 << 16).to_reader()
+
+    def dataset(self) -> pads.Dataset:
+        """The rows of one snapshot, to be read as often as one likes, by columns and conditions."""
+        table = self.load()
+        if table is None:
+            return cast(pads.Dataset, pads.dataset(self.schema.empty_table()))
+        return cast(pads.Dataset, table.to_pyarrow_dataset(schema=self.schema))
 
     def append(self, parts: Sequence[Part], run_id: str) -> None:
         """Make a run's parts visible at once; does nothing if that run's are visible already."""

@@ -125,10 +125,10 @@ class Workspace:
             manifest_id=manifest.id,
             objects=manifest.objects,
             to_embed=plan.spec.planned,
-            to_read_bytes=plan.new_bytes,
+            to_read_bytes=plan.draft.new_bytes,
             up_to_date=plan.spec.skipped,
             known_failures=plan.spec.known_failures,
-            shards=len(plan.shards),
+            shards=len(plan.spec.shard_sizes),
             joins_run=joined.run_id if joined else None,
             estimated_seconds=seconds,
         )
@@ -139,7 +139,7 @@ class Workspace:
             return backbones.prepare(self.folder, backbone, precision, sample)
 
     def _estimate_seconds(self, spec: BackboneSpec, plan: RunPlan) -> dict[str, float]:
-        if not plan.new_objects:
+        if not plan.draft.new_objects:
             return {}
         with self._progress.step("Measure this machine", None):
             return estimate_seconds(self.folder, spec, plan)

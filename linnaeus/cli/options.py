@@ -18,7 +18,7 @@ Images = Annotated[
     typer.Argument(
         metavar="IMAGES",
         help="Folder or prefix (a label is the folder's name), or a CSV, JSONL or Parquet file "
-        "with the columns uri[,label|labels,split,weight].",
+        "with the columns uri[,label|labels,split,weight], or an S3 Inventory's manifest.json.",
     ),
 ]
 Model = Annotated[str, typer.Option(metavar="NAME", help="The model.")]

@@ -17,6 +17,7 @@ from linnaeus.local_files import RECENT_MARK
 from linnaeus.locations import absent
 from linnaeus.manifests import describe, freeze, load, newest
 from linnaeus.object_descriptions import describe as describe_objects
+from linnaeus.object_stores import Bucket
 from linnaeus.records import MANIFEST
 from linnaeus.storage import Folder, read_object
 
@@ -401,3 +402,24 @@ def test_a_bucket_that_is_wrong_or_closed_is_named(s3: Any, monkeypatch, workspa
     list_file.write_text(f"uri\n{bucket}/a.jpg\n")
     with pytest.raises(StorageError, match="access denied"):
         freeze(workspace, str(list_file))
+
+
+@pytest.mark.slow
+def test_pages_that_repeat_a_key_give_one_row(
+    s3: Any, workspace: Folder, monkeypatch: pytest.MonkeyPatch
+):
+    bucket = s3.bucket()
+    for name in ("a/1.jpg", "a/2.jpg", "b/1.jpg"):
+        Folder(bucket).write(name, b"picture")
+    once = load(workspace, freeze(workspace, bucket).id)
+    pages = Bucket.pages
+
+    def twice(self: Bucket, folder: str = "", after: str | None = None) -> Any:
+        for page in pages(self, folder, after):
+            yield page
+            yield page
+
+    monkeypatch.setattr(Bucket, "pages", twice)
+    again = freeze(workspace, bucket)
+    assert (again.number, again.objects) == (1, 3)
+    assert load(workspace, again.id).equals(once)

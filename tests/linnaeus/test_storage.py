@@ -128,6 +128,17 @@ def test_write_replaces_and_write_new_does_not(folder: Folder):
     assert [entry.key for entry in folder.list()] == ["x"]
 
 
+def test_a_local_file_is_written_once_and_copied_back(folder: Folder, tmp_path: Path):
+    data = os.urandom(20 << 20)  # more than one piece
+    for name, content in (("large", data), ("other", b"other")):
+        (tmp_path / name).write_bytes(content)
+    assert folder.write_new_file("a/file", tmp_path / "large")
+    assert not folder.write_new_file("a/file", tmp_path / "other")
+    folder.copy_to("a/file", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == data
+    assert code_of(lambda: folder.copy_to("none", tmp_path / "copy")) is FailureCode.NOT_FOUND
+
+
 def test_one_of_many_writers_at_once_wins(folder: Folder):
     with ThreadPoolExecutor(16) as pool:
         written = list(pool.map(lambda i: folder.write_new("claim", b"%d" % i), range(16)))

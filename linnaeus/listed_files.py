@@ -1,0 +1,119 @@
+"""A user's own list of images with size and etag of each, as rows of a manifest."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from linnaeus.errors import ConfigurationError, FailureCode, StorageError
+from linnaeus.listed_folders import check_labels
+from linnaeus.locations import Entry, is_local, join, normalise, parent, split_uri
+from linnaeus.manifest_files import Row, read_rows
+from linnaeus.object_descriptions import describe
+from linnaeus.records import MANIFEST
+from linnaeus.storage import Folder
+
+
+@dataclass(frozen=True)
+class ListedFile:
+    """What a list names, with what is there."""
+
+    table: pa.Table
+    """Schema `MANIFEST`, sorted by URI, each URI once."""
+
+    def youngest_seconds(self) -> float:
+        """When a local file changed last, in seconds since the epoch; 0 for objects elsewhere."""
+        local = pc.invert(pc.match_substring(self.table["uri"], "://"))
+        youngest = pc.max(self.table["modified"].filter(local)).as_py()
+        return youngest.timestamp() if youngest else 0.0
+
+    def rows(self) -> Iterator[pa.RecordBatch]:
+        """The table's."""
+        yield from self.table.to_batches()
+
+
+def list_file(source: str) -> ListedFile:
+    """Read a list and describe what it names; what is not there has etag "" and size 0."""
+    folder = Folder(parent(source))
+    try:
+        data = folder.read(posixpath.basename(source))
+    except StorageError as e:
+        if e.code is FailureCode.NOT_FOUND:
+            raise ConfigurationError(f"there is no file {source}: check the name") from e
+        raise
+    rows = _distinct(source, folder.uri, read_rows(source, data))
+    check_labels(source, _labels_of(rows))
+    found = describe(rows)
+    if not any(entry.etag for entry in found):
+        raise ConfigurationError(
+            f"none of the {len(rows)} images in {source} exists, such as {next(iter(rows))}: "
+            "a relative uri starts at the file's own folder"
+        )
+    return ListedFile(_table(source, rows, found))
+
+
+def _table(source: str, rows: dict[str, Row], found: list[Entry]) -> pa.Table:
+    columns = {
+        "source": [source] * len(rows),
+        "uri": [_valid(uri) for uri in rows],
+        "etag": [entry.etag for entry in found],
+        "size": [entry.size for entry in found],
+        "modified": [entry.modified if entry.etag else None for entry in found],
+        "label": [row.label and _valid(row.label) for row in rows.values()],
+        "split": [row.split for row in rows.values()],
+        "weight": [row.weight for row in rows.values()],
+        "labels": [
+            row.labels if row.labels is None else [_valid(label) for label in row.labels]
+            for row in rows.values()
+        ],
+    }
+    arrays = [pa.array(columns[field.name], field.type) for field in MANIFEST]
+    return pa.Table.from_arrays(arrays, schema=MANIFEST).sort_by("uri")
+
+
+def _labels_of(rows: dict[str, Row]) -> Iterator[tuple[str, str | None]]:
+    for uri, row in rows.items():
+        yield uri, row.label
+        yield from ((uri, label) for label in row.labels or ())
+
+
+def _distinct(source: str, folder: str, rows: list[Row]) -> dict[str, Row]:
+    """Resolve the URIs and drop repeated rows; repeated URIs must agree in all else."""
+    distinct: dict[str, Row] = {}
+    for row in rows:
+        try:
+            uri = _resolve(folder, row.uri)
+        except ConfigurationError as e:
+            raise ConfigurationError(f"{source}, line {row.line}: {e}") from e
+        first = distinct.setdefault(uri, row)
+        for name in ("label", "split", "weight", "labels"):
+            one, other = getattr(first, name), getattr(row, name)
+            if one != other:
+                raise ConfigurationError(
+                    f"{source}: lines {first.line} and {row.line} give {uri} "
+                    f"two {name.removesuffix('s')}s, {one!r} and {other!r}: "
+                    f"keep one{_where_several(name)}"
+                )
+    return distinct
+
+
+def _where_several(name: str) -> str:
+    return ", or list all that apply in a column `labels`" if name == "label" else ""
+
+
+def _resolve(folder: str, uri: str) -> str:
+    if "://" in uri or uri.startswith("/"):
+        return normalise(uri)
+    if is_local(folder):
+        return normalise(f"{folder}/{uri}")
+    scheme, bucket, key = split_uri(join(folder, uri))
+    return join(f"{scheme}://{bucket}", posixpath.normpath(key))
+
+
+def _valid(text: str) -> str:
+    """Make a file name that is not UTF-8 writable; reading it then fails as NOT_FOUND."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")
