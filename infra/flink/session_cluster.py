@@ -1,0 +1,239 @@
+"""A Flink session cluster on this machine, without containers: five processes, one command.
+
+    python -m infra.flink.session_cluster
+
+JobManager, TaskManager, Beam's job server and a pool of Python workers listen on 127.0.0.1, on free
+ports, with the settings of `conf/config.yaml`, which Compose and Kubernetes use, too. The command
+prints the options that submit a job, and stops what it started at Ctrl-C.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from infra.flink import downloads
+from infra.flink.jvm import OPENED
+from linnaeus.errors import LinnaeusError
+
+HOST = "127.0.0.1"
+CONF = Path(__file__).with_name("conf")
+START_SECONDS = 120.0
+STOP_SECONDS = 15.0
+HEAP = "-Xmx640m"
+JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+PORTS = ("rpc", "blob", "rest", "job", "artifact", "expansion", "workers")
+
+Process = subprocess.Popen[bytes]
+
+
+@dataclass(frozen=True)
+class SessionCluster:
+    """A running cluster: where it listens, and its processes by name."""
+
+    ports: Mapping[str, int]
+    processes: Mapping[str, Process]
+    logs: Path
+
+    @property
+    def beam_options(self) -> list[str]:
+        """Options that submit a job to it."""
+        return [
+            "--runner=PortableRunner",
+            f"--job_endpoint={HOST}:{self.ports['job']}",
+            "--environment_type=EXTERNAL",
+            f"--environment_config={HOST}:{self.ports['workers']}",
+            "--parallelism=2",
+        ]
+
+    @property
+    def rest(self) -> str:
+        """Flink's REST interface and page."""
+        return f"http://{HOST}:{self.ports['rest']}"
+
+
+@contextmanager
+def session_cluster(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[SessionCluster]:
+    """Start a cluster that keeps its files in a folder, and stop it in the end.
+
+    Args:
+        folder: an empty one of this cluster's own, for logs, artifacts and temporary files.
+        environment: variables that workers get beside this process's.
+
+    Raises:
+        ConfigurationError: Flink or the job server cannot be fetched.
+        LinnaeusError: a process ended or was not ready in time.
+    """
+    starting = _Starting(folder, dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
+    with ExitStack() as stack:
+        commands = starting.commands()
+        processes = {
+            name: stack.enter_context(_running(command, starting.log(name), environment))
+            for name, command in commands.items()
+        }
+        cluster = SessionCluster(starting.ports, processes, folder / "logs")
+        _wait_until_ready(cluster)
+        yield cluster
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback address that nobody listens on now."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind((HOST, 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+
+
+@dataclass(frozen=True)
+class _Starting:
+    folder: Path
+    ports: Mapping[str, int]
+
+    def __post_init__(self) -> None:
+        for name in ("logs", "artifacts", "tmp"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+
+    def log(self, name: str) -> Path:
+        return self.folder / "logs" / f"{name}.log"
+
+    def commands(self) -> dict[str, list[str]]:
+        """The command lines by the names of the processes, in the order of their start."""
+        flink = f"{downloads.libraries()}/*"
+        job_server = f"{downloads.job_server().parent}/lib/*"
+        return {
+            "jobmanager": [*self._java(flink), JOB_MANAGER, *self._settings()],
+            "taskmanager": [*self._java(flink), TASK_MANAGER, *self._settings()],
+            "job-server": [*self._java(job_server), downloads.DRIVER, *self._job_server()],
+            "worker-pool": [sys.executable, "-m", WORKER_POOL, f"--service_port={self.ports['workers']}"],
+        }
+
+    def _java(self, jars: str) -> list[str]:
+        return ["java", *OPENED, HEAP, f"-Djava.io.tmpdir={self.folder / 'tmp'}", "-cp", jars]
+
+    def _settings(self) -> list[str]:
+        """What differs on one machine from `config.yaml`: names, ports and folders."""
+        ports = self.ports
+        settings = {
+            "jobmanager.rpc.address": HOST,
+            "jobmanager.rpc.port": ports["rpc"],
+            "jobmanager.bind-host": HOST,
+            "taskmanager.host": HOST,
+            "taskmanager.bind-host": HOST,
+            "taskmanager.rpc.port": 0,
+            "blob.server.port": ports["blob"],
+            "rest.address": HOST,
+            "rest.bind-address": HOST,
+            "rest.port": ports["rest"],
+            "io.tmp.dirs": self.folder / "tmp",
+        }
+        pairs = [part for key, value in settings.items() for part in ("-D", f"{key}={value}")]
+        return ["--configDir", str(CONF), *pairs]
+
+    def _job_server(self) -> list[str]:
+        ports = self.ports
+        return [
+            f"--flink-master={HOST}:{ports['rest']}",
+            f"--job-host={HOST}",
+            f"--job-port={ports['job']}",
+            f"--artifact-port={ports['artifact']}",
+            f"--expansion-port={ports['expansion']}",
+            f"--artifacts-dir={self.folder / 'artifacts'}",
+        ]
+
+
+WORKER_POOL = "apache_beam.runners.worker.worker_pool_main"
+
+
+@contextmanager
+def _running(
+    command: Sequence[str], log: Path, environment: Mapping[str, str] | None
+) -> Iterator[Process]:
+    """A process that is stopped in the end. The pool starts `python` as found in PATH: this one."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    variables = {**os.environ, **(environment or {}), "PATH": path}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=variables
+        )
+    try:
+        yield process
+    finally:
+        stop(process)
+
+
+def stop(process: Process) -> None:
+    """End a process, if need be by force."""
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _wait_until_ready(cluster: SessionCluster) -> None:
+    conditions = {
+        "taskmanager": lambda: _slots(cluster.rest) > 0,
+        "job-server": lambda: _listens(cluster.ports["job"]),
+        "worker-pool": lambda: _listens(cluster.ports["workers"]),
+    }
+    deadline = time.monotonic() + START_SECONDS
+    for name, is_ready in conditions.items():
+        _wait_for(cluster, name, is_ready, deadline)
+
+
+def _wait_for(
+    cluster: SessionCluster, name: str, is_ready: Callable[[], bool], deadline: float
+) -> None:
+    while not is_ready():
+        ended = [one for one, process in cluster.processes.items() if process.poll() is not None]
+        if ended or time.monotonic() > deadline:
+            log = cluster.logs / f"{(ended or [name])[0]}.log"
+            last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
+            raise LinnaeusError(f"the Flink cluster did not start: {log} ends with: {last[0]}")
+        time.sleep(0.2)
+
+
+def _slots(rest: str) -> int:
+    try:
+        with urllib.request.urlopen(f"{rest}/overview", timeout=5) as answer:
+            return int(json.load(answer)["slots-total"])
+    except OSError:
+        return 0
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection((HOST, port), 1):
+        return True
+    return False
+
+
+def main() -> None:
+    """Run a cluster until Ctrl-C or SIGTERM."""
+    over = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: over.set())
+    with (
+        TemporaryDirectory(prefix="linnaeus-flink-") as folder,
+        session_cluster(Path(folder)) as cluster,
+    ):
+        print(f"Flink's page: {cluster.rest}", file=sys.stderr)
+        print("Submit with:", file=sys.stderr)
+        print(" ".join(cluster.beam_options), flush=True)
+        over.wait()
+
+
+if __name__ == "__main__":
+    main()
