@@ -33,6 +33,7 @@ STOP_SECONDS = 15.0
 HEAP = "-Xmx640m"
 JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+WORKER_POOL = "beam_pipelines.worker_pool"
 PORTS = ("rpc", "blob", "rest", "job", "artifact", "expansion", "workers")
 
 Process = subprocess.Popen[bytes]
@@ -64,7 +65,9 @@ class SessionCluster:
 
 
 @contextmanager
-def session_cluster(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[SessionCluster]:
+def session_cluster(
+    folder: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[SessionCluster]:
     """Start a cluster that keeps its files in a folder, and stop it in the end.
 
     Args:
@@ -111,12 +114,13 @@ class _Starting:
     def commands(self) -> dict[str, list[str]]:
         """The command lines by the names of the processes, in the order of their start."""
         flink = f"{downloads.libraries()}/*"
+        workers = f"--service_port={self.ports['workers']}"
         job_server = f"{downloads.job_server().parent}/lib/*"
         return {
             "jobmanager": [*self._java(flink), JOB_MANAGER, *self._settings()],
             "taskmanager": [*self._java(flink), TASK_MANAGER, *self._settings()],
             "job-server": [*self._java(job_server), downloads.DRIVER, *self._job_server()],
-            "worker-pool": [sys.executable, "-m", WORKER_POOL, f"--service_port={self.ports['workers']}"],
+            "worker-pool": [sys.executable, "-m", WORKER_POOL, workers],
         }
 
     def _java(self, jars: str) -> list[str]:
@@ -153,16 +157,12 @@ class _Starting:
         ]
 
 
-WORKER_POOL = "apache_beam.runners.worker.worker_pool_main"
-
-
 @contextmanager
 def _running(
     command: Sequence[str], log: Path, environment: Mapping[str, str] | None
 ) -> Iterator[Process]:
-    """A process that is stopped in the end. The pool starts `python` as found in PATH: this one."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    variables = {**os.environ, **(environment or {}), "PATH": path}
+    """A process that is stopped in the end."""
+    variables = {**os.environ, **(environment or {})}
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=variables
