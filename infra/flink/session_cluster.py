@@ -22,19 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from infra.flink import downloads
-from infra.flink.jvm import OPENED
+from infra.flink.command_lines import HOST, PORTS, CommandLines
 from linnaeus.errors import LinnaeusError
 
-HOST = "127.0.0.1"
-CONF = Path(__file__).with_name("conf")
 START_SECONDS = 120.0
 STOP_SECONDS = 15.0
-HEAP = "-Xmx640m"
-JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
-TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
-WORKER_POOL = "beam_pipelines.worker_pool"
-PORTS = ("rpc", "blob", "rest", "job", "artifact", "expansion", "workers")
 
 Process = subprocess.Popen[bytes]
 
@@ -78,14 +70,22 @@ def session_cluster(
         ConfigurationError: Flink or the job server cannot be fetched.
         LinnaeusError: a process ended or was not ready in time.
     """
-    starting = _Starting(folder, dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
+    lines = CommandLines(folder, dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
+    logs = folder / "logs"
+    for made in (logs, lines.artifacts, lines.temporary):
+        made.mkdir(parents=True, exist_ok=True)
+    commands = {
+        "jobmanager": lines.jobmanager(),
+        "taskmanager": lines.taskmanager(),
+        "job-server": lines.job_server(),
+        "worker-pool": lines.worker_pool(),
+    }
     with ExitStack() as stack:
-        commands = starting.commands()
         processes = {
-            name: stack.enter_context(_running(command, starting.log(name), environment))
+            name: stack.enter_context(_running(command, logs / f"{name}.log", environment))
             for name, command in commands.items()
         }
-        cluster = SessionCluster(starting.ports, processes, folder / "logs")
+        cluster = SessionCluster(lines.ports, processes, logs)
         _wait_until_ready(cluster)
         yield cluster
 
@@ -97,64 +97,6 @@ def free_ports(count: int) -> list[int]:
         for one in sockets:
             one.bind((HOST, 0))
         return [int(one.getsockname()[1]) for one in sockets]
-
-
-@dataclass(frozen=True)
-class _Starting:
-    folder: Path
-    ports: Mapping[str, int]
-
-    def __post_init__(self) -> None:
-        for name in ("logs", "artifacts", "tmp"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
-
-    def log(self, name: str) -> Path:
-        return self.folder / "logs" / f"{name}.log"
-
-    def commands(self) -> dict[str, list[str]]:
-        """The command lines by the names of the processes, in the order of their start."""
-        flink = f"{downloads.libraries()}/*"
-        workers = f"--service_port={self.ports['workers']}"
-        job_server = f"{downloads.job_server().parent}/lib/*"
-        return {
-            "jobmanager": [*self._java(flink), JOB_MANAGER, *self._settings()],
-            "taskmanager": [*self._java(flink), TASK_MANAGER, *self._settings()],
-            "job-server": [*self._java(job_server), downloads.DRIVER, *self._job_server()],
-            "worker-pool": [sys.executable, "-m", WORKER_POOL, workers],
-        }
-
-    def _java(self, jars: str) -> list[str]:
-        return ["java", *OPENED, HEAP, f"-Djava.io.tmpdir={self.folder / 'tmp'}", "-cp", jars]
-
-    def _settings(self) -> list[str]:
-        """What differs on one machine from `config.yaml`: names, ports and folders."""
-        ports = self.ports
-        settings = {
-            "jobmanager.rpc.address": HOST,
-            "jobmanager.rpc.port": ports["rpc"],
-            "jobmanager.bind-host": HOST,
-            "taskmanager.host": HOST,
-            "taskmanager.bind-host": HOST,
-            "taskmanager.rpc.port": 0,
-            "blob.server.port": ports["blob"],
-            "rest.address": HOST,
-            "rest.bind-address": HOST,
-            "rest.port": ports["rest"],
-            "io.tmp.dirs": self.folder / "tmp",
-        }
-        pairs = [part for key, value in settings.items() for part in ("-D", f"{key}={value}")]
-        return ["--configDir", str(CONF), *pairs]
-
-    def _job_server(self) -> list[str]:
-        ports = self.ports
-        return [
-            f"--flink-master={HOST}:{ports['rest']}",
-            f"--job-host={HOST}",
-            f"--job-port={ports['job']}",
-            f"--artifact-port={ports['artifact']}",
-            f"--expansion-port={ports['expansion']}",
-            f"--artifacts-dir={self.folder / 'artifacts'}",
-        ]
 
 
 @contextmanager
