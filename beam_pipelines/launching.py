@@ -11,6 +11,7 @@ from types import FrameType
 
 from beam_pipelines import dataflow
 from beam_pipelines.dataflow import is_dataflow
+from beam_pipelines.local_runners import with_fetched
 from beam_pipelines.options import launcher_leaves
 from linnaeus import layout
 from linnaeus.errors import LinnaeusError
@@ -53,15 +54,17 @@ class OnBeam:
         if not run.shard_sizes and not leaves:
             return
         from beam_pipelines.committing import Ending
+        from beam_pipelines.job_servers import failures_in_words
         from beam_pipelines.shards import WorkerOptions, run_pipeline
 
         options = WorkerOptions(self.workspace.uri, run.run_id, self.engine, self.server)
-        beam_options = dataflow.with_defaults(self.beam_options, run.run_id)
+        beam_options = with_fetched(dataflow.with_defaults(self.beam_options, run.run_id))
         ending = Ending(self.workspace.uri, run.run_id, self.output, self.format)
         commits = leaves or is_dataflow(beam_options)
         with (
             _dead_workers_end_the_run(),
             _interrupts_stay_interrupts(),
+            failures_in_words(beam_options),
             dataflow.refusals_in_words(run.run_id),
         ):
             result = run_pipeline(

@@ -14,6 +14,10 @@ FLINK_VERSION = "1.19"
 BEAM_OF_FLINK = "2.62.0"
 """Beam of the job server that can be put together from a package registry."""
 PRISM_VERSION = "v2.77.0"
+PRISM_JOB_SECONDS = 30 * 24 * 3600
+"""Beam's `--job_server_timeout` ends the wait for a job on Prism, where it should end a call."""
+EMBEDDED = ("[auto]", "[local]", "[collection]")
+"""Values of `--flink_master` that start a cluster inside the job server."""
 
 
 def folder() -> Path:
@@ -40,20 +44,37 @@ def prism() -> Path:
 def with_fetched(arguments: Sequence[str]) -> list[str]:
     """Beam's options, with what was fetched for their runner where they name nothing else.
 
-    Flink works on as many shards at once as there are processors, unless told otherwise: its own
-    default is one.
+    A Flink inside the job server works on as many shards at once as there are processors, unless
+    told otherwise: its own default is one. Of a cluster elsewhere only its owner knows version and
+    size, so nothing is added.
     """
     asked = list(arguments)
     runner = runner_name(asked)
-    if runner == "prism" and prism().exists():
-        return _added(asked, {"prism_location": str(prism())})
-    if runner != "flink":
-        return asked
-    asked = _added(asked, {"parallelism": str(processors())})
-    if flink_job_server().exists() and not _has(asked, "flink_version"):
-        jar = {"flink_job_server_jar": str(flink_job_server())}
-        return [*_added(asked, jar), f"--flink_version={FLINK_VERSION}"]
+    if runner == "prism":
+        return _for_prism(asked)
+    if runner == "flink" and _value(asked, "flink_master", EMBEDDED[0]) in EMBEDDED:
+        return _for_embedded_flink(asked)
     return asked
+
+
+def _for_prism(asked: list[str]) -> list[str]:
+    """A server of the run's own, so that it can be stopped; the time limit is that of a job."""
+    own = [*asked, "--experiments=disable_prism_server_singleton"]
+    defaults = {"job_server_timeout": str(PRISM_JOB_SECONDS)}
+    if prism().exists():
+        defaults["prism_location"] = str(prism())
+    return _added(own, defaults)
+
+
+def _for_embedded_flink(asked: list[str]) -> list[str]:
+    asked = _added(asked, {"parallelism": str(processors())})
+    version = _value(asked, "flink_version", FLINK_VERSION)
+    if not flink_job_server().exists() or version != FLINK_VERSION:
+        return asked
+    if _has(asked, "flink_job_server_jar"):
+        return asked
+    jar = {"flink_job_server_jar": str(flink_job_server()), "flink_version": FLINK_VERSION}
+    return _added(asked, jar)
 
 
 def _added(arguments: list[str], defaults: dict[str, str]) -> list[str]:
@@ -63,3 +84,13 @@ def _added(arguments: list[str], defaults: dict[str, str]) -> list[str]:
 
 def _has(arguments: Sequence[str], name: str) -> bool:
     return any(one.split("=", 1)[0] == f"--{name}" for one in arguments)
+
+
+def _value(arguments: Sequence[str], name: str, default: str) -> str:
+    """An option's value, given as `--name=value` or `--name value`; its last one counts."""
+    value = default
+    for one, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        given, equals, text = one.partition("=")
+        if given == f"--{name}":
+            value = text if equals else following
+    return value
