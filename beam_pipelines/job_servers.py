@@ -13,9 +13,11 @@ from beam_pipelines.options import runner_name
 from linnaeus.errors import LinnaeusError
 
 AGAIN = "run the same command again: it does the missing shards"
-BEHIND_A_JOB_SERVER = {"flink": "Flink", "portable": "the job server's runner", "prism": "Prism"}
+BEHIND_A_JOB_SERVER = {"flink": "Flink", "portable": "The cluster", "prism": "Prism"}
 _OURS = re.compile(r"linnaeus\.errors\.\w+: ([^\r\n]+)")
 _CAUSE = re.compile(r"Caused by: ([^\r\n]+)")
+_FRAME = re.compile(r"^(Pipeline \S+ failed in state \w+: )?([\w.$]+(Exception|Error): )*")
+"""What Beam and Java put before the words of an error."""
 
 
 @contextmanager
@@ -62,13 +64,13 @@ def describe(error: Exception, runner: str) -> str:
     if isinstance(error, grpc.FutureTimeoutError):
         return "No job server answers: start it, or correct --job_endpoint"
     if isinstance(error, grpc.RpcError):
-        return f"The job server of {runner} went away ({_code(error)}): see its log, and {AGAIN}"
+        return f"{runner}'s job server went away ({_code(error)}): see its log, and {AGAIN}"
     if isinstance(error, FileNotFoundError):
         return f"There is no program {error.filename}: {runner} needs it (docs/how-to/flink.md)"
     if "Unable to fetch" in text:
         return f"Beam cannot download what {runner} needs: make runners fetches it"
     if "Service failed to start up" in text:
-        return f"The job server of {runner} ended as it was started: --debug shows what it said"
+        return f"{runner}'s job server ended as it was started: --debug shows what it said"
     return f"{runner} gave the job up: {_reason(text)}: {AGAIN}"
 
 
@@ -81,6 +83,10 @@ def _reason(text: str) -> str:
     """What an error of this project says, or the innermost cause, of a runner's many lines."""
     for pattern in (_OURS, _CAUSE):
         if said := pattern.findall(text):
-            return str(said[-1]).strip().rstrip(".:")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return (lines or ["it does not say why"])[-1].rstrip(".:")
+            return _bare(said[-1])
+    lines = [line for line in text.splitlines() if line.strip()]
+    return _bare((lines or ["it does not say why"])[-1])
+
+
+def _bare(line: str) -> str:
+    return _FRAME.sub("", line.strip()).rstrip(".:")

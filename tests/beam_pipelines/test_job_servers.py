@@ -21,6 +21,10 @@ TASK_MANAGER_LOST = """org.apache.flink.runtime.JobException: Recovery is suppre
 Caused by: org.apache.flink.runtime.jobmaster.JobMasterException: TaskManager 127.0.0.1 is lost.
 \tat org.apache.flink.runtime
 """
+WORKER_LOST = (
+    "Pipeline BeamApp-1_d8 failed in state FAILED: org.apache.grpc.StatusRuntimeException"
+    ": org.apache.beam.vendor.grpc.StatusRuntimeException: CANCELLED: client cancelled"
+)
 
 
 class Unavailable(grpc.RpcError):
@@ -32,7 +36,11 @@ class Unavailable(grpc.RpcError):
     ("error", "said"),
     [
         (RuntimeError(FLINK_SAYS), "s3://b/w: access denied. Correct the credentials: run the"),
-        (RuntimeError(TASK_MANAGER_LOST), "TaskManager 127.0.0.1 is lost: run the same command"),
+        (
+            RuntimeError(TASK_MANAGER_LOST),
+            "gave the job up: TaskManager 127.0.0.1 is lost: run the same command",
+        ),
+        (RuntimeError(WORKER_LOST), "Flink gave the job up: CANCELLED: client cancelled: run the"),
         (RuntimeError(""), "it does not say why"),
         (RuntimeError("Unable to fetch remote job server jar at x"), "make runners fetches it"),
         (RuntimeError("Service failed to start up with error 1"), "--debug"),
