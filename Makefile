@@ -4,11 +4,13 @@
 # make lint | format   check the source, or rewrite it in the agreed form
 # make bench           measure speed, print a table and save it as JSON
 # make install         only the environment, .venv
+# make flink-demo      both jobs on a real Flink inside Beam's job server (needs Java 17 and Maven)
+# make runners         fetch Flink, its job server and Prism to this machine (Java 17, Maven, Go)
 # make browser         Chromium and its driver, which the tests of pages need (Debian, as root)
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := demo
-.PHONY: install demo test test-fast lint format bench browser
+.PHONY: install demo test test-fast lint format bench browser runners flink-demo
 
 DATASET ?= solar-cells
 BIN := .venv/bin
@@ -40,6 +42,13 @@ $(INSTALLED): $(PYTHON) requirements.txt pyproject.toml
 demo: install
 	@$(BIN)/linnaeus demo --dataset $(DATASET)
 
+runners: install
+	@$(PYTHON) -m infra.flink.downloads
+	@$(PYTHON) -m infra.prism.build
+
+flink-demo: install
+	@$(PYTHON) -m infra.flink.demo
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -63,10 +72,10 @@ browser:
 	fi
 
 test: lint browser
-	$(PYTHON) -m pytest -n 2
+	$(PYTHON) -m pytest -n 2 --dist loadgroup
 
 test-fast: install
-	$(PYTHON) -m pytest -n 2 -m 'not slow'
+	$(PYTHON) -m pytest -n 2 --dist loadgroup -m 'not slow'
 
 bench: install
 	$(PYTHON) -m benchmarks

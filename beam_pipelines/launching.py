@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from beam_pipelines import dataflow
+from beam_pipelines.local_runners import with_fetched
 from beam_pipelines.options import launcher_leaves
 from linnaeus import layout
 from linnaeus.errors import LinnaeusError
@@ -65,18 +66,15 @@ class OnBeam:
 
     def _run_pipeline(self, run: RunSpec) -> "PipelineResult":
         from beam_pipelines.committing import Ending
+        from beam_pipelines.job_servers import failures_in_words
         from beam_pipelines.shards import WorkerOptions, run_pipeline
 
         options = WorkerOptions(self.workspace.uri, run.run_id, self.engine, self.server)
-        asked = self.beam_options
+        asked = with_fetched(dataflow.with_defaults(self.beam_options, run.run_id))
         commits = launcher_leaves(asked) or dataflow.is_dataflow(asked)
         ending = Ending(self.workspace.uri, run.run_id, self.output, self.format)
-        return run_pipeline(
-            options,
-            len(run.shard_sizes),
-            dataflow.with_defaults(asked, run.run_id),
-            ending if commits else None,
-        )
+        with failures_in_words(asked):
+            return run_pipeline(options, len(run.shard_sizes), asked, ending if commits else None)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from apache_beam.runners.runner import PipelineResult
 from apache_beam.utils.shared import Shared
 
 from beam_pipelines.committing import CommitRun, Ending
+from beam_pipelines.job_servers import stopped_with
 from beam_pipelines.notebooks import as_in_a_program
 from beam_pipelines.resources import shard_hints
 from linnaeus import plans
@@ -113,8 +114,10 @@ def run_pipeline(
     With an `ending` the pipeline's last step commits the run.
     """
     argv = ["--runner=FnApiRunner", *beam_options]
-    with as_in_a_program(), beam.Pipeline(argv=argv) as pipeline:
-        receipts = define_pipeline(pipeline, options, shards, shard_hints(pipeline.options))
-        if ending:
-            _ = receipts | "Commit run" >> CommitRun(ending)
+    with as_in_a_program():
+        pipeline = beam.Pipeline(argv=argv)
+        with stopped_with(pipeline), pipeline:
+            receipts = define_pipeline(pipeline, options, shards, shard_hints(pipeline.options))
+            if ending:
+                _ = receipts | "Commit run" >> CommitRun(ending)
     return pipeline.result

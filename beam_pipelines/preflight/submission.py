@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from beam_pipelines.local_runners import with_fetched
 from beam_pipelines.options import runner_name
 from linnaeus.locations import is_local, normalise
 
@@ -145,7 +146,7 @@ def target_of(submission: Submission) -> Target:
 
     from beam_pipelines import resources  # noqa: F401 - its options count, too
 
-    options = PipelineOptions(list(submission.beam_options)).get_all_options()
+    options = PipelineOptions(with_fetched(submission.beam_options)).get_all_options()
     master = options["flink_master"]
     named = None if master in FLINKS_OWN else Address.parse(master)
     runner = runner_name(submission.beam_options)

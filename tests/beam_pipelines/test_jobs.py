@@ -1,4 +1,4 @@
-"""Both Beam jobs, on a real runner, against their plain twins."""
+"""The embedding job as a program and in pipelines; test_runners.py has both jobs on runners."""
 
 import json
 import subprocess
@@ -11,15 +11,14 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that
 
 from beam_pipelines import embed as embed_job
-from beam_pipelines.embed import EmbedRequest, embed
 from beam_pipelines.shards import WorkerOptions, define_pipeline, open_worker
 from beam_pipelines.transforms import EmbedImages
-from linnaeus import backbones, layout, manifests, runs
+from linnaeus import backbones, layout, manifests
 from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.matrix import read_matrix
 from linnaeus.progress import SILENT
-from linnaeus.records import FAILURES, OBJECTS, ObjectReference
+from linnaeus.records import OBJECTS, ObjectReference
 from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
@@ -60,18 +59,6 @@ def plain(prepared, bucket):
     return vectors(workspace, spec.fingerprint)
 
 
-@pytest.mark.parametrize("runner", ["FnApiRunner"])
-def test_beam_writes_the_rows_of_the_plain_function(prepared, bucket, plain, runner):
-    workspace = prepared("beam")
-    request = EmbedRequest(str(bucket), BACKBONE, beam_options=[f"--runner={runner}"])
-    summary = embed(workspace, request)
-    assert (summary.counts.done, summary.counts.failed) == (30, 1)
-    uris, matrix = vectors(workspace, backbones.prepare(workspace, BACKBONE).fingerprint)
-    assert uris == plain[0]
-    np.testing.assert_array_equal(matrix, plain[1])
-    assert table(workspace, layout.FAILURES, FAILURES)["code"].to_pylist() == ["NOT_AN_IMAGE"]
-
-
 def test_as_a_program_the_job_says_nothing_but_steps_and_a_summary(prepared, bucket):
     workspace = prepared("program")
     options = ["--workspace", workspace.uri, "--images", str(bucket), "--backbone", BACKBONE]
@@ -80,34 +67,6 @@ def test_as_a_program_the_job_says_nothing_but_steps_and_a_summary(prepared, buc
     assert json.loads(ended.stdout)["counts"]["done"] == 30
     steps = {line.partition(":")[0] for line in ended.stderr.splitlines()}
     assert steps == {"List images", "Prepare backbone", "Embed"}
-
-
-def test_several_worker_processes_write_the_same_rows(prepared, bucket, plain):
-    workspace = prepared("processes")
-    options = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
-    embed(workspace, EmbedRequest(str(bucket), BACKBONE, beam_options=options))
-    uris, matrix = vectors(workspace, backbones.prepare(workspace, BACKBONE).fingerprint)
-    assert uris == plain[0]
-    np.testing.assert_array_equal(matrix, plain[1])
-
-
-def test_beam_counts_objects_bytes_times_and_failures_by_code(prepared, bucket):
-    workspace = prepared("metrics")
-    spec = backbones.prepare(workspace, BACKBONE)
-    manifest = manifests.freeze(workspace, str(bucket))
-    job = Job("embed", spec.fingerprint)
-    run = runs.create_run(workspace, job, runs.make_plan(workspace, job, manifest))
-    pipeline = beam.Pipeline(argv=["--runner=FnApiRunner"])
-    options = WorkerOptions(workspace.uri, run.run_id)
-    define_pipeline(pipeline, options, len(run.shard_sizes))
-    result = pipeline.run()
-    result.wait_until_finish()
-    query = result.metrics().query()
-    counters = {c.key.metric.name: c.committed for c in query["counters"]}
-    sizes = sum(path.stat().st_size for path in bucket.rglob("*.png"))
-    assert counters == {"objects": 31, "bytes": sizes, "failed_NOT_AN_IMAGE": 1}
-    names = {d.key.metric.name for d in query["distributions"]}
-    assert names == {"read_msec", "decode_msec", "inference_msec"}
 
 
 def test_a_graph_of_ten_million_objects_stays_far_below_dataflows_limit():
