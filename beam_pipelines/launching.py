@@ -141,4 +141,7 @@ def run_program(main: Callable[[], None]) -> None:
     except LinnaeusError as error:
         print(error, file=sys.stderr)
         leave_at_once(1)
+    except Exception as error:
+        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        leave_at_once(1)
     leave_at_once(0)

@@ -16,7 +16,7 @@ from linnaeus.plans import RunSpec
 from linnaeus.progress import SILENT, Progress
 from linnaeus.receipts import ReceiptReader
 from linnaeus.records import Counts
-from linnaeus.run_reporting import reported, tell_committed
+from linnaeus.run_reporting import reported, tell_committed, tell_handed_over
 from linnaeus.runs import Job
 from linnaeus.shards import do_shard
 from linnaeus.storage import Folder
@@ -122,6 +122,7 @@ def submit_job(workspace: Folder, job: Job, manifest: Manifest, executor: Execut
     run = runs.open_run(workspace, job, manifest.source)
     run = run or runs.create_run(workspace, job, runs.make_plan(workspace, job, manifest))
     executor.get_ready(run)
+    tell_handed_over(workspace, run)
     executor.execute(run)
     return RunSummary(
         run_id=run.run_id,

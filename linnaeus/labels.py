@@ -6,6 +6,7 @@ whatever any clock says.
 """
 
 import hashlib
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from linnaeus import churn, layout
 from linnaeus.database import Sources, database
 from linnaeus.errors import ReconciliationError
 from linnaeus.manifests import Manifest
+from linnaeus.object_stores import translated
 from linnaeus.plans import RunSpec
 from linnaeus.records import FAILURES, LABELLED, LABELS, PREDICTIONS
 from linnaeus.storage import Folder
@@ -71,7 +73,8 @@ class LabelsTable:
         of_source = pc.field("source") == manifest.source
         labelled = of_source & (pc.field("status") == LABELLED)
         same = (number, version) == (manifest.number, model_version)
-        return same and snapshot.to_pyarrow_dataset().count_rows(filter=labelled) == scored
+        with translated("read", self.table.uri):
+            return same and snapshot.to_pyarrow_dataset().count_rows(filter=labelled) == scored
 
     def current(self, source: str) -> tuple[int, int]:
         """Number of the manifest and version of the model whose labels a source has; else 0, 0."""
@@ -94,8 +97,10 @@ class LabelsTable:
             return number > manifest.number or snapshot.transaction_version(run.run_id) is not None
 
         source = manifest.source.replace("'", "''")
-        with database(self._sources(listed, run)) as connection:
-            _join(connection, run)
+        with ExitStack() as stack:
+            with translated("read", self.workspace.uri):
+                connection = stack.enter_context(database(self._sources(listed, run)))
+                _join(connection, run)
             if not done(self.table.create()):
                 churn.record(self.workspace, connection, run.run_id)
             self.table.replace(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from linnaeus import layout
-from linnaeus.errors import LinnaeusError
+from linnaeus.errors import FailureCode, LinnaeusError, StorageError
 from linnaeus.locations import Entry
 from linnaeus.storage import Folder
 
@@ -30,11 +30,13 @@ class LeaseLost(LinnaeusError):  # noqa: N818 - as the others are named
 
 @dataclass(frozen=True)
 class Lease:
-    """A lease that was taken, by the number of its file."""
+    """A lease that was taken, by the number of its file, and who took it."""
 
     workspace: Folder
     name: str
     number: int
+    owner: bytes
+    """Its own in each lease: numbers begin anew where nobody has the lease."""
 
     @property
     def _key(self) -> str:
@@ -46,14 +48,25 @@ class Lease:
         Raises:
             LeaseLost: it is another's by now.
         """
-        newest = _newest(self.workspace, self.name)
-        if newest is None or newest[0] != self.number:
+        if not self._is_held():
             raise LeaseLost(f"{self.workspace.uri_of(self._key)}: another process took over")
-        self.workspace.write(self._key, _owner())
+        self.workspace.write(self._key, self.owner)
 
     def release(self) -> None:
         """Let the next one have it."""
-        self.workspace.delete(self._key)
+        if self._is_held():
+            self.workspace.delete(self._key)
+
+    def _is_held(self) -> bool:
+        newest = _newest(self.workspace, self.name)
+        if newest is None or newest[0] != self.number:
+            return False
+        try:
+            return self.workspace.read(self._key) == self.owner
+        except StorageError as error:
+            if error.code is FailureCode.NOT_FOUND:
+                return False
+            raise
 
 
 @contextmanager
@@ -74,8 +87,8 @@ def _take(workspace: Folder, name: str, lease: timedelta) -> Lease | None:
         number, entry = newest
         if store_time(workspace) - entry.modified < lease:
             return None
-    taken = Lease(workspace, name, number + 1)
-    if not workspace.write_new(layout.lease(name, number + 1), _owner()):
+    taken = Lease(workspace, name, number + 1, _owner())
+    if not workspace.write_own(layout.lease(name, number + 1), taken.owner):
         return None
     if newest is not None:
         workspace.delete(layout.lease(name, number))
@@ -90,7 +103,8 @@ def _newest(workspace: Folder, name: str) -> tuple[int, Entry] | None:
 
 
 def _owner() -> bytes:
-    return json.dumps({"host": socket.gethostname(), "process": os.getpid()}).encode()
+    owner = {"host": socket.gethostname(), "process": os.getpid(), "token": secrets.token_hex()}
+    return json.dumps(owner).encode()
 
 
 def store_time(workspace: Folder) -> datetime:

@@ -24,6 +24,7 @@ PAGE_KEYS = 1000
 
 _DELTA_CAUSE = re.compile(r"\s*(?:\x1b\[\d+m)?↳(?:\x1b\[0m)?\s*")
 """delta-rs puts each cause of an error on a line of its own, in colour."""
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _SETTINGS = ("AWS_", "GOOGLE_", "AZURE_")
 
 
@@ -31,20 +32,20 @@ def _environment() -> tuple[tuple[str, str], ...]:
     return tuple((k, v) for k, v in os.environ.items() if k.startswith(_SETTINGS))
 
 
-def open_store(scheme: str, bucket: str, writes: bool = False) -> Any:
+def open_store(scheme: str, bucket: str, write_seconds: int | None = None) -> Any:
     """Return the process's store of a bucket: one per bucket and settings, for reads or writes."""
-    return _open_store(scheme, bucket, writes, _environment())
+    return _open_store(scheme, bucket, write_seconds, _environment())
 
 
 @lru_cache(maxsize=64)
 def _open_store(
-    scheme: str, bucket: str, writes: bool, settings: tuple[tuple[str, str], ...]
+    scheme: str, bucket: str, write_seconds: int | None, settings: tuple[tuple[str, str], ...]
 ) -> Any:
     from obstore.store import AzureStore, GCSStore, S3Store
 
     environment = dict(settings)
-    client = patience.client_options(writes) | {"allow_http": _allows_http(environment)}
-    retries = patience.retry_config(writes)
+    client = patience.client_options(write_seconds) | {"allow_http": _allows_http(environment)}
+    retries = patience.retry_config(write_seconds)
     options: dict[str, Any] = {"client_options": client, "retry_config": retries}
     if scheme == "s3":
         options |= _s3_credentials(environment)
@@ -118,7 +119,10 @@ def translated(doing: str, uri: str) -> Iterator[None]:
     except Exception as e:
         error = _storage_error(doing, uri, e)
         error.__cause__ = e
-        budget.failed(error)
+        if _refuses(e):
+            budget.answered()
+        else:
+            budget.failed(error)
         raise error from e
     budget.answered()
 
@@ -132,6 +136,19 @@ def breaks_off(error: Exception) -> bool:
     return "response body error" in str(error)
 
 
+def _refuses(error: Exception) -> bool:
+    """Whether the store said that it will not, however often it is asked."""
+    status = _status(error)
+    return status.startswith(("3", "4")) and status not in {"408", "429"}
+
+
+def _status(error: Exception) -> str:
+    """HTTP status of an error of obstore, delta-rs or boto3; empty if it has none."""
+    answer = getattr(error, "response", None) or {}  # boto3's
+    found = _first(r"status code: (\d{3})", str(error))
+    return found or str(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+
+
 def _storage_error(doing: str, uri: str, error: Exception) -> StorageError:
     code, problem = _diagnosis(uri, error)
     return StorageError(f"cannot {doing} {uri}: {problem}", code)
@@ -140,10 +157,9 @@ def _storage_error(doing: str, uri: str, error: Exception) -> StorageError:
 def _diagnosis(uri: str, error: Exception) -> tuple[FailureCode, str]:
     from obstore.exceptions import PreconditionError
 
-    text = _DELTA_CAUSE.sub(": ", str(error))
+    text = _COLOUR.sub("", _DELTA_CAUSE.sub(": ", str(error)))
     answer = getattr(error, "response", None) or {}  # boto3's
-    status = _first(r"status code: (\d{3})", text)
-    status = status or str(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+    status = _status(error)
     reason = _first(r"<Code>(\w+)</Code>", text) or answer.get("Error", {}).get("Code") or status
     bucket = _bucket_of(uri)
     if isinstance(error, PreconditionError) or status == "412":
@@ -192,10 +208,6 @@ class Bucket:
     def _store(self) -> Any:
         return open_store(self._scheme, self._bucket)
 
-    @property
-    def _store_to_write(self) -> Any:
-        return open_store(self._scheme, self._bucket, writes=True)
-
     def _path(self, key: str) -> str:
         return f"{self._prefix}/{key}" if self._prefix and key else self._prefix or key
 
@@ -240,8 +252,9 @@ class Bucket:
 
     def _put(self, key: str, data: bytes | memoryview, mode: Any) -> None:
         """Write; obstore itself does not repeat a write that got no answer in time."""
+        store = open_store(self._scheme, self._bucket, patience.write_seconds(len(data)))
         patience.persistently(
-            lambda: self._store_to_write.put(self._path(key), data, mode=mode),
+            lambda: store.put(self._path(key), data, mode=mode),
             lambda error: "kind: Timeout" in str(error),
             patience.SILENT_WRITES,
         )

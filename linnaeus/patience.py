@@ -5,6 +5,7 @@ not return all at once. This module says for how long, repeats what obstore does
 that breaks off in the middle of an answer), and ends the work with a store that gives no answers.
 """
 
+import math
 import random
 import threading
 import time
@@ -21,7 +22,8 @@ CONNECT_SECONDS = 5
 SILENCE_SECONDS = 10
 """Without a byte while an answer is read; then the request is repeated."""
 WRITE_SECONDS = 60
-"""For a whole write: what is sent gives no sign of life."""
+"""For a whole write of up to `SHORT_BYTES`: what is sent gives no sign of life."""
+SHORT_BYTES = 32 << 20
 READ_PATIENCE_SECONDS = 15
 WRITE_PATIENCE_SECONDS = 75
 """From a request's first try to its last one; longer than one try, which may have been silent."""
@@ -37,18 +39,29 @@ _MANY = 1_000  # time is the limit
 _TRANSIENT = {FailureCode.THROTTLED, FailureCode.TIMEOUT, FailureCode.SERVER_ERROR}
 
 
-def client_options(writes: bool) -> dict[str, Any]:
-    """The timeouts of an obstore client."""
+def write_seconds(size_bytes: int) -> int:
+    """For a whole write of that size: doubled with each doubling, so that few clients do for all.
+
+    Half a megabyte a second is fast enough.
+    """
+    doublings = max(0, math.ceil(math.log2(max(size_bytes, 1) / SHORT_BYTES)))
+    return WRITE_SECONDS << doublings
+
+
+def client_options(write_seconds: int | None) -> dict[str, Any]:
+    """The timeouts of an obstore client for writes that may take so long; None: for reads."""
     options = {"connect_timeout": timedelta(seconds=CONNECT_SECONDS)}
-    if writes:
-        return options | {"timeout": timedelta(seconds=WRITE_SECONDS)}
+    if write_seconds is not None:
+        return options | {"timeout": timedelta(seconds=write_seconds)}
     silence = timedelta(seconds=SILENCE_SECONDS)
     return options | {"read_timeout": silence, "timeout": timedelta(seconds=30 * SILENCE_SECONDS)}
 
 
-def retry_config(writes: bool) -> dict[str, Any]:
-    """What obstore is told about repeating requests."""
-    seconds = WRITE_PATIENCE_SECONDS if writes else READ_PATIENCE_SECONDS
+def retry_config(write_seconds: int | None) -> dict[str, Any]:
+    """What obstore is told about repeating requests, by the same."""
+    seconds = READ_PATIENCE_SECONDS
+    if write_seconds is not None:
+        seconds = write_seconds + WRITE_PATIENCE_SECONDS - WRITE_SECONDS
     return {
         "max_retries": _MANY,
         "retry_timeout": timedelta(seconds=seconds),

@@ -12,7 +12,7 @@ from linnaeus.plans import RunSpec
 from linnaeus.records import Counts
 from linnaeus.storage import Entry, Folder
 
-READERS = 16
+READERS = 32
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from linnaeus import manifests
 from linnaeus.errors import ConfigurationError, FailureCode
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
+from linnaeus.sources import source_of
 from linnaeus.storage import Folder
 
 CODES = frozenset(
@@ -37,17 +38,20 @@ def parse_codes(names: Iterable[str]) -> frozenset[str]:
     return codes or CODES
 
 
-def conditions(done: str, codes: frozenset[str]) -> tuple[str, str]:
+def conditions(job: str, done: str, codes: frozenset[str]) -> tuple[str, str]:
     """SQL over the table `known`: what a retry leaves alone, and the failures it does not try.
 
     Args:
+        job: of a score each object is labelled or failed. What failed for it and was embedded since
+            has no code any more, and is tried.
         done: the condition that an object is done.
         codes: what is tried again, of `FailureCode`.
     """
     again = ", ".join(f"'{code}'" for code in sorted(codes))
     # What was not there when it was listed is found by a listing alone.
     absent = "position IN (SELECT position FROM listed WHERE etag = '')"
-    return f"({done} OR code IS NULL)", f"(code NOT IN ({again}) OR {absent})"
+    left_alone = done if job == "score" else f"({done} OR code IS NULL)"
+    return left_alone, f"(coalesce(code NOT IN ({again}), false) OR {absent})"
 
 
 def never_first(connection: DuckDBPyConnection) -> None:
@@ -61,7 +65,7 @@ def embedded_manifest(workspace: Folder, images: str) -> Manifest:
     Raises:
         ConfigurationError: it was never listed.
     """
-    manifest = manifests.newest(workspace, images)
+    manifest = manifests.newest(workspace, source_of(images))
     if manifest is None:
         raise ConfigurationError(
             f"{workspace.uri} has no list of {images}, so nothing of it failed: check the name, "

@@ -32,6 +32,8 @@ class RunState(StrEnum):
 
     RUNNING = "running"
     COMMITTED = "committed"
+    HANDED_OVER = "handed over"
+    """Its launcher left it to a runner, whose job commits it."""
     STOPPED = "stopped"
     """Its launcher ended without a commit; the same command goes on."""
 
@@ -171,15 +173,18 @@ def trouble(progress: RunProgress, heard_at: datetime | None, now: datetime) -> 
         now: by about the same clock.
     """
     alive = is_alive(heard_at, now)
+    handed_over = progress.state is RunState.HANDED_OVER
     moved_at = max((t for t in (progress.last_shard_at, progress.started_at) if t), default=now)
     quiet_seconds = (now - moved_at).total_seconds()
-    if progress.shards_done == progress.shards:
+    if progress.shards_done == progress.shards and not handed_over:
         unheard = not alive and quiet_seconds > SILENT_SECONDS
         remedy = f"`linnaeus commit {progress.run_id}` makes its results visible"
         return f"all shards are done, and nobody commits them: {remedy}" if unheard else None
     if quiet_seconds <= _patience_seconds(progress):
         return None
     stall = f"no shard was finished for {duration_text(quiet_seconds)}"
+    if handed_over:
+        return f"{stall}; the runner's page of its job says why"
     if alive:
         return f"stalled: {stall}, though its launcher is at work; the workers' logs say why"
     return f"stalled: {stall}, and its launcher is silent; issue the same command again"

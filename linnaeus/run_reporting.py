@@ -16,7 +16,7 @@ from linnaeus.plans import RunSpec
 from linnaeus.progress import Step
 from linnaeus.receipts import ReceiptReader
 from linnaeus.records import Counts
-from linnaeus.run_progress import RunProgress, RunState, committed, measure
+from linnaeus.run_progress import RunProgress, RunState, committed, measure, of_counts
 from linnaeus.storage import Folder, is_local
 
 LOOKS_TAKE = 0.2
@@ -51,6 +51,14 @@ def reported(
 def tell_committed(workspace: Folder, run: RunSpec, counts: Counts) -> None:
     """Write into a run's progress that it was committed, by another than its launcher."""
     progress = replace(committed(run, counts), updated_at=datetime.now(UTC))
+    with suppress(LinnaeusError):
+        _write(workspace, progress)
+
+
+def tell_handed_over(workspace: Folder, run: RunSpec) -> None:
+    """Write into a run's progress, as a sign of life, that a runner's job has it now."""
+    now = datetime.now(UTC)
+    progress = replace(of_counts(run, []), state=RunState.HANDED_OVER, updated_at=now)
     with suppress(LinnaeusError):
         _write(workspace, progress)
 

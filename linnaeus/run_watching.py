@@ -71,6 +71,8 @@ class Observer:
         if sign and _said_stopped(sign, progress):
             error = sign.progress.error
             return Sight(replace(progress, state=RunState.STOPPED, error=error, seconds_left=None))
+        if sign and sign.progress.state is RunState.HANDED_OVER:
+            progress = replace(progress, state=RunState.HANDED_OVER)
         heard_at = sign.written_at if sign else None
         wrong = trouble(progress, heard_at, now)
         if wrong:
@@ -91,7 +93,7 @@ def follow(workspace: Folder, run_id: str) -> Iterator[Sight]:
     while True:
         sight = observer.look()
         yield sight
-        if sight.progress.state is not RunState.RUNNING:
+        if sight.progress.state in (RunState.COMMITTED, RunState.STOPPED):
             return
         time.sleep(look_seconds(workspace))
 

@@ -25,8 +25,6 @@ from linnaeus.state import Question, known
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
 
-_RECEIPT_THREADS = 32
-
 
 @dataclass(frozen=True)
 class Job:

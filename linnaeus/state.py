@@ -11,7 +11,7 @@ of n² / 2¹²⁹: for ten million, 10⁻²⁵.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -26,6 +26,7 @@ from linnaeus import layout
 from linnaeus.database import database
 from linnaeus.embeddings import PLACES, EmbeddingTable
 from linnaeus.errors import FailureCode
+from linnaeus.object_stores import translated
 from linnaeus.records import FAILURES, OBJECTS, PREDICTIONS
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
@@ -147,8 +148,10 @@ def known(
         "what": question.what,
         "model_version": question.model_version,
     }
-    with database(sources) as connection:
-        _make(connection, _KNOWN, parameters)
+    with ExitStack() as stack:
+        with translated("read", workspace.uri):  # tables are read when they are joined
+            connection = stack.enter_context(database(sources))
+            _make(connection, _KNOWN, parameters)
         yield connection
 
 

@@ -26,6 +26,8 @@ from linnaeus.storage import Folder, join
 COMMIT_ATTEMPTS = 20
 CHECKPOINT_COMMITS = 10
 """So often the log is summed up, so that opening a table reads few commits, however many it has."""
+REMEMBERED_DAYS = 30
+"""So long the log knows which parts were removed, and when; Delta's default is a week."""
 
 
 class PartsGone(StorageError):  # noqa: N818 - as the others are named
@@ -62,7 +64,10 @@ class Table:
         if (snapshot := self.load()) is not None:
             return snapshot
         uri, options = Folder(self.uri).delta()
-        settings = {"delta.checkpointInterval": str(CHECKPOINT_COMMITS)}
+        settings = {
+            "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
+            "delta.deletedFileRetentionDuration": f"interval {REMEMBERED_DAYS} days",
+        }
         with translated("write", self.uri):
             with suppress(CommitFailedError):  # somebody else has just created it
                 patience.persistently(

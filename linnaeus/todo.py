@@ -56,7 +56,7 @@ def judge(
     given_up = "given_up"
     if retried_codes is not None:
         retrying.never_first(connection)
-        done, given_up = retrying.conditions(done, retried_codes)
+        done, given_up = retrying.conditions(job, done, retried_codes)
     connection.execute(
         "CREATE TEMP TABLE judged AS SELECT *, NOT (up_to_date OR given_up) AS todo FROM ("
         f"SELECT position, embedded, {given_up} AS given_up, {done} AS up_to_date FROM known)"

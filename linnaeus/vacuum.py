@@ -20,12 +20,13 @@ from datetime import UTC, datetime, timedelta
 
 from deltalake import DeltaTable
 
+from linnaeus.errors import ConfigurationError
 from linnaeus.leases import store_time
 from linnaeus.locations import Entry
 from linnaeus.run_endings import give_up
 from linnaeus.run_traces import survey
 from linnaeus.storage import Folder
-from linnaeus.tables import Table
+from linnaeus.tables import REMEMBERED_DAYS, Table
 from linnaeus.workspace_tables import tables_in
 
 _DELETIONS = 16
@@ -40,6 +41,13 @@ class Retention:
     """Parts that compaction or newer labels replaced: who reads an old snapshot needs them."""
     unfinished: timedelta = timedelta(days=7)
     """Runs after their last sign of life, and parts and markers that belong to nothing."""
+
+    def __post_init__(self) -> None:
+        if self.removed > timedelta(days=REMEMBERED_DAYS):
+            raise ConfigurationError(
+                f"Removed parts can be kept for {REMEMBERED_DAYS} days at most: after that no log "
+                "knows when they were removed"
+            )
 
 
 @dataclass(frozen=True)

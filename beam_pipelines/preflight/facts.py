@@ -107,9 +107,17 @@ def _look(uri: str) -> None:
         parent, _, name = uri.rpartition("/")
         found = Folder(parent or "/").head(name) is not None
     else:
-        found = any(Folder(uri).page(""))
+        found = any(Folder(uri).page("")) or _begins_names(uri)
     if not found:
         raise LinnaeusError(f"there is nothing at {uri}")
+
+
+def _begins_names(uri: str) -> bool:
+    """Whether IMAGES are those whose names begin so, in the folder above."""
+    above, _, start = uri.rpartition("/")
+    entries, folders = Folder(above or "/").page("")
+    names = [*(entry.key for entry in entries), *folders]
+    return bool(start) and any(name.startswith(start) for name in names)
 
 
 def _needs_google(facts: Facts) -> bool:

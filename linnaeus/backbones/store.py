@@ -58,7 +58,7 @@ def publish(workspace: Folder, files: Path, spec: BackboneSpec) -> BackboneSpec:
     """Store the files and then the spec; returns the spec that counts, perhaps another's."""
     folder = f"{ROOT}/{spec.fingerprint}/{spec.folder}"
     workspace.upload(files, folder)
-    if workspace.write_new(_spec_key(spec.fingerprint), spec.to_json().encode()):
+    if workspace.write_own(_spec_key(spec.fingerprint), spec.to_json().encode()):
         return spec
     for entry in list(workspace.list(folder)):
         workspace.delete(entry.key)
