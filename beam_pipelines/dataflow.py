@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from beam_pipelines.options import has_option, runner_name
 from linnaeus.errors import LinnaeusError
 
 JOBS_PAGE = "https://console.cloud.google.com/dataflow/jobs?project={project}"
@@ -16,8 +17,6 @@ HARNESS_THREADS = 2
 
 def is_dataflow(arguments: Sequence[str]) -> bool:
     """Whether options name Dataflow as the runner."""
-    from beam_pipelines.options import runner_name
-
     return runner_name(arguments) == "dataflow"
 
 
@@ -38,18 +37,14 @@ def with_defaults(arguments: Sequence[str], run_id: str) -> list[str]:
     defaults = {
         "job_name": job_name(run_id),
         "number_of_worker_harness_threads": str(HARNESS_THREADS),
-        **({"sdk_location": "container"} if _has(asked, "sdk_container_image") else {}),
+        **({"sdk_location": "container"} if has_option(asked, "sdk_container_image") else {}),
     }
-    added = [f"--{name}={value}" for name, value in defaults.items() if not _has(asked, name)]
-    if not (_has(asked, "save_main_session") or _has(asked, "no_save_main_session")):
+    added = [f"--{name}={value}" for name, value in defaults.items() if not has_option(asked, name)]
+    if not (has_option(asked, "save_main_session") or has_option(asked, "no_save_main_session")):
         added.append("--no_save_main_session")
     experiments = "no_use_multiple_sdk_containers", "disable_logging_submission_environment"
     added += [f"--experiments={name}" for name in experiments if name not in " ".join(asked)]
     return [*asked, *added]
-
-
-def _has(arguments: Sequence[str], name: str) -> bool:
-    return any(one.split("=", 1)[0] == f"--{name}" for one in arguments)
 
 
 def note(arguments: Sequence[str], run_id: str) -> str:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from beam_pipelines.options import runner_name
+from beam_pipelines.options import has_option, runner_name
 from linnaeus.engines import processors
 
 FLINK_VERSION = "1.19"
@@ -16,7 +16,7 @@ BEAM_OF_FLINK = "2.62.0"
 PRISM_VERSION = "v2.77.0"
 PRISM_JOB_SECONDS = 30 * 24 * 3600
 """Beam's `--job_server_timeout` ends the wait for a job on Prism, where it should end a call."""
-EMBEDDED = ("[auto]", "[local]", "[collection]")
+EMBEDDED = ("[auto]", "[local]")
 """Values of `--flink_master` that start a cluster inside the job server."""
 
 
@@ -71,19 +71,17 @@ def _for_embedded_flink(asked: list[str]) -> list[str]:
     version = _value(asked, "flink_version", FLINK_VERSION)
     if not flink_job_server().exists() or version != FLINK_VERSION:
         return asked
-    if _has(asked, "flink_job_server_jar"):
+    if has_option(asked, "flink_job_server_jar"):
         return asked
     jar = {"flink_job_server_jar": str(flink_job_server()), "flink_version": FLINK_VERSION}
     return _added(asked, jar)
 
 
 def _added(arguments: list[str], defaults: dict[str, str]) -> list[str]:
-    missing = [f"--{name}={value}" for name, value in defaults.items() if not _has(arguments, name)]
+    missing = [
+        f"--{name}={value}" for name, value in defaults.items() if not has_option(arguments, name)
+    ]
     return [*arguments, *missing]
-
-
-def _has(arguments: Sequence[str], name: str) -> bool:
-    return any(one.split("=", 1)[0] == f"--{name}" for one in arguments)
 
 
 def _value(arguments: Sequence[str], name: str, default: str) -> str:

@@ -32,6 +32,11 @@ def check_beam_options(arguments: Sequence[str]) -> None:
         raise ConfigurationError(f"Beam has no runner {runner}: {error}") from error
 
 
+def has_option(arguments: Sequence[str], name: str) -> bool:
+    """Whether an option is among arguments, as `--name` or `--name=value`."""
+    return any(one.split("=", 1)[0] == f"--{name}" for one in arguments)
+
+
 def runner_name(arguments: Sequence[str]) -> str:
     """The runner that options name, as `flink`, `dataflow` or `portable`; `fnapi` if they do not.
 

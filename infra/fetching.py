@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from linnaeus.errors import ConfigurationError
 
-FETCH_SECONDS = 900
+FETCH_SECONDS = 600
 
 
 def fetch(folder: Path, fetch_into: Callable[[Path], None]) -> Path:
@@ -53,5 +53,11 @@ def run(command: Sequence[str], remedy: str, environment: Mapping[str, str] | No
             f"{command[0]} took over {FETCH_SECONDS} seconds: {remedy}"
         ) from error
     if ended.returncode:
-        said = (ended.stderr or ended.stdout).strip().splitlines() or [""]
-        raise ConfigurationError(f"{command[0]} failed: {said[-1]}: {remedy}")
+        raise ConfigurationError(f"{command[0]} failed: {_reason(ended)}: {remedy}")
+
+
+def _reason(ended: subprocess.CompletedProcess[str]) -> str:
+    """The first line that says error, as Maven's last ones do not; else the last one."""
+    lines = [line.strip() for line in (ended.stdout + ended.stderr).splitlines() if line.strip()]
+    errors = (line for line in lines if "error" in line.lower())
+    return next(errors, lines[-1] if lines else f"status {ended.returncode}")

@@ -3,6 +3,8 @@
 `facts` looks around; the checks are functions of what it saw.
 """
 
+from collections.abc import Iterable
+
 from beam_pipelines.preflight import checks, dataflow_checks, portable_checks
 from beam_pipelines.preflight.facts import Facts, gather, gather_cheap
 from beam_pipelines.preflight.findings import Finding
@@ -37,13 +39,18 @@ def refuse(submission: Submission, progress: Progress) -> None:
         return
     facts = gather_cheap(submission)
     if facts.target.is_local_runner:
+        _refuse_fatal(checks.launcher_may_leave(facts))
         return
     with progress.step("Check the runner", None) as step:
         found = judge(facts)
-        fatal = [text(one) for one in found if one.fatal]
-        if fatal:
-            raise ConfigurationError("; ".join(fatal))
+        _refuse_fatal(found)
         step.note("; ".join(map(text, found)) or "nothing wrong to be seen")
+
+
+def _refuse_fatal(found: Iterable[Finding]) -> None:
+    fatal = [text(one) for one in found if one.fatal]
+    if fatal:
+        raise ConfigurationError("; ".join(fatal))
 
 
 def text(finding: Finding) -> str:

@@ -7,6 +7,7 @@ from beam_pipelines.preflight.findings import Finding
 from beam_pipelines.preflight.submission import Address, local_ones
 from linnaeus.locations import split_uri
 
+_BEHIND_A_JOB_SERVER = ("flink", "portable", "prism")
 _SETTINGS_OF = {"s3": "AWS_", "gs": "GOOGLE_", "az": "AZURE_"}
 
 
@@ -88,7 +89,23 @@ def storage_can_be_used(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def launcher_may_leave(facts: Facts) -> Iterator[Finding]:
+    """A launcher that is gone runs no workers, and serves no model."""
+    target, submission = facts.target, facts.submission
+    if not target.options["no_wait_until_finish"] or target.runner not in _BEHIND_A_JOB_SERVER:
+        return
+    serves = submission.job == "score" and not submission.server
+    if target.environment == "LOOPBACK" or serves:
+        what = "serves the model" if serves else "runs the workers"
+        yield Finding(
+            "launcher_leaves",
+            f"this process {what}, and --no_wait_until_finish ends it before the job",
+            "leave the option out",
+        )
+
+
 CHECKS = (
+    launcher_may_leave,
     locations_are_visible,
     object_store_is_visible,
     settings_reach_workers,

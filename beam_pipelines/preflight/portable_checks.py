@@ -49,8 +49,7 @@ def worker_pool_answers(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "worker_pool",
             "environment EXTERNAL names no worker pool",
-            "--environment_config=HOST:PORT of `python -m apache_beam.runners.worker."
-            "worker_pool_main`",
+            "--environment_config=HOST:PORT of `python -m beam_pipelines.worker_pool`",
         )
         return
     beside_it = address.is_loopback and not target.workers_are_here  # a task manager's neighbour
@@ -58,8 +57,9 @@ def worker_pool_answers(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "worker_pool",
             f"no worker pool answers at {address}: {facts.unreachable[address]}",
-            "start it by `python -m apache_beam.runners.worker.worker_pool_main "
-            f"--service_port={address.port}`, or correct --environment_config",
+            f"start it by `python -m beam_pipelines.worker_pool --service_port={address.port}`, or "
+            "correct --environment_config; never mind where one runs beside each task manager",
+            fatal=not address.is_loopback,
         )
 
 

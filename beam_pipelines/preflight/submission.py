@@ -6,14 +6,12 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from beam_pipelines.local_runners import with_fetched
+from beam_pipelines.local_runners import EMBEDDED, with_fetched
 from beam_pipelines.options import runner_name
 from linnaeus.locations import is_local, normalise
 
 ON_THIS_MACHINE = frozenset({"fnapi", "direct", "prism", "interactive", "switchingdirect"})
 """Runners whose workers are this process or its children."""
-FLINKS_OWN = ("[auto]", "[local]", "[collection]")
-"""Values of `--flink_master` that start a cluster inside the job server."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ class Target:
         named = self.options["environment_type"]
         if named:
             return str(named).upper()
-        inside = self.runner == "flink" and self.options["flink_master"] in FLINKS_OWN
+        inside = self.runner == "flink" and self.options["flink_master"] in EMBEDDED
         return "LOOPBACK" if inside or self.is_local_runner else "DOCKER"
 
     @property
@@ -148,7 +146,7 @@ def target_of(submission: Submission) -> Target:
 
     options = PipelineOptions(with_fetched(submission.beam_options)).get_all_options()
     master = options["flink_master"]
-    named = None if master in FLINKS_OWN else Address.parse(master)
+    named = None if master in EMBEDDED else Address.parse(master)
     runner = runner_name(submission.beam_options)
     flink = Address.parse(submission.flink) or (named if runner == "flink" else None)
     return Target(runner, options, flink)

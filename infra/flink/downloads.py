@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from beam_pipelines import local_runners
+from beam_pipelines.launching import run_program
 from infra.fetching import fetch, run
 
 POM = Path(__file__).with_name("pom.xml")
@@ -68,6 +69,11 @@ def _fetch_libraries(folder: Path) -> None:
     run([*install, "--target", str(folder), LIBRARIES], "see what the package registry says")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Fetch what is missing, and say where it lies."""
     print(job_server())
     print(libraries())
+
+
+if __name__ == "__main__":
+    run_program(main)

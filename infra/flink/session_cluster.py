@@ -9,6 +9,7 @@ prints the options that submit a job, and stops what it started at Ctrl-C.
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,10 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from beam_pipelines.launching import run_program
 from infra.flink.command_lines import HOST, PORTS, CommandLines
-from linnaeus.errors import LinnaeusError
+from linnaeus.errors import ConfigurationError, LinnaeusError
 
-START_SECONDS = 120.0
+START_SECONDS = 240.0
+STARTS = 2
 STOP_SECONDS = 15.0
 
 Process = subprocess.Popen[bytes]
@@ -70,6 +73,30 @@ def session_cluster(
         ConfigurationError: Flink or the job server cannot be fetched.
         LinnaeusError: a process ended or was not ready in time.
     """
+    with ExitStack() as stack:
+        yield _start(folder, environment, stack)
+
+
+def _start(folder: Path, environment: Mapping[str, str] | None, stack: ExitStack) -> SessionCluster:
+    """Start it, and once more where another program took a port between the finding and the use."""
+    for number in range(STARTS):
+        with ExitStack() as starting:
+            try:
+                cluster = _started(folder / str(number), environment, starting)
+            except ConfigurationError:
+                raise
+            except LinnaeusError:
+                if number + 1 == STARTS:
+                    raise
+            else:
+                stack.push(starting.pop_all())
+                return cluster
+    raise AssertionError("returned or raised by now")
+
+
+def _started(
+    folder: Path, environment: Mapping[str, str] | None, stack: ExitStack
+) -> SessionCluster:
     lines = CommandLines(folder, dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
     logs = folder / "logs"
     for made in (logs, lines.artifacts, lines.temporary):
@@ -80,14 +107,13 @@ def session_cluster(
         "job-server": lines.job_server(),
         "worker-pool": lines.worker_pool(),
     }
-    with ExitStack() as stack:
-        processes = {
-            name: stack.enter_context(_running(command, logs / f"{name}.log", environment))
-            for name, command in commands.items()
-        }
-        cluster = SessionCluster(lines.ports, processes, logs)
-        _wait_until_ready(cluster)
-        yield cluster
+    processes = {
+        name: stack.enter_context(_running(command, logs / f"{name}.log", environment))
+        for name, command in commands.items()
+    }
+    cluster = SessionCluster(lines.ports, processes, logs)
+    _wait_until_ready(cluster)
+    return cluster
 
 
 def free_ports(count: int) -> list[int]:
@@ -105,6 +131,8 @@ def _running(
 ) -> Iterator[Process]:
     """A process that is stopped in the end."""
     variables = {**os.environ, **(environment or {})}
+    if shutil.which(command[0]) is None:
+        raise ConfigurationError(f"there is no {command[0]}: Flink needs Java 17")
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=variables
@@ -178,4 +206,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -6,6 +6,7 @@ python -m infra.prism.build
 from pathlib import Path
 
 from beam_pipelines import local_runners
+from beam_pipelines.launching import run_program
 from infra.fetching import fetch, run
 
 PACKAGE = f"github.com/apache/beam/sdks/v2/go/cmd/prism@{local_runners.PRISM_VERSION}"
@@ -27,5 +28,10 @@ def _build(folder: Path) -> None:
     run(command, "install Go 1.23 or newer, and a module proxy that has Beam", environment)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Fetch what is missing, and say where it lies."""
     print(prism())
+
+
+if __name__ == "__main__":
+    run_program(main)

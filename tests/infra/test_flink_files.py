@@ -84,6 +84,25 @@ def test_services_have_the_ports_of_the_settings():
     assert found == expected
 
 
+def test_probes_ask_for_ports_of_the_settings():
+    known = {
+        "jobmanager": {"rpc": CONF["jobmanager"]["rpc"]["port"], "rest": CONF["rest"]["port"]},
+        "taskmanager": {"rpc": CONF["taskmanager"]["rpc.port"]},
+    }
+    for name, ports in known.items():
+        container = containers()[name]
+        named = {port["name"]: port["containerPort"] for port in container["ports"]}
+        assert named.items() >= ports.items()
+        kinds = ("readinessProbe", "livenessProbe")
+        probes = [container[kind] for kind in kinds if kind in container]
+        asked = {probe.get("tcpSocket", probe.get("httpGet"))["port"] for probe in probes}
+        assert asked <= set(ports)
+
+
+def test_nobody_asks_for_the_pool_from_outside_its_pod():
+    assert "exec" in containers()["workers"]["readinessProbe"]
+
+
 def test_files_of_the_settings_exist():
     [kustomization] = documents("kustomization.yaml")
     for generated in kustomization["configMapGenerator"]:

@@ -203,7 +203,7 @@ def test_a_run_that_nobody_commits_is_told(workspace, bucket):
 def test_a_plan_that_was_never_claimed_is_no_unfinished_run(workspace, bucket):
     manifest = manifests.freeze(workspace, str(bucket))
     plan = runs.make_plan(workspace, EMBED, manifest)
-    workspace.write_new(layout.plan(plan.spec.run_id), plans.encode(plan.spec, plan.shards))
+    workspace.write_new_file(layout.plan(plan.spec.run_id), plan.draft.path)
     assert unfinished(workspace) == []
     assert overview(workspace)["runs"] == []
 

@@ -172,7 +172,7 @@ def test_a_run_without_a_sign_of_life_is_given_up_and_its_work_is_planned_anew(w
 
 def test_a_run_that_nobody_claimed_goes(workspace, bucket):
     spec = runs.make_plan(workspace, EMBED, manifests.freeze(workspace, str(bucket)))
-    workspace.write_new(layout.plan(spec.spec.run_id), plans.encode(spec.spec, spec.shards))
+    workspace.write_new_file(layout.plan(spec.spec.run_id), spec.draft.path)
     age(workspace, layout.RUNS)
     assert vacuum(workspace).given_up == [spec.spec.run_id]
     assert run(workspace, bucket).counts.done == PICTURES

@@ -1,6 +1,8 @@
 """Each check: what it finds, and what it lets pass."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -109,10 +111,28 @@ def test_workers_on_this_machine_need_no_server(options):
     assert found(*options, submission=SCORE) == {}
 
 
-@pytest.mark.parametrize("more", [(), ("--parallelism=1",)])
-def test_parallelism_of_one_is_told_and_not_fatal(more):
-    [one] = preflight.judge(facts("--runner=FlinkRunner", *more))
+def test_parallelism_of_one_is_told_and_not_fatal():
+    [one] = preflight.judge(facts("--runner=FlinkRunner", "--parallelism=1"))
     assert (one.check, one.fatal) == ("parallelism", False)
+
+
+def test_flink_in_this_process_has_a_parallelism_unless_told_otherwise():
+    assert preflight.judge(facts("--runner=FlinkRunner")) == []
+
+
+@pytest.mark.parametrize("runner", ["FlinkRunner", "PrismRunner"])
+def test_a_launcher_whose_process_runs_the_workers_may_not_leave(runner):
+    leaving = facts(f"--runner={runner}", "--no_wait_until_finish")
+    assert [one.check for one in preflight.judge(leaving) if one.fatal] == ["launcher_leaves"]
+
+
+def test_the_options_of_the_compose_file_pass_though_nobody_reaches_its_pool():
+    text = (Path(__file__).parents[3] / "infra/flink/compose.yaml").read_text()
+    options = re.findall(r"--(?!detach|wait|workspace)\S+", text.partition("name:")[0])
+    silent = {Address("localhost", 50000): "Connection refused"}
+    remote = replace(SUBMISSION, workspace="s3://b/w", images="s3://b/i")
+    found = preflight.judge(facts(*options, submission=remote, unreachable=silent))
+    assert [one.check for one in found if one.fatal] == []
 
 
 def test_a_job_server_that_does_not_answer_is_found():
