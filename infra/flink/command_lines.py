@@ -50,7 +50,7 @@ class CommandLines:
         jars = f"{downloads.job_server().parent}/lib/*"
         ports = self.ports
         return [
-            *self._java(jars),
+            *self._java(jars, "-Dorg.slf4j.simpleLogger.showDateTime=true"),
             downloads.DRIVER,
             f"--flink-master={HOST}:{ports['rest']}",
             f"--job-host={HOST}",
@@ -64,9 +64,10 @@ class CommandLines:
         """Starts Python workers for the TaskManager."""
         return [sys.executable, "-m", WORKER_POOL, f"--service_port={self.ports['workers']}"]
 
-    def _java(self, jars: str) -> list[str]:
+    def _java(self, jars: str, *settings: str) -> list[str]:
         logging = f"-Dlog4j.configurationFile={CONF / 'log4j-console.properties'}"
-        return ["java", *OPENED, HEAP, f"-Djava.io.tmpdir={self.temporary}", logging, "-cp", jars]
+        temporary = f"-Djava.io.tmpdir={self.temporary}"
+        return ["java", *OPENED, HEAP, temporary, logging, *settings, "-cp", jars]
 
     def _settings(self) -> list[str]:
         """What differs on one machine from `config.yaml`: names, ports and folders."""
