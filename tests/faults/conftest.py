@@ -106,11 +106,11 @@ def proxy(s3, monkeypatch) -> Iterator[Proxy]:
 
 @pytest.fixture
 def short_patience(monkeypatch) -> None:
-    """Seconds for what lasts up to minutes in earnest."""
-    monkeypatch.setattr(patience, "SILENCE_SECONDS", 2)
-    monkeypatch.setattr(patience, "WRITE_SECONDS", 2)
-    monkeypatch.setattr(patience, "READ_PATIENCE_SECONDS", 3)
-    monkeypatch.setattr(patience, "WRITE_PATIENCE_SECONDS", 3)
+    """Seconds for what lasts up to minutes in earnest; a slow machine is no silent store."""
+    monkeypatch.setattr(patience, "SILENCE_SECONDS", 4)
+    monkeypatch.setattr(patience, "WRITE_SECONDS", 4)
+    monkeypatch.setattr(patience, "READ_PATIENCE_SECONDS", 8)
+    monkeypatch.setattr(patience, "WRITE_PATIENCE_SECONDS", 8)
     monkeypatch.setattr(patience, "LONGEST_DELAY_SECONDS", 0.5)
 
 
