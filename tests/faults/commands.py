@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deltalake import DeltaTable
@@ -27,6 +27,8 @@ class Desk:
     photos: Path
     root: Path
     server: str
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+    """Commands that were begun."""
 
     def start(
         self, *beam_options: str, model: str = "colours", server: str = "", **environment: str
@@ -34,13 +36,15 @@ class Desk:
         """Begin to score; what it says on standard error is kept."""
         arguments = ["score", str(self.photos), "--model", model, "--workspace", str(self.root)]
         arguments += ["--server", server or self.server, "--max-failures", "9", "--no-skew-gate"]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-c", MAIN, *arguments, "--", *beam_options],
             env=os.environ | environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(process)
+        return process
 
     def score(self, *beam_options: str, **environment: str) -> None:
         """Score, which is to go well."""
@@ -60,10 +64,21 @@ class Desk:
         """How many shards were begun so far."""
         return len(list((self.root / "runs").glob("*/attempts/*")))
 
+    def close(self) -> None:
+        """Leave no command running."""
+        for process in self.started:
+            process.kill()
+            process.communicate()
+
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Wait for a command's end: its status, and the last line that it said."""
-    _, said = process.communicate(timeout=WAIT_SECONDS)
+    try:
+        _, said = process.communicate(timeout=WAIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
     lines = said.strip().splitlines() or [""]
     assert "Traceback" not in said, said
     return process.returncode, lines[-1]

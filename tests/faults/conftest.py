@@ -151,17 +151,22 @@ def undisturbed(published, server, tmp_path_factory) -> Labels:
 
 @pytest.fixture
 def desk_on(published, server, tmp_path):
-    """Makes a desk whose workspace lies where one wants it."""
+    """Makes desks whose workspaces lie where one wants them."""
     from tests.faults.commands import Desk, copy_of
+
+    desks: list[Desk] = []
 
     def make(workspace: Path) -> Desk:
         put_pictures(Folder(str(tmp_path / "photos")))
         long_ago = time.time() - 1000
         for path in (tmp_path / "photos").rglob("*.jpg"):
             os.utime(path, (long_ago, long_ago))
-        return Desk(tmp_path / "photos", copy_of(published, workspace), server)
+        desks.append(Desk(tmp_path / "photos", copy_of(published, workspace), server))
+        return desks[-1]
 
-    return make
+    yield make
+    for desk in desks:
+        desk.close()
 
 
 @pytest.fixture
