@@ -109,7 +109,7 @@ def test_workers_on_this_machine_need_no_server(options):
     assert found(*options, submission=SCORE) == {}
 
 
-@pytest.mark.parametrize("more", [(), ("--parallelism=1",)])
+@pytest.mark.parametrize("more", [(*NEAR, "--environment_type=LOOPBACK"), ("--parallelism=1",)])
 def test_parallelism_of_one_is_told_and_not_fatal(more):
     [one] = preflight.judge(facts("--runner=FlinkRunner", *more))
     assert (one.check, one.fatal) == ("parallelism", False)

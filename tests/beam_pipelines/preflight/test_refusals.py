@@ -35,9 +35,10 @@ def test_what_may_go_well_is_shown_and_passes(workspace, tmp_path):
     from beam_pipelines import preflight
 
     shown = io.StringIO()
-    asked = preflight.Submission("embed", "/w", "/i", beam_options=("--runner=FlinkRunner",))
+    options = ("--runner=FlinkRunner", "--parallelism=1")
+    asked = preflight.Submission("embed", "/w", "/i", beam_options=options)
     preflight.refuse(asked, PlainProgress(shown))
-    assert "parallelism is not set" in shown.getvalue()
+    assert "parallelism is 1" in shown.getvalue()
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -61,10 +62,10 @@ def test_the_command_says_what_is_wrong_and_ends_with_status_1(tmp_path):
 
 def test_a_warning_alone_ends_with_status_0(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"a")
-    options = [str(tmp_path), "--workspace", str(tmp_path / "w"), "--", "--runner=FlinkRunner"]
-    ended = command(*options)
+    options = [str(tmp_path), "--workspace", str(tmp_path / "w")]
+    ended = command(*options, "--", "--runner=FlinkRunner", "--parallelism=1")
     assert ended.returncode == 0
-    assert ended.stdout.startswith("mind   parallelism is not set")
+    assert ended.stdout.startswith("mind   parallelism is 1")
 
 
 def test_a_scoring_run_of_a_model_that_there_is_not_is_named(tmp_path):
