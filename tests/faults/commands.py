@@ -16,6 +16,7 @@ from tests.faults.conftest import Labels, by_name
 
 WAIT_SECONDS = 240.0
 """For anything that is to happen, on a machine that has much else to do."""
+ROOT = Path(__file__).parents[2]
 MAIN = "from linnaeus.cli import main; main()"
 TWO_PROCESSES = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
 
@@ -90,6 +91,14 @@ def wait_until(true: Callable[[], object]) -> None:
     while not true():
         assert time.monotonic() < until, "it never came"
         time.sleep(0.01)
+
+
+def patched(folder: Path, patch: str) -> dict[str, str]:
+    """The environment in which each Python process begins with a patch, kept in a folder."""
+    (folder / "patch").mkdir()
+    (folder / "patch" / "sitecustomize.py").write_text(patch)
+    paths = [str(folder / "patch"), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def copy_of(published: Path, folder: Path) -> Path:
