@@ -92,8 +92,9 @@ def test_workers_run_the_image_and_nothing_of_the_launchers(options, monkeypatch
         assert payload.container_image == IMAGE
         assert not environment.dependencies
     text = str(graph)
-    for own in ("a-secret-of-the-launcher", str(Path.home()), str(Path.cwd())):
-        assert own not in text
+    assert "a-secret-of-the-launcher" not in text
+    for path in (str(Path.home()), str(Path.cwd())):
+        assert len(path) < 4 or path not in text  # "/" is in any graph
 
 
 def test_only_the_step_that_does_shards_asks_for_memory_and_a_graphics_card(options):

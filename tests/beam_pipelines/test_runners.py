@@ -14,10 +14,12 @@ from deltalake import DeltaTable
 from beam_pipelines import shards
 from beam_pipelines.embed import EmbedRequest, embed
 from beam_pipelines.job_servers import stopped_with
+from beam_pipelines.preflight.flink_rest import look_at
+from beam_pipelines.preflight.submission import Address
 from beam_pipelines.score import ScoreRequest, score
 from beam_pipelines.shards import WorkerOptions, open_worker
 from infra.flink import downloads
-from infra.flink.session_cluster import session_cluster
+from infra.flink.session_cluster import SessionCluster, session_cluster
 from infra.prism import build
 from linnaeus import backbones, layout, manifests, models
 from linnaeus.jobs import InThisProcess, RunSummary, run_job
@@ -52,10 +54,11 @@ def skip_without(*programs: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def session_options(tmp_path_factory) -> Iterator[list[str]]:
-    """Options that submit to a Flink session cluster, which runs as long as they are needed."""
+def session(tmp_path_factory) -> Iterator[SessionCluster]:
+    """A Flink session cluster, which runs as long as it is needed."""
+    skip_without(*NEEDED["session"])
     with session_cluster(tmp_path_factory.mktemp("flink")) as cluster:
-        yield cluster.beam_options
+        yield cluster
 
 
 @pytest.fixture(params=["fnapi", "processes", "prism", "flink", "session"])
@@ -64,7 +67,7 @@ def beam_options(request) -> list[str]:
     runner = request.param
     skip_without(*NEEDED.get(runner, ()))
     if runner == "session":
-        return request.getfixturevalue("session_options")
+        return request.getfixturevalue("session").beam_options
     if runner == "flink":
         downloads.job_server()
     if runner == "prism":
@@ -204,3 +207,11 @@ def test_a_scoring_job_leaves_what_the_plain_function_leaves(
     assert outcome.counts == (PICTURES + 2, PICTURES + 1, 1)
     assert score(workspace, request).run_id is None
     assert versions(Path(workspace.uri)) == outcome.commits
+
+
+def test_the_session_cluster_is_read_as_its_stand_in_is(session):
+    seen, problem = look_at(Address.parse(session.rest))
+    assert problem == ""
+    assert seen.version.count(".") == 2
+    assert seen.slots > 0
+    assert all(one.network_buffers > 0 for one in seen.task_managers)

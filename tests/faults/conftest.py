@@ -106,11 +106,11 @@ def proxy(s3, monkeypatch) -> Iterator[Proxy]:
 
 @pytest.fixture
 def short_patience(monkeypatch) -> None:
-    """Seconds for what lasts up to minutes in earnest."""
-    monkeypatch.setattr(patience, "SILENCE_SECONDS", 2)
-    monkeypatch.setattr(patience, "WRITE_SECONDS", 2)
-    monkeypatch.setattr(patience, "READ_PATIENCE_SECONDS", 3)
-    monkeypatch.setattr(patience, "WRITE_PATIENCE_SECONDS", 3)
+    """Seconds for what lasts up to minutes in earnest; a slow machine is no silent store."""
+    monkeypatch.setattr(patience, "SILENCE_SECONDS", 4)
+    monkeypatch.setattr(patience, "WRITE_SECONDS", 4)
+    monkeypatch.setattr(patience, "READ_PATIENCE_SECONDS", 8)
+    monkeypatch.setattr(patience, "WRITE_PATIENCE_SECONDS", 8)
     monkeypatch.setattr(patience, "LONGEST_DELAY_SECONDS", 0.5)
 
 
@@ -151,17 +151,22 @@ def undisturbed(published, server, tmp_path_factory) -> Labels:
 
 @pytest.fixture
 def desk_on(published, server, tmp_path):
-    """Makes a desk whose workspace lies where one wants it."""
+    """Makes desks whose workspaces lie where one wants them."""
     from tests.faults.commands import Desk, copy_of
+
+    desks: list[Desk] = []
 
     def make(workspace: Path) -> Desk:
         put_pictures(Folder(str(tmp_path / "photos")))
         long_ago = time.time() - 1000
         for path in (tmp_path / "photos").rglob("*.jpg"):
             os.utime(path, (long_ago, long_ago))
-        return Desk(tmp_path / "photos", copy_of(published, workspace), server)
+        desks.append(Desk(tmp_path / "photos", copy_of(published, workspace), server))
+        return desks[-1]
 
-    return make
+    yield make
+    for desk in desks:
+        desk.close()
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """Pictures that kill whoever decodes them: the rest is labelled all the same."""
 
-import os
 from pathlib import Path
 
 import pytest
 
 from tests import killing_decoder
-from tests.faults.commands import TWO_PROCESSES, ended
+from tests.faults.commands import TWO_PROCESSES, ended, patched
 
 pytestmark = pytest.mark.slow
 
@@ -23,17 +22,19 @@ except ImportError:
 @pytest.fixture
 def deadly(tmp_path: Path) -> dict[str, str]:
     """The environment in which each Python process decodes as `killing_decoder` does."""
-    (tmp_path / "patch").mkdir()
-    (tmp_path / "patch" / "sitecustomize.py").write_text(PATCH)
-    here = Path(__file__).parents[2]
-    paths = [str(tmp_path / "patch"), str(here), os.environ.get("PYTHONPATH", "")]
-    return {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    return patched(tmp_path, PATCH)
 
 
-@pytest.mark.parametrize("options", [(), TWO_PROCESSES], ids=["one process", "two processes"])
-@pytest.mark.parametrize("picture", [killing_decoder.KILLER, killing_decoder.GLUTTON])
+@pytest.mark.parametrize(
+    ("picture", "options"),
+    [
+        pytest.param(killing_decoder.KILLER, (), id="crash, one process"),
+        pytest.param(killing_decoder.KILLER, TWO_PROCESSES, id="crash, two processes"),
+        pytest.param(killing_decoder.GLUTTON, TWO_PROCESSES, id="memory, two processes"),
+    ],
+)
 def test_the_deadly_picture_is_crashed_and_the_rest_is_labelled(
-    desk, undisturbed, deadly, options, picture
+    desk, undisturbed, deadly, picture, options
 ):
     (desk.photos / "red" / "deadly.png").write_bytes(picture)
     status, said = ended(desk.start(*options, **deadly))

@@ -131,11 +131,11 @@ def test_the_launcher_runs_the_jobs_program(job, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_container_file_passes_hadolint():
+@pytest.mark.parametrize("folder", ["dataflow", "flink"])
+def test_the_container_file_passes_hadolint(folder):
     program = Path(sys.executable).with_name("hadolint")
-    ended = subprocess.run(
-        [program, FOLDER / "Dockerfile"], capture_output=True, text=True, check=False
-    )
+    dockerfile = ROOT / "infra" / folder / "Dockerfile"
+    ended = subprocess.run([program, dockerfile], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (0, "")
 
 

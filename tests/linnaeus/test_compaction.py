@@ -211,7 +211,7 @@ def compact_at_once(uri: str, merge_at_once: object, rounds: int) -> None:
     """What a process of its own does, without a lease: leases are not what keeps rows safe."""
     table = table_in(Folder(uri))
     for _ in range(rounds):
-        merge_at_once.wait()  # type: ignore[attr-defined]
+        merge_at_once.wait(120)  # type: ignore[attr-defined]
         snapshot = table.load()
         assert snapshot is not None
         if len(group := table.parts(snapshot)) > 1:

@@ -1,6 +1,5 @@
 """What is seen of real sockets, servers, clusters and stores."""
 
-import os
 import socket
 from dataclasses import replace
 
@@ -117,15 +116,6 @@ def test_what_is_no_flink_is_said_to_be_none(answers):
         seen, problem = look_at(Address.parse(address))
     assert seen is None
     assert problem
-
-
-@pytest.mark.skipif("LINNAEUS_TEST_FLINK" not in os.environ, reason="no real Flink is named")
-def test_a_real_cluster_is_read_as_the_stand_in_is():
-    seen, problem = look_at(Address.parse(os.environ["LINNAEUS_TEST_FLINK"]))
-    assert problem == ""
-    assert seen.version.count(".") == 2
-    assert seen.slots > 0
-    assert all(one.network_buffers > 0 for one in seen.task_managers)
 
 
 @pytest.mark.slow
