@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from apache_beam.runners.runner import PipelineResult
 
 WORKER_THREAD = "run_worker"
-CONTROL_THREAD = "beam_control_read"
-"""Loses its connection when a worker dies; there is nothing more in its error."""
+CONNECTED_THREADS = ("beam_control_read", "read_grpc_client_inputs")
+"""They lose their connection when a worker dies; there is nothing more in their errors."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _dead_workers_end_the_run() -> Iterator[None]:
         if name == WORKER_THREAD:
             died.set()
             os.kill(os.getpid(), signal.SIGINT)
-        elif name != CONTROL_THREAD:
+        elif not name.startswith(CONNECTED_THREADS):
             before(arguments)
 
     threading.excepthook = on_thread_error

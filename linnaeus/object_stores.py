@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -25,11 +26,24 @@ PAGE_KEYS = 1000
 _DELTA_CAUSE = re.compile(r"\s*(?:\x1b\[\d+m)?↳(?:\x1b\[0m)?\s*")
 """delta-rs puts each cause of an error on a line of its own, in colour."""
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
+_IMPORTING = threading.Lock()
 _SETTINGS = ("AWS_", "GOOGLE_", "AZURE_")
 
 
 def _environment() -> tuple[tuple[str, str], ...]:
     return tuple((k, v) for k, v in os.environ.items() if k.startswith(_SETTINGS))
+
+
+def _obstore() -> Any:
+    """The library, imported when it is first used, and by one thread at a time.
+
+    Its modules import each other, which many threads at once do not survive.
+    """
+    with _IMPORTING:
+        import obstore.exceptions
+        import obstore.store
+
+        return obstore
 
 
 def open_store(scheme: str, bucket: str, write_seconds: int | None = None) -> Any:
@@ -41,15 +55,18 @@ def open_store(scheme: str, bucket: str, write_seconds: int | None = None) -> An
 def _open_store(
     scheme: str, bucket: str, write_seconds: int | None, settings: tuple[tuple[str, str], ...]
 ) -> Any:
-    from obstore.store import AzureStore, GCSStore, S3Store
-
+    obstore = _obstore()
     environment = dict(settings)
     client = patience.client_options(write_seconds) | {"allow_http": _allows_http(environment)}
     retries = patience.retry_config(write_seconds)
     options: dict[str, Any] = {"client_options": client, "retry_config": retries}
     if scheme == "s3":
         options |= _s3_credentials(environment)
-    stores: dict[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
+    stores: dict[str, Any] = {
+        "s3": obstore.store.S3Store,
+        "gs": obstore.store.GCSStore,
+        "az": obstore.store.AzureStore,
+    }
     try:
         return stores[scheme](bucket, **options)
     except Exception as e:
@@ -136,6 +153,11 @@ def breaks_off(error: Exception) -> bool:
     return "response body error" in str(error)
 
 
+def got_no_answer(error: Exception) -> bool:
+    """Whether a request waited in vain, which obstore does not repeat where it wrote."""
+    return "kind: Timeout" in str(error) or "timed out" in str(error)
+
+
 def _refuses(error: Exception) -> bool:
     """Whether the store said that it will not, however often it is asked."""
     status = _status(error)
@@ -155,14 +177,12 @@ def _storage_error(doing: str, uri: str, error: Exception) -> StorageError:
 
 
 def _diagnosis(uri: str, error: Exception) -> tuple[FailureCode, str]:
-    from obstore.exceptions import PreconditionError
-
     text = _COLOUR.sub("", _DELTA_CAUSE.sub(": ", str(error)))
     answer = getattr(error, "response", None) or {}  # boto3's
     status = _status(error)
     reason = _first(r"<Code>(\w+)</Code>", text) or answer.get("Error", {}).get("Code") or status
     bucket = _bucket_of(uri)
-    if isinstance(error, PreconditionError) or status == "412":
+    if isinstance(error, _obstore().exceptions.PreconditionError) or status == "412":
         return FailureCode.CHANGED, "it changed since it was listed: run again"
     if reason == "NoSuchBucket":
         return FailureCode.NOT_FOUND, f"no bucket {bucket}: check its name and AWS_ENDPOINT_URL"
@@ -237,12 +257,10 @@ class Bucket:
         return open_ranges(partial(self.read_range, key), found.size)
 
     def write_new(self, key: str, data: bytes | memoryview) -> bool:
-        from obstore.exceptions import AlreadyExistsError
-
         with self._translated("write", key):
             try:
                 self._put(key, data, "create")
-            except AlreadyExistsError:
+            except _obstore().exceptions.AlreadyExistsError:
                 return False
         return True
 
@@ -255,7 +273,7 @@ class Bucket:
         store = open_store(self._scheme, self._bucket, patience.write_seconds(len(data)))
         patience.persistently(
             lambda: store.put(self._path(key), data, mode=mode),
-            lambda error: "kind: Timeout" in str(error),
+            got_no_answer,
             patience.SILENT_WRITES,
         )
 

@@ -19,7 +19,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from linnaeus import patience
 from linnaeus.errors import LinnaeusError, StorageError
-from linnaeus.object_stores import breaks_off, translated
+from linnaeus.object_stores import breaks_off, got_no_answer, translated
 from linnaeus.parts import Part
 from linnaeus.storage import Folder, join
 
@@ -78,7 +78,7 @@ class Table:
                         configuration=settings,
                         storage_options=options,
                     ),
-                    breaks_off,
+                    lambda error: breaks_off(error) or got_no_answer(error),
                 )
             return self._snapshot()
 

@@ -6,10 +6,12 @@ A command is a function whose first parameter is a `Session`. `register` puts `-
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import json
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 FAILED = 1
 WRONG_USAGE = 2
 TOO_MANY_FAILURES = 3
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 INTERRUPTED = 130
 
 Command = Callable[..., None]
@@ -136,6 +139,9 @@ def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, LinnaeusError):
         return text
+    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+        where = error.filename or f"temporary files in {tempfile.gettempdir()} (TMPDIR)"
+        return f"No space is left for {where}: make room and run the same command again"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     return f"{type(error).__name__}: {text or 'no message'} (unexpected; --debug shows where)"

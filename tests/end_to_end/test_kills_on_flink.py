@@ -31,6 +31,8 @@ pytestmark = [
 ]
 END_SECONDS = 240
 """Within which a launcher must notice; Flink looks for a lost JobManager for a minute or so."""
+KILLS = int(os.environ.get("FLINK_KILLS", "5"))
+"""Each takes a minute or two, most of it for the start of a cluster."""
 VICTIMS = ("worker", "taskmanager", "job-server", "jobmanager", "launcher")
 
 
@@ -84,7 +86,7 @@ def wait_for_work(launcher: subprocess.Popen, workspace: Path, before: set[Path]
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(KILLS))
 def test_after_a_kill_the_launcher_says_so_and_the_same_command_gives_the_undisturbed_labels(
     loop,
     bucket,  # noqa: F811
