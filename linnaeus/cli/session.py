@@ -10,6 +10,7 @@ import errno
 import functools
 import inspect
 import json
+import os
 import sys
 import tempfile
 import traceback
@@ -141,7 +142,8 @@ def _one_line(error: BaseException) -> str:
         return text
     if isinstance(error, OSError) and error.errno in _NO_SPACE:
         where = error.filename or f"temporary files in {tempfile.gettempdir()} (TMPDIR)"
-        return f"No space is left for {where}: make room and run the same command again"
+        why = os.strerror(error.errno or 0).lower()
+        return f"{where}: {why}: make room and run the same command again"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     return f"{type(error).__name__}: {text or 'no message'} (unexpected; --debug shows where)"

@@ -124,10 +124,7 @@ def test_two_models_at_once_do_not_disturb_each_other(desk, undisturbed):
     assert desk.labels("tints") == undisturbed
 
 
-TEMPORARY = pytest.mark.xfail(reason="temporary files that find no room are not told in our words")
-
-
-@pytest.mark.parametrize("kilobytes", [pytest.param(1, marks=TEMPORARY), 4])
+@pytest.mark.parametrize("kilobytes", [1, 4])
 def test_files_that_may_not_grow_end_the_run_in_one_line(desk, undisturbed, kilobytes):
     """What a full disk says, by a limit on the length of files."""
     limited = f"ulimit -f {kilobytes}; exec {sys.executable} -c '{MAIN}' "

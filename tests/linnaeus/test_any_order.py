@@ -29,6 +29,7 @@ from linnaeus.compaction_policy import ON_DEMAND, Policy
 from linnaeus.embedding import Failure, Outcome
 from linnaeus.errors import ConfigurationError, FailureCode
 from linnaeus.merging import write_merged
+from linnaeus.receipts import receipts_listed
 from linnaeus.records import EMBEDDINGS, FAILURES, OBJECTS
 from linnaeus.runs import Job
 from linnaeus.shard_rows import Results
@@ -106,7 +107,7 @@ class Workspaces(RuleBasedStateMachine):
     @property
     def missing(self) -> list[int]:
         assert self.run is not None
-        done = runs.shards_done(self.workspace, self.run)
+        done = receipts_listed(self.workspace, self.run)
         return [number for number in range(len(self.run.shard_sizes)) if number not in done]
 
     @rule(count=st.integers(1, 5))
