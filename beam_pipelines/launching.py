@@ -1,6 +1,5 @@
 """Handing a run to Beam. Beam itself is imported only when there is something to do."""
 
-import os
 import signal
 import sys
 import threading
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 WORKER_THREAD = "run_worker"
 CONNECTED_THREADS = ("beam_control_read", "read_grpc_client_inputs")
 """They lose their connection when a worker dies; there is nothing more in their errors."""
+AGAIN_SECONDS = 5.0
+"""After which a run that a dead worker ended, and that still waits, is interrupted once more."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ class OnBeam:
         if not run.shard_sizes and not launcher_leaves(self.beam_options):
             return
         with (
-            _dead_workers_end_the_run(),
-            _interrupts_stay_interrupts(),
+            _dead_workers_end_the_run() as worker_died,
+            _interrupts_stay_interrupts(worker_died),
             dataflow.troubles_in_words(run.run_id),
         ):
             result = self._run_pipeline(run)
@@ -78,25 +79,26 @@ class OnBeam:
 
 
 @contextmanager
-def _dead_workers_end_the_run() -> Iterator[None]:
+def _dead_workers_end_the_run() -> Iterator[threading.Event]:
     """End the run when a worker process of Beam's local runner dies, which Beam waits for for ever.
 
-    Beam starts each worker in a thread that raises when the process ends badly.
+    Beam starts each worker in a thread that raises when the process ends badly. The event is set as
+    soon as one has died.
     """
-    died = threading.Event()
+    died, over = threading.Event(), threading.Event()
     before = threading.excepthook
 
     def on_thread_error(arguments: threading.ExceptHookArgs) -> None:
         name = arguments.thread.name if arguments.thread else ""
-        if name == WORKER_THREAD:
+        if name == WORKER_THREAD and not died.is_set():
             died.set()
-            os.kill(os.getpid(), signal.SIGINT)
-        elif not name.startswith(CONNECTED_THREADS):
+            threading.Thread(target=_interrupt_until, args=(over,), daemon=True).start()
+        elif not name.startswith((WORKER_THREAD, *CONNECTED_THREADS)):
             before(arguments)
 
     threading.excepthook = on_thread_error
     try:
-        yield
+        yield died
     except KeyboardInterrupt:
         if not died.is_set():
             raise
@@ -105,12 +107,27 @@ def _dead_workers_end_the_run() -> Iterator[None]:
             "decodes the one that was under way image by image, apart from the workers"
         ) from None
     finally:
+        over.set()
         threading.excepthook = before
 
 
+def _interrupt_until(over: threading.Event) -> None:
+    """Interrupt the main thread, again and again: an interruption may be lost on its way.
+
+    Beam's own tidying up may also wait for ever, for the workers that are left.
+    """
+    main_thread = threading.main_thread().ident or 0
+    while not over.is_set():
+        signal.pthread_kill(main_thread, signal.SIGINT)  # the process's may reach another thread
+        over.wait(AGAIN_SECONDS)
+
+
 @contextmanager
-def _interrupts_stay_interrupts() -> Iterator[None]:
-    """Raise KeyboardInterrupt for what Ctrl-C became on its way, such as an ImportError."""
+def _interrupts_stay_interrupts(worker_died: threading.Event) -> Iterator[None]:
+    """Raise KeyboardInterrupt for what Ctrl-C became on its way, such as an ImportError.
+
+    A dead worker interrupts also where Ctrl-C is ignored, as in a job that a shell put behind.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -121,6 +138,8 @@ def _interrupts_stay_interrupts() -> Iterator[None]:
         came.set()
         if callable(before):
             before(number, frame)
+        elif worker_died.is_set():
+            raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, on_interrupt)
     try:

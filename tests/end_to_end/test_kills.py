@@ -118,6 +118,26 @@ def test_after_a_killed_launcher_the_same_command_gives_the_undisturbed_labels(
     assert sorted(predicted) == sorted(uri for uri, (label, *_) in undisturbed.items() if label)
 
 
+IN_THE_BACKGROUND = ["/bin/sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
+"""Runs what follows as a shell does that is told to go on at once: Ctrl-C is ignored."""
+
+
+def test_a_killed_worker_ends_a_run_that_ignores_interrupts(loop, bucket, server):
+    options = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
+    before = attempts(loop.root)
+    process = subprocess.Popen(
+        [*IN_THE_BACKGROUND, *command(loop.root, bucket, server, *options)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and attempts(loop.root) == before:
+        time.sleep(0.01)
+    os.kill(descendants(process.pid)[0], signal.SIGKILL)
+    _, told = process.communicate(timeout=240)
+    assert process.returncode == 1
+    assert "A worker process died. Run the same command again" in told
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_after_a_killed_worker_the_same_command_gives_the_undisturbed_labels(
     loop, bucket, server, undisturbed, seed
@@ -131,7 +151,7 @@ def test_after_a_killed_worker_the_same_command_gives_the_undisturbed_labels(
         time.sleep(0.01)
     time.sleep(chance.uniform(0, 0.3))
     os.kill(chance.choice(descendants(process.pid)), signal.SIGKILL)
-    process.wait(timeout=120)
+    process.wait(timeout=240)
     read_all_tables(loop.root)
-    subprocess.run(command(loop.root, bucket, server), check=True, timeout=120)
+    subprocess.run(command(loop.root, bucket, server), check=True, timeout=240)
     assert labels(loop.root) == undisturbed
