@@ -126,7 +126,7 @@ def _interrupt_until(over: threading.Event) -> None:
 def _interrupts_stay_interrupts(worker_died: threading.Event) -> Iterator[None]:
     """Raise KeyboardInterrupt for what Ctrl-C became on its way, such as an ImportError.
 
-    A dead worker interrupts also where Ctrl-C is ignored, as in a job that a shell put behind.
+    A dead worker interrupts also where Ctrl-C is ignored, as in a job in the background of a shell.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

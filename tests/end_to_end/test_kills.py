@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deltalake import DeltaTable
@@ -118,20 +119,23 @@ def test_after_a_killed_launcher_the_same_command_gives_the_undisturbed_labels(
     assert sorted(predicted) == sorted(uri for uri, (label, *_) in undisturbed.items() if label)
 
 
+TWO_WORKERS = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
 IN_THE_BACKGROUND = ["/bin/sh", "-c", "trap '' INT; exec \"$@\"", "sh"]
 """Runs what follows as a shell does that is told to go on at once: Ctrl-C is ignored."""
 
 
-def test_a_killed_worker_ends_a_run_that_ignores_interrupts(loop, bucket, server):
-    options = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
-    before = attempts(loop.root)
-    process = subprocess.Popen(
-        [*IN_THE_BACKGROUND, *command(loop.root, bucket, server, *options)],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while process.poll() is None and attempts(loop.root) == before:
+def start(arguments: list[str], workspace: Path, **options: Any) -> subprocess.Popen:
+    """A process, by the time that it has begun a shard."""
+    before = attempts(workspace)
+    process = subprocess.Popen(arguments, **options)
+    while process.poll() is None and attempts(workspace) == before:
         time.sleep(0.01)
+    return process
+
+
+def test_a_killed_worker_ends_a_run_that_ignores_interrupts(loop, bucket, server):
+    arguments = [*IN_THE_BACKGROUND, *command(loop.root, bucket, server, *TWO_WORKERS)]
+    process = start(arguments, loop.root, stderr=subprocess.PIPE, text=True)
     os.kill(descendants(process.pid)[0], signal.SIGKILL)
     _, told = process.communicate(timeout=240)
     assert process.returncode == 1
@@ -143,12 +147,7 @@ def test_after_a_killed_worker_the_same_command_gives_the_undisturbed_labels(
     loop, bucket, server, undisturbed, seed
 ):
     chance = random.Random(seed)
-    options = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
-    arguments = command(loop.root, bucket, server, *options)
-    before = attempts(loop.root)
-    process = subprocess.Popen(arguments)
-    while process.poll() is None and attempts(loop.root) == before:
-        time.sleep(0.01)
+    process = start(command(loop.root, bucket, server, *TWO_WORKERS), loop.root)
     time.sleep(chance.uniform(0, 0.3))
     os.kill(chance.choice(descendants(process.pid)), signal.SIGKILL)
     process.wait(timeout=240)
