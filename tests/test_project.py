@@ -16,7 +16,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("linnaeus", "beam_pipelines", "training", "serving")
+PACKAGES = ("linnaeus", "beam_pipelines", "training", "serving", "workflow")
 HEAVY = ("tensorflow", "keras", "apache_beam", "grpc", "openvino", "ai_edge_litert", "nncf")
 
 

@@ -1,0 +1,102 @@
+"""A night: one execution of a workflow, as its record in the workspace says it.
+
+The record lies in `nights/<workflow>/<night>.json`. It is written after every step, so a scheduler
+may have each step done by another process on another machine.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+
+from linnaeus.errors import FailureCode, StorageError
+from linnaeus.storage import Folder
+
+StepName = Literal["manifest", "plan", "embed", "train", "evaluate", "publish", "score", "report"]
+STEPS: tuple[StepName, ...] = get_args(StepName)
+NIGHTS = "nights"
+Status = Literal["done", "skipped", "failed", "refused"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What became of one step."""
+
+    name: StepName
+    status: Status
+    """`refused`: by a gate; `failed`: by an error; `skipped`: up to date, `line` says why."""
+    line: str
+    """For a person."""
+    seconds: float = 0.0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Counts and names that later steps, the summary and machines read; plain JSON values.
+
+    manifest: manifest_id, source, objects, bytes. plan: to_embed, to_read_bytes, up_to_date,
+    known_failures, shards. embed and score: run_id, and the fields of `records.Counts`. train:
+    candidate, labels, accuracy, run_id. evaluate: accuracy, current_accuracy, current_version.
+    publish: model, version, replaced. score also: model_version, compared, changed. report: page.
+    """
+
+
+@dataclass(frozen=True)
+class Night:
+    """One execution of a workflow; immutable, `after` gives the next state."""
+
+    workflow: str
+    night: str
+    started_at: str
+    """ISO 8601, UTC."""
+    steps: tuple[Step, ...] = ()
+    forecast: Mapping[str, Any] = field(default_factory=dict)
+    """What the plan step expected of the later ones, for plan against actual."""
+    finished_at: str | None = None
+
+    @classmethod
+    def begin(cls, workflow: str, night: str) -> "Night":
+        """A night of which nothing is done."""
+        return cls(workflow, night, _now())
+
+    def step(self, name: StepName) -> Step | None:
+        """What became of that step, or None if it was not reached."""
+        return next((step for step in self.steps if step.name == name), None)
+
+    def after(self, done: Step) -> "Night":
+        """The night with that step, in place of what it had of the same name, in STEPS' order."""
+        kept = [step for step in self.steps if step.name != done.name]
+        steps = sorted([*kept, done], key=lambda step: STEPS.index(step.name))
+        return replace(self, steps=tuple(steps))
+
+    def finished(self) -> "Night":
+        """The night with its end's time."""
+        return replace(self, finished_at=_now())
+
+    @property
+    def trouble(self) -> Step | None:
+        """The first step that failed or was refused."""
+        return next((s for s in self.steps if s.status in ("failed", "refused")), None)
+
+    def save(self, workspace: Folder) -> None:
+        """Write the record."""
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+        workspace.write(record_key(self.workflow, self.night), text.encode())
+
+    @classmethod
+    def load(cls, workspace: Folder, workflow: str, night: str) -> "Night | None":
+        """The record of a night, or None if there is none."""
+        try:
+            fields = json.loads(workspace.read(record_key(workflow, night)))
+        except StorageError as error:
+            if error.code is FailureCode.NOT_FOUND:
+                return None
+            raise
+        return cls(**{**fields, "steps": tuple(Step(**step) for step in fields["steps"])})
+
+
+def record_key(workflow: str, night: str) -> str:
+    """Where a night's record lies in the workspace."""
+    return f"{NIGHTS}/{workflow}/{night}.json"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
