@@ -80,7 +80,7 @@ def run_job(
         begun = runs.open_run(workspace, job, manifest.source)
         if begun is None:
             plan = runs.make_plan(workspace, job, manifest)
-            if not plan.spec.planned and _is_current(workspace, job, manifest, plan.spec.skipped):
+            if not plan.spec.planned and is_current(workspace, job, manifest, plan.spec.skipped):
                 counts = Counts(skipped=plan.spec.skipped, known_failures=plan.spec.known_failures)
                 break
             begun = runs.create_run(workspace, job, plan)
@@ -136,7 +136,7 @@ def submit_job(workspace: Folder, job: Job, manifest: Manifest, executor: Execut
     )
 
 
-def _is_current(workspace: Folder, job: Job, manifest: Manifest, scored: int) -> bool:
+def is_current(workspace: Folder, job: Job, manifest: Manifest, scored: int) -> bool:
     """Whether nothing but the planned objects is to do: a score also keeps labels current."""
     if job.name != "score" or job.retried_codes is not None:
         return True

@@ -45,6 +45,11 @@ def refuse_given_up(workspace: Folder, run_id: str) -> dict[str, Any]:
     return summary
 
 
+def was_given_up(workspace: Folder, run_id: str) -> bool:
+    """Whether an ended run was given up, and not committed."""
+    return GIVEN_UP in json.loads(workspace.read(layout.summary(run_id)))
+
+
 def give_up(workspace: Folder, run_id: str) -> bool:
     """End a run that nobody carries out, so that it is neither joined nor committed any more.
 
@@ -53,7 +58,7 @@ def give_up(workspace: Folder, run_id: str) -> bool:
     """
     if _write(workspace, plans.read_spec(workspace, run_id), {GIVEN_UP: True}):
         return True
-    return GIVEN_UP in json.loads(workspace.read(layout.summary(run_id)))
+    return was_given_up(workspace, run_id)
 
 
 def _write(workspace: Folder, run: RunSpec, ending: dict[str, object]) -> bool:
