@@ -1,0 +1,56 @@
+"""plan: hold the lists against the tables; nothing is read but they."""
+
+from typing import Any
+
+from linnaeus import backbones, runs
+from linnaeus.backbones import BackboneSpec
+from linnaeus.manifests import Manifest
+from linnaeus.progress import bytes_text
+from linnaeus.runs import Job
+from linnaeus.sampling import sampler
+from workflow.context import Context, Outcome, skipped
+from workflow.differences import images_text
+
+
+def plan(context: Context) -> Outcome:
+    """Count what is to be embedded, of both lists."""
+    spec = prepare(context)
+    facts = _planned(context, spec, context.manifest)
+    if context.labelled_manifest.id != context.manifest.id:
+        more = _planned(context, spec, context.labelled_manifest)
+        for name in ("to_embed", "to_read_bytes", "shards", "unfinished"):
+            facts[name] += more[name]
+    facts["fingerprint"] = spec.fingerprint
+    if not facts["to_embed"] and not facts["unfinished"]:
+        return skipped(f"nothing to embed, {facts['up_to_date']:,} up to date", **facts)
+    return Outcome(_line(facts), facts)
+
+
+def prepare(context: Context) -> BackboneSpec:
+    """The backbone, made ready in the workspace where it is not yet."""
+    asked = context.workflow.backbone
+    with context.progress.step("Prepare backbone", None):
+        sample = sampler(context.workspace, context.manifest)
+        return backbones.prepare(context.workspace, asked.name, asked.precision, sample)
+
+
+def _planned(context: Context, spec: BackboneSpec, manifest: Manifest) -> dict[str, Any]:
+    job = Job("embed", spec.fingerprint)
+    planned = runs.make_plan(context.workspace, job, manifest)
+    return {
+        "to_embed": planned.spec.planned,
+        "to_read_bytes": planned.draft.new_bytes,
+        "up_to_date": planned.spec.skipped,
+        "known_failures": planned.spec.known_failures,
+        "shards": len(planned.spec.shard_sizes),
+        "unfinished": int(runs.open_run(context.workspace, job, manifest.source) is not None),
+    }
+
+
+def _line(facts: dict[str, Any]) -> str:
+    known = f", {facts['known_failures']:,} known failures" if facts["known_failures"] else ""
+    joined = "; a run that was not finished is joined" if facts["unfinished"] else ""
+    return (
+        f"{images_text(facts['to_embed'])} to embed ({bytes_text(facts['to_read_bytes'])} to read), "
+        f"{facts['up_to_date']:,} up to date{known}{joined}"
+    )
