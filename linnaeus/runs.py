@@ -25,7 +25,6 @@ from linnaeus.state import Question, known
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
 
-
 Gate = Callable[[Counts], None]
 """Looks at a run's reconciled counts, churn included, before its labels replace others; whatever
 must not be is refused by `GateFailed`.

@@ -55,7 +55,7 @@ class _Graph:
     def __init__(self, graph: Any) -> None:
         self._graph = graph
 
-    def ask(  # noqa: PLR0913, PLR0917 - as the client's
+    def ask(
         self,
         model: str,
         version: int,

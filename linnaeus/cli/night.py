@@ -57,8 +57,9 @@ def run(  # noqa: PLR0913, PLR0917 - a parameter an option
 
 
 def _forecast(session: Session, workflow: Workflow) -> None:
-    from linnaeus.storage import Folder
     from workflow.forecast import forecast
+
+    from linnaeus.storage import Folder
 
     found = forecast(Folder(workflow.workspace), workflow)
     session.show(found, facts_text(asdict(found)))
