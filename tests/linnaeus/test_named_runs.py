@@ -147,7 +147,7 @@ def test_two_that_freeze_one_name_at_once_get_one_run(workspace, bucket):
     for freezer in freezers:
         freezer.join()
     assert len({frozen.run_id for frozen in found}) == 1
-    assert len({frozen for frozen in found}) == 1
+    assert len(set(found)) == 1
 
 
 def test_nothing_to_do_has_a_name_but_no_run(workspace, bucket):
