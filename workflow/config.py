@@ -74,10 +74,11 @@ class Backbone(Section):
     """The network that turns pixels into embeddings."""
 
     name: BackboneName = Field(
-        "efficientnet-lite0", description="A backbone, as `linnaeus embed` takes it."
+        "efficientnet-lite0", description="Its name, as `linnaeus embed --backbone` takes it."
     )
     precision: Literal["float32", "bfloat16", "int8"] = Field(
-        "float32", description="Of its arithmetic; part of the fingerprint."
+        "float32",
+        description="Arithmetic that it is computed in; another one gives other embeddings.",
     )
 
 
@@ -88,14 +89,16 @@ class Model(Section):
     head: Literal["auto", "linear", "kernel", "layers"] = Field(
         "auto", description="Kind of head; auto keeps the best of several on validation images."
     )
-    sweep: bool = Field(False, description="Try dozens of heads, not few.")
+    sweep: bool = Field(False, description="Whether dozens of heads are tried, not few.")
     fine_tune_layers: Annotated[int, Field(ge=1)] | Literal["all"] | None = Field(
-        None, description="Train the backbone's last layers, too; wants a GPU.", examples=[2]
+        None,
+        description="How many of the backbone's last layers are trained, too; wants a GPU.",
+        examples=[2],
     )
     class_weights: Literal["none", "balanced"] = Field(
-        "none", description="balanced: each label weighs the same."
+        "none", description="With balanced, rare labels weigh as much as frequent ones."
     )
-    seed: Seed = Field(0, description="Of every random choice.")
+    seed: Seed = Field(0, description="Begin of every random choice.")
 
 
 class Retrain(Section):
@@ -103,14 +106,14 @@ class Retrain(Section):
 
     when: Literal["labels-changed", "always", "never"] = Field(
         "labels-changed",
-        description="labels-changed: when labelled images came, went or changed since the model "
-        "was trained; never: only the first model is trained.",
+        description="With labels-changed, when labelled images came, went or changed since the "
+        "model was trained; with never, only the first model is trained.",
     )
     changed_at_least: Annotated[int, Field(ge=1)] = Field(
-        1, description="So many labelled images must have come, gone or changed."
+        1, description="How many labelled images must have come, gone or changed."
     )
     after_days: Days | None = Field(
-        None, description="Train anew, too, when the model is so old.", examples=[30.0]
+        None, description="Age of the model at which one is trained in any case.", examples=[30]
     )
 
     @model_validator(mode="after")
@@ -172,18 +175,22 @@ class Output(Section):
     """Plain files of the labels, beside the tables."""
 
     location: Location | None = Field(
-        None, description="Where they go; none by default.", examples=["s3://bucket/labels"]
+        None,
+        description="Folder or prefix for them; none are written by default.",
+        examples=["s3://bucket/labels"],
     )
-    format: Literal["parquet", "jsonl", "csv"] = Field("parquet", description="Of these files.")
+    format: Literal["parquet", "jsonl", "csv"] = Field("parquet", description="Their format.")
 
 
 class Schedule(Section):
     """What happens when the last run is still going on."""
 
     overlap: Literal["leave", "wait"] = Field(
-        "leave", description="leave: end at once and say so; wait: until the other has ended."
+        "leave",
+        description="With leave, this one ends at once and says so; with wait, it begins when the "
+        "other has ended.",
     )
-    wait_minutes: Minutes = Field(360, description="How long to wait at most.")
+    wait_minutes: Minutes = Field(360, description="How long it waits at most.")
 
 
 class Beam(Section):
@@ -191,7 +198,7 @@ class Beam(Section):
 
     options: Options = Field(
         (),
-        description="Of the embedding and the scoring job.",
+        description="They count for the embedding and the scoring job.",
         examples=[["--direct_num_workers=4"]],
     )
 
@@ -200,7 +207,9 @@ class News(Section):
     """Who is told how a night ended. Addresses with a secret in them come from the environment."""
 
     when: Literal["always", "changes", "trouble"] = Field(
-        "always", description="changes: when anything was done or went wrong."
+        "always",
+        description="With changes, when anything was done or went wrong; with trouble, when it "
+        "went wrong.",
     )
     webhook: WebhookVariable | None = Field(
         None,
@@ -237,16 +246,18 @@ class Metrics(Section):
 class Prices(Section):
     """What things cost, for the plan's and the summary's figures; 0 leaves a cost out."""
 
-    currency: str = Field("USD", description="Only a word beside the figures.")
-    per_hour: Price = Field(0.0, description="Of the machine that the night runs on.")
-    per_gigabyte_read: Price = Field(0.0, description="Of reading images over the network.")
-    per_thousand_reads: Price = Field(0.0004, description="GET requests of the object store.")
+    currency: str = Field("USD", description="A word beside the figures.")
+    per_hour: Price = Field(0.0, description="Price of the machine that the night runs on.")
+    per_gigabyte_read: Price = Field(0.0, description="Price of reading images over the network.")
+    per_thousand_reads: Price = Field(
+        0.0004, description="Price of GET requests to the object store."
+    )
 
 
 class Workflow(Section):
     """One workflow file."""
 
-    name: Name = Field("nightly", description="Of the workflow, in records, metrics and news.")
+    name: Name = Field("nightly", description="Name of the workflow in records, metrics and news.")
     workspace: Location = Field(
         description="Folder, s3://, gs:// or az:// root under which everything lies.",
         examples=["s3://bucket/linnaeus"],

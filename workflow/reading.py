@@ -53,19 +53,22 @@ def read_workflow(path: str | Path) -> Workflow:
     text = _decoded(name, _bytes(name))
     try:
         document = _document(name, text)
-        workflow, error = None, None
-        try:
-            context = {FOLDER: parent(normalise(name))}
-            workflow = Workflow.model_validate(document.content, context=context)
-        except ValidationError as found:
-            error = found
+        workflow, error = _validated(document, parent(normalise(name)))
         mistakes = mistakes_in(document, error)
-    except RecursionError as error:
-        raise _at(name, 1, "lists are nested too deeply") from error
-    if mistakes:
+    except RecursionError as deep:
+        raise _at(name, 1, "lists are nested too deeply") from deep
+    if mistakes or workflow is None:
         raise _first(name, mistakes) from error
-    assert workflow is not None
     return workflow
+
+
+def _validated(
+    document: Document, folder: str
+) -> tuple[Workflow, None] | tuple[None, ValidationError]:
+    try:
+        return Workflow.model_validate(document.content, context={FOLDER: folder}), None
+    except ValidationError as error:
+        return None, error
 
 
 def _bytes(name: str) -> bytes:

@@ -138,7 +138,7 @@ VALUES = [
     ("metrics", 'pushgateway = "gateway:9091"', "write a URL"),
     ("metrics", 'otlp = "http://:1"', "write a URL"),
     ("metrics", 'otlp = "http://[1"', "write a URL"),
-    ("prices", "per_hour = -1", "prices.per_hour = -1: it takes a number from 0"),
+    ("prices", "per_hour = -1", "prices.per_hour = -1: it takes a number, 0 or more"),
     ("schedule", "overlap = 3", '"leave" or "wait", in quotes'),
 ]
 UNKNOWN = [
@@ -239,7 +239,7 @@ DOCUMENTS = [
     ("", 1, "the file is empty: `linnaeus init --force "),
     (" \n\n", 1, "the file is empty"),
     (RIGHT + "[model]\nseed = " + "9" * 5000, 1, "no TOML: "),
-    (RIGHT + "[prices]\nper_hour = " + "9" * 400, 5, "it takes a number from 0"),
+    (RIGHT + "[prices]\nper_hour = " + "9" * 400, 5, "it takes a number, 0 or more"),
     ("a = " + "[" * 5000 + "]" * 5000, 1, "nested too deeply"),
     ("a = \x00", 1, "no TOML"),
 ]
