@@ -134,12 +134,9 @@ def save_summary(workspace: Folder, summary: Summary) -> str:
     Returns:
         Where the text is.
     """
-    from workflow.summary_text import text
-
     workflow, night = summary.workflow, summary.night
-    workspace.write(
-        summary_key(workflow, night, "json"), summary.to_json().encode(errors="backslashreplace")
-    )
+    kept = summary.to_json().encode(errors="backslashreplace")  # a file's name may be no Unicode
+    workspace.write(summary_key(workflow, night, "json"), kept)
     key = summary_key(workflow, night, "txt")
     workspace.write(key, text(summary).encode())
     return workspace.uri_of(key)
