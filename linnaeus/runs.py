@@ -157,8 +157,8 @@ def commit(
         workspace: where the run is.
         run_id: the run.
         reader: has read receipts of it already, which are not read again.
-        gate: may refuse the labels of a scoring run, which is then given up: what was computed stays
-            in the tables, and the next run plans anew.
+        gate: may refuse the labels of a scoring run, which is then given up: what was computed
+            stays in the tables, and the next run plans anew.
 
     Returns:
         The reconciled counts of the run.

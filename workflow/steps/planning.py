@@ -50,7 +50,8 @@ def _planned(context: Context, spec: BackboneSpec, manifest: Manifest) -> dict[s
 def _line(facts: dict[str, Any]) -> str:
     known = f", {facts['known_failures']:,} known failures" if facts["known_failures"] else ""
     joined = "; a run that was not finished is joined" if facts["unfinished"] else ""
+    to_read = bytes_text(facts["to_read_bytes"])
     return (
-        f"{images_text(facts['to_embed'])} to embed ({bytes_text(facts['to_read_bytes'])} to read), "
+        f"{images_text(facts['to_embed'])} to embed ({to_read} to read), "
         f"{facts['up_to_date']:,} up to date{known}{joined}"
     )

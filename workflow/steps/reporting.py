@@ -1,4 +1,4 @@
-"""report: the page to look at, the summary, metrics and news; after whatever became of the night."""
+"""report: the page to look at, the summary, metrics and news, whatever became of the night."""
 
 from collections.abc import Iterator
 from typing import Any
