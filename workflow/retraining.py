@@ -63,8 +63,8 @@ def decide(
     found = _differences(workspace, current, labelled)
     changed = found.all if found else labelled.objects
     if changed >= rule.changed_at_least:
-        since = f"{found} labelled images" if found else f"other images than those of {named}"
-        return Decision(True, f"{since} since {named} was trained", changed)
+        what = str(found) if found else "they are others"
+        return Decision(True, f"labelled images since {named} was trained: {what}", changed)
     if rule.after_days is not None and _age(current) > timedelta(days=rule.after_days):
         return Decision(True, f"{named} is older than {rule.after_days:g} days", changed)
     return Decision(False, f"{named} is up to date: {_few(changed)}", changed)

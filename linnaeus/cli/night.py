@@ -12,6 +12,8 @@ from linnaeus.cli.wording import facts_text
 from linnaeus.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from workflow.config import Workflow
     from workflow.night import Night
 
@@ -57,12 +59,12 @@ def run(  # noqa: PLR0913, PLR0917 - a parameter an option
 
 
 def _forecast(session: Session, workflow: Workflow) -> None:
-    from workflow.forecast import forecast
-
     from linnaeus.storage import Folder
+    from workflow.forecast import text
+    from workflow.steps.planning import expect
 
-    found = forecast(Folder(workflow.workspace), workflow)
-    session.show(found, facts_text(asdict(found)))
+    found = expect(Folder(workflow.workspace), workflow, progress=session.progress)
+    session.show(found, text(found))
 
 
 def _freeze(
@@ -97,7 +99,15 @@ def _plain(night: Night) -> dict[str, Any]:
 def night_text(night: Night) -> str:
     """A line a step, and what all comes to."""
     lines = [f"{step.name:<8}  {step.status:<7}  {step.line}" for step in night.steps]
-    return "\n".join([*lines, _end_text(night)])
+    return "\n".join([*lines, *_expected_lines(night), _end_text(night)])
+
+
+def _expected_lines(night: Night) -> Iterator[str]:
+    """The plan against what became of it."""
+    from workflow.forecast import against_actual, table_text
+
+    if rows := against_actual(night.forecast, night):
+        yield from ("", table_text(rows), "")
 
 
 def _end_text(night: Night) -> str:

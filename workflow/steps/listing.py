@@ -15,8 +15,7 @@ def list_images(context: Context) -> Outcome:
     """Freeze the lists that the whole night goes by."""
     workspace, workflow = context.workspace, context.workflow
     last = manifests.newest(workspace, source_of(workflow.images.location))
-    listed = freeze(workspace, workflow)
-    labelled = _labelled(workspace, workflow, listed)
+    listed, labelled = freeze_lists(workspace, workflow)
     since = _last_labelled(workspace, workflow, listed)
     differences = between(workspace, since, listed) if since else None
     facts = {
@@ -33,15 +32,12 @@ def list_images(context: Context) -> Outcome:
     return Outcome(_line(listed, differences), facts, "skipped" if unchanged else "done")
 
 
-def freeze(workspace: Folder, workflow: Workflow) -> Manifest:
-    """The list of images now."""
-    return manifests.freeze(workspace, workflow.images.location)
-
-
-def _labelled(workspace: Folder, workflow: Workflow, listed: Manifest) -> Manifest:
+def freeze_lists(workspace: Folder, workflow: Workflow) -> tuple[Manifest, Manifest]:
+    """The lists of images, and of images with labels, now; often the same."""
+    listed = manifests.freeze(workspace, workflow.images.location)
     if workflow.labelled_images == workflow.images.location:
-        return listed
-    return manifests.freeze(workspace, workflow.labelled_images)
+        return listed, listed
+    return listed, manifests.freeze(workspace, workflow.labelled_images)
 
 
 def _last_labelled(workspace: Folder, workflow: Workflow, listed: Manifest) -> Manifest | None:
