@@ -76,7 +76,9 @@ def plan(  # noqa: PLR0913, PLR0917 - a parameter an option
     if model is None:
         _refuse(session, ["payload"], "belongs to a --model")
     else:
-        _refuse(session, ["backbone", "precision"], f"is the model's: leave it or --model {model} out")
+        _refuse(
+            session, ["backbone", "precision"], f"is the model's: leave it or --model {model} out"
+        )
     network = {"backbone": backbone, "precision": precision}
     frozen = session.workspace.freeze(images, freeze, model=model, payload=payload, **network)
     session.show(frozen, frozen_text(frozen))
