@@ -6,13 +6,11 @@ run, whatever has changed since.
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from linnaeus import layout, plans, run_endings, runs
 from linnaeus.errors import ConfigurationError, FailureCode, ReconciliationError, StorageError
 from linnaeus.jobs import RunSummary, commit_run, is_current
-from linnaeus.locations import Entry
 from linnaeus.manifests import Manifest
 from linnaeus.plans import RunSpec
 from linnaeus.progress import SILENT, Progress
@@ -208,10 +206,3 @@ def _refuse_missing(workspace: Folder, frozen: FrozenRun) -> None:
             "nothing is committed. Start those slices again, or do all that is left by linnaeus "
             f"{frozen.job} --plan {frozen.plan} --slice 1/1"
         )
-
-
-def names_listed(workspace: Folder) -> Iterator[tuple[Entry, str | None]]:
-    """The files of all names, each with the id of its run."""
-    for entry in workspace.list(layout.RUN_NAMES):
-        run_id = json.loads(workspace.read(entry.key))["run_id"]
-        yield entry, run_id

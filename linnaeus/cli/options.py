@@ -132,7 +132,11 @@ def chosen_slice(
 
 def _shown(parameter: str) -> str:
     """A parameter as a person knows it."""
-    names = {"images": "IMAGES", "beam_options": "a Beam option", "output_format": "--format"}
+    names = {
+        "images": "IMAGES or a Beam option",
+        "beam_options": "a Beam option",
+        "output_format": "--format",
+    }
     return names.get(parameter, f"--{parameter.replace('_', '-')}")
 
 
