@@ -229,7 +229,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 when all is done or the process was told to end; 1 if `--once` or `--check` found trouble;
         2 for wrong usage.
     """
-    options = _parser().parse_args(argv)
+    options = parse(argv)
     if options.check is not None:
         return 0 if is_healthy(options.check, options.within) else 1
     try:
@@ -261,7 +261,8 @@ def _mirror(options: argparse.Namespace) -> Mirror:
     return Mirror(workspace, options.model, options.folder, options.keep)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The options; what is none of them prints the usage and ends the process."""
     parser = argparse.ArgumentParser(prog="serving.model_mirror", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--workspace", help="folder, s3://, gs:// or az:// root")
@@ -277,7 +278,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--within", type=float, default=300.0, help="seconds a healthy file may be old"
     )
-    return parser
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":
