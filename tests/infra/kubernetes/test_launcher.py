@@ -1,6 +1,9 @@
 """A sliced night: the commands that the launcher runs, and the Jobs it makes, come what may."""
 
 import json
+import os
+import re
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,16 +12,20 @@ from typing import Any
 import pytest
 
 from linnaeus.errors import ConfigurationError
+from linnaeus.storage import Folder
+from tests.buckets import fill
 from tests.infra.kubernetes.fake_cluster import FakeCluster, served
 from tests.infra.kubernetes.objects import Objects
+from workflow.night import Night
 from workflow.on_kubernetes import cluster as cluster_module
 from workflow.on_kubernetes.cluster import Cluster, ClusterError
-from workflow.on_kubernetes.night import CommandFailed, SlicedNight, main
+from workflow.on_kubernetes.night import LINNAEUS, CommandFailed, SlicedNight, main
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 NIGHT = "linnaeus-nightly-29383920"
 OWN_JOB = {"metadata": {"name": NIGHT}}
+VARIABLE = re.compile(r"\$\((\w+)\)")
 FILE = "/etc/linnaeus/nightly.toml"
 
 
@@ -196,6 +203,37 @@ def test_without_the_component_the_remedy_is_named(
         night = SlicedNight(cluster, FILE, NIGHT, 16, Commands())
         with pytest.raises(ConfigurationError, match="no cronjob/linnaeus-embed-slices"):
             night.go()
+
+
+def run_slices(workspace: str, job: dict[str, Any]) -> str:
+    """Do what the pods of an embedding Job would, by its command line, the last one first."""
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    variables = {"WORKSPACE": workspace, **environment(job)}
+    words = [VARIABLE.sub(lambda found: variables[found[1]], one) for one in container["args"]]
+    for index in reversed(range(job["spec"]["completions"])):
+        own = {**os.environ, "JOB_COMPLETION_INDEX": str(index)}
+        subprocess.run([*LINNAEUS, *words], env=own, check=True, capture_output=True)
+    return "Complete"
+
+
+def test_slices_embed_by_the_commands_of_the_template(
+    fake: FakeCluster, cluster: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    images, workspace = fill(tmp_path / "images", 6), str(tmp_path / "workspace")
+    file = tmp_path / "nightly.toml"
+    file.write_text(
+        f'workspace = "{workspace}"\n[images]\nlocation = "{images}"\n'
+        '[backbone]\nname = "pixels@8"\n'
+    )
+    fake.end = lambda job: "Failed" if "train" in str(job) else run_slices(workspace, job)
+    with pytest.raises(CommandFailed):
+        SlicedNight(cluster, str(file), NIGHT, 16).go()
+    record = Night.load(Folder(workspace), "nightly", NIGHT)
+    assert record is not None
+    embedded = record.step("embed")
+    assert embedded is not None
+    assert (embedded.status, embedded.facts["embedded"]) == ("done", 6)
+    assert "embed: 6 objects in 2 slices" in capfd.readouterr().out
 
 
 def test_outside_of_a_cluster_it_says_so(
