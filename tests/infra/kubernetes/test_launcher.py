@@ -1,16 +1,16 @@
 """A sliced night: the commands that the launcher runs, and the Jobs it makes, come what may."""
 
 import json
-import os
 import re
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from linnaeus.cli.app import app
 from linnaeus.errors import ConfigurationError
 from linnaeus.storage import Folder
 from tests.buckets import fill
@@ -19,7 +19,7 @@ from tests.infra.kubernetes.objects import Objects
 from workflow.night import Night
 from workflow.on_kubernetes import cluster as cluster_module
 from workflow.on_kubernetes.cluster import Cluster, ClusterError
-from workflow.on_kubernetes.night import LINNAEUS, CommandFailed, SlicedNight, main
+from workflow.on_kubernetes.night import CommandFailed, SlicedNight, linnaeus, main
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -211,9 +211,23 @@ def run_slices(workspace: str, job: dict[str, Any]) -> str:
     variables = {"WORKSPACE": workspace, **environment(job)}
     words = [VARIABLE.sub(lambda found: variables[found[1]], one) for one in container["args"]]
     for index in reversed(range(job["spec"]["completions"])):
-        own = {**os.environ, "JOB_COMPLETION_INDEX": str(index)}
-        subprocess.run([*LINNAEUS, *words], env=own, check=True, capture_output=True)
+        in_this_process(words, JOB_COMPLETION_INDEX=str(index))
     return "Complete"
+
+
+def in_this_process(arguments: Sequence[str], **environment: str) -> str:
+    """What `linnaeus` says, without the seconds that each start takes."""
+    ended = CliRunner().invoke(app, list(arguments), env=environment)
+    if ended.exit_code:
+        raise CommandFailed(ended.exit_code)
+    return ended.stdout
+
+
+def test_commands_are_run_and_their_status_is_kept(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(CommandFailed) as failed:
+        linnaeus(["run", "/no/such.toml"])
+    assert failed.value.status == 2
+    assert "/no/such.toml" in capfd.readouterr().err
 
 
 def test_slices_embed_by_the_commands_of_the_template(
@@ -227,7 +241,7 @@ def test_slices_embed_by_the_commands_of_the_template(
     )
     fake.end = lambda job: "Failed" if "train" in str(job) else run_slices(workspace, job)
     with pytest.raises(CommandFailed):
-        SlicedNight(cluster, str(file), NIGHT, 16).go()
+        SlicedNight(cluster, str(file), NIGHT, 16, in_this_process).go()
     record = Night.load(Folder(workspace), "nightly", NIGHT)
     assert record is not None
     embedded = record.step("embed")
