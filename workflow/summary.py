@@ -73,7 +73,7 @@ class ModelChange:
     before: int | None
     after: int | None
     accuracy: float | None
-    """Test accuracy of a version that was trained tonight."""
+    """Test accuracy of a version that is new tonight."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def summarise(workspace: Folder, workflow: Workflow, night: Night) -> Summary:
         started_at=night.started_at,
         finished_at=finished_at,
         seconds=max(0.0, _seconds_between(night.started_at, finished_at)),
-        steps=tuple(StepLine(s.name, s.status, s.line, s.seconds) for s in night.steps),
+        steps=_step_lines(night),
         counts=counts,
         bytes_read=_sum(night, "bytes_read"),
         churn=churn,
@@ -211,6 +211,12 @@ def _outcome(status: Ending, reason: str, counts: NightCounts, model: ModelChang
     return f"done: {', '.join(facts)}"
 
 
+def _step_lines(night: Night) -> tuple[StepLine, ...]:
+    """All but the report, of which the summary is a part."""
+    before = (step for step in night.steps if step.name != STEPS[-1])
+    return tuple(StepLine(step.name, step.status, step.line, step.seconds) for step in before)
+
+
 def _counts(night: Night) -> NightCounts:
     embed = _facts(night, "embed")
     embedded = _sum(night, "embedded")
@@ -241,7 +247,7 @@ def _model(workflow: Workflow, night: Night, status: Ending) -> ModelChange:
         before = scored
     after = (scored or publish.get("version") or before) if status == "done" else before
     name = str(publish.get("model") or workflow.model.name)
-    accuracy = evaluate.get("accuracy", _fact(night, "train", "accuracy"))
+    accuracy = evaluate.get("accuracy") if after != before else None
     return ModelChange(name, _version(before), _version(after), accuracy)
 
 

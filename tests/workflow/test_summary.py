@@ -41,6 +41,8 @@ def test_counts_churn_and_time_come_from_the_steps(workspace):
     assert found.model == ModelChange("labels", 3, 3, None)
     assert found.last_success_at == found.finished_at == "2026-03-01T02:10:00+00:00"
     assert [step.name for step in found.steps][-1] == "score"
+    again = done_night().after(Step("report", "done", ""))
+    assert summarise(workspace, workflow_of(), again).steps == found.steps
 
 
 def test_a_new_version_is_before_and_after(workspace):
@@ -56,7 +58,7 @@ def test_the_first_version_has_none_before(workspace):
 
 
 def test_a_refused_night_keeps_the_old_model_and_says_why(workspace):
-    night = done_night(evaluate={"current_version": 3})
+    night = done_night(evaluate={"current_version": 3, "accuracy": 0.61})
     night = night.after(Step("publish", "refused", "accuracy 0.61 is below 0.9"))
     found = check(summarise(workspace, workflow_of(), night))
     assert (found.status, found.exit, found.last_success_at) == ("refused", 1, None)

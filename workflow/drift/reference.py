@@ -96,6 +96,8 @@ def _training_images(workspace: Folder, model: Model) -> pa.Table:
         )
     manifest = manifests.describe(workspace, model.data["manifest_id"])
     used = dataset.usable(dataset.judge(workspace, manifest, model.fingerprint))
-    split = SplitConfig(**model.hyperparameters.get("split", {}))
+    chosen = model.hyperparameters.get("split", {})
+    known = {name: chosen[name] for name in SplitConfig.__dataclass_fields__ if name in chosen}
+    split = SplitConfig(**known)
     assigned = dataset.assign(workspace, used, split, model.fingerprint)
     return used.filter(pc.equal(assigned, "train"))
