@@ -25,6 +25,8 @@ from workflow.drift import reference as references
 from workflow.drift.reference import reference_key, reference_of
 from workflow.drift.vectors import sample, stored_moments
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Scored:

@@ -57,6 +57,8 @@ def of_night(workspace: Folder, model: str, version: int | None, run_id: str | N
         return _measured(workspace, name, run_id)
     except LinnaeusError as error:
         return Drift(name, why_not=str(error))
+    except Exception as error:  # a night's labels do not depend on it
+        return Drift(name, why_not=f"{type(error).__name__}: {error}")
 
 
 def _measured(workspace: Folder, name: str, run_id: str) -> Drift:
