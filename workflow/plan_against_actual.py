@@ -65,7 +65,8 @@ def _fact(step: Step | None, name: str) -> float | None:
     """A count that a step left; none of what was skipped is 0."""
     if step is None:
         return None
-    return step.facts.get(name, 0 if step.status == "skipped" else None)
+    found: float | None = step.facts.get(name, 0 if step.status == "skipped" else None)
+    return found
 
 
 def _total(night: Night, name: str) -> float | None:
