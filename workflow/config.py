@@ -98,7 +98,7 @@ class Model(Section):
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="With balanced, rare labels weigh as much as frequent ones."
     )
-    seed: Seed = Field(0, description="Begin of every random choice.")
+    seed: Seed = Field(0, description="Seed of every random choice.")
 
 
 class Retrain(Section):

@@ -74,8 +74,9 @@ class Forecast:
     up_to_date: int
     """Of the images: embedded already."""
     known_failures: int
-    train: bool | None
-    """None: not decided."""
+    joins_run: str | None
+    """The unfinished embedding run that would be completed first."""
+    train: bool
     why: str
     to_score: int
     """All images, if a new model takes the old one's place."""
@@ -149,6 +150,7 @@ class _Planned:
     """What is to embed of all lists; what is done already, of the images."""
 
     plans: Sequence[RunPlan]
+    unfinished: str | None
     seconds: float
 
     @property
@@ -224,7 +226,8 @@ def _planned(workspace: Folder, spec: BackboneSpec, lists: Lists) -> _Planned:
     started = time.perf_counter()
     job = Job("embed", spec.fingerprint)
     plans = [runs.make_plan(workspace, job, manifest) for manifest in lists.distinct]
-    return _Planned(plans, time.perf_counter() - started)
+    begun = runs.open_run(workspace, job, lists.images.source)
+    return _Planned(plans, begun.run_id if begun else None, time.perf_counter() - started)
 
 
 def _measured(
@@ -288,6 +291,7 @@ def _forecast(
         to_read_bytes=size_bytes,
         up_to_date=images.skipped,
         known_failures=images.known_failures,
+        joins_run=work.planned.unfinished,
         train=decision.train,
         why=decision.why,
         to_score=work.scoring.objects,

@@ -101,7 +101,9 @@ def _stored_bytes(uri: str) -> bytes:
     except StorageError as error:
         if error.code is not FailureCode.NOT_FOUND:
             raise
-        raise ConfigurationError(f"{uri}: there is no such file; copy one there") from error
+        raise ConfigurationError(
+            f"{uri}: there is no such file, or no such bucket: check the name"
+        ) from error
 
 
 def _decoded(name: str, data: bytes) -> str:

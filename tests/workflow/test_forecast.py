@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 
 import pytest
 
-from linnaeus import manifests, models
+from linnaeus import manifests, models, runs
 from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.models import Model, ModelBackbone
@@ -102,6 +102,15 @@ def test_the_next_night_has_only_what_is_new(workspace, workflow, bucket):
     assert (found.objects, found.to_embed, found.up_to_date, found.to_score) == (24, 6, 18, 6)
     assert (found.train, found.why) == (False, "so it is")
     assert forecast(workspace, workflow, Decided(True)).to_score == 24
+
+
+@pytest.mark.usefixtures("prepared")
+def test_a_run_that_was_not_finished_is_named(workspace, workflow, bucket):
+    manifest, job = manifests.freeze(workspace, str(bucket)), Job("embed", SPEC.fingerprint)
+    begun = runs.create_run(workspace, job, runs.make_plan(workspace, job, manifest))
+    found = forecast(workspace, workflow)
+    assert (found.joins_run, found.to_embed) == (begun.run_id, 20)
+    assert f"joins run {begun.run_id}" in text(found)
 
 
 @pytest.mark.usefixtures("prepared")

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linnaeus.errors import ConfigurationError
+from linnaeus.storage import Folder
 from workflow.config import Workflow
 from workflow.reading import read_workflow
 from workflow.settings import all_settings, toml_value
@@ -267,6 +268,21 @@ def test_addresses_without_a_secret_are_taken(tmp_path):
     news = '[news]\nwebhook = "env:HOOK"\nsns_topic = "arn:aws:sns:eu-west-1:123456789012:a"\n'
     place = f"s3://bucket/{'a1b2' * 10}/user@host?key"
     assert read(tmp_path, f"{RIGHT}[labels]\nlocation = '{place}'\n{metrics}{news}").news.webhook
+
+
+@pytest.mark.slow
+def test_a_file_in_a_bucket_is_read_and_its_paths_lie_beside_it(s3):
+    bucket = Folder(s3.bucket())
+    bucket.write("conf/nightly.toml", f"{RIGHT}[labels]\nlocation = '/labelled'\n".encode())
+    bucket.write("conf/climbing.toml", b"workspace = '../w'\nimages.location = 's3://b/x'")
+    workflow = read_workflow(bucket.uri_of("conf/nightly.toml"))
+    assert workflow.images.location == f"{bucket.uri}/conf/photos"
+    assert workflow.labels.location == "/labelled"
+    with pytest.raises(ConfigurationError, match=r"climbing\.toml:1: workspace: a path with \.\."):
+        read_workflow(bucket.uri_of("conf/climbing.toml"))
+    for none in (bucket.uri_of("conf/none.toml"), "s3://there-is-no-such-bucket-here/x.toml"):
+        with pytest.raises(ConfigurationError, match="there is no such file, or no such bucket"):
+            read_workflow(none)
 
 
 @pytest.mark.parametrize("setting", all_settings(), ids=lambda one: one.path)
