@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from linnaeus.errors import ConfigurationError
-from workflow.reading import parse_workflow
+from workflow.reading import parse_workflow, read_workflow
 from workflow.reference import with_tables
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "workflow-file.md"
@@ -35,3 +35,23 @@ def test_mistakes_are_answered_as_the_page_says(tmp_path, section, line, said):
 
 def test_the_page_has_mistakes():
     assert len(MISTAKES) > 5
+
+
+ROOT = PAGE.parents[2]
+FILES = sorted(ROOT.glob("infra/**/nightly.toml"))
+BLOCKS = [
+    (page.name, text)
+    for page in sorted(PAGE.parent.glob("*.md"))
+    for text in re.findall(r"(?ms)^```toml\n(.+?)^```", page.read_text("utf-8"))
+    if "workspace =" in text and "[images]" in text
+]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_workflow_files_of_the_platforms_are_right(path):
+    assert read_workflow(path).workspace
+
+
+@pytest.mark.parametrize(("page", "text"), BLOCKS)
+def test_workflow_files_in_pages_are_right(tmp_path, page, text):
+    assert parse_workflow(f"{tmp_path}/{page}", text).workspace
