@@ -34,7 +34,7 @@ _WEBHOOK_REMEDY = (
     "the job runs"
 )
 _AWS_SECRET = re.compile(r"(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
-_MIXTURE = {"[a-z]": range(8, 41), "[A-Z]": range(8, 41), "[0-9]": range(1, 41), "/": range(4)}
+_MIXTURE = {"[a-z]": range(8, 41), "[A-Z]": range(10, 41), "[0-9]": range(1, 41), "/": range(4)}
 """How many of each kind forty random characters have; few paths and no hash are so."""
 _NAMES = re.compile(r"(?i)password|passwd|secret|token|credential|access_?key|api_?key")
 

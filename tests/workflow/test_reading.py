@@ -267,7 +267,7 @@ def test_a_file_that_is_not_there_a_folder_and_one_that_may_not_be_read(tmp_path
 def test_addresses_without_a_secret_are_taken(tmp_path):
     metrics = '[metrics]\npushgateway = "http://gateway:9091/a?b=1"\notlp = "https://h/v1"\n'
     news = '[news]\nwebhook = "env:HOOK"\nsns_topic = "arn:aws:sns:eu-west-1:123456789012:a"\n'
-    place = f"s3://bucket/{'a1b2' * 10}/Photos2024CameraRollBackupFolderFromMyNow/user@host?key"
+    place = f"s3://bucket/{'a1b2' * 10}/Photos2024CameraRollBackupFolderFromMyNo/user@host?key"
     assert read(tmp_path, f"{RIGHT}[labels]\nlocation = '{place}'\n{metrics}{news}").news.webhook
 
 
