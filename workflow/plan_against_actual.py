@@ -55,7 +55,8 @@ def _rows(forecast: Mapping[str, Any], night: Night) -> Iterator[Row]:
         if name in expected or done:
             yield Row(name, expected.get(name), step.seconds if step else None, "seconds")
     seconds = sum(step.seconds for step in night.steps)
-    yield Row("in all", sum(expected.values()), seconds, "seconds")
+    total = None if forecast["unknown"] else sum(expected.values())  # else it would mislead
+    yield Row("in all", total, seconds, "seconds")
     prices = forecast["prices"]
     cost = price(prices, seconds, read or 0, _reads(night))
     yield Row("cost", forecast["cost"], cost, prices["currency"])

@@ -216,6 +216,7 @@ def test_the_plan_against_what_became_of_it(workspace, workflow):
     assert (rows["train"].expected, rows["train"].actual) == (None, 30)
     assert rows["cost"].actual == pytest.approx(52.1 / 1000 + 0.025 + 25 * 0.0005)
     assert "publish" not in rows
+    assert (rows["in all"].expected, rows["in all"].actual) == (None, pytest.approx(52.1))
     shown = table_text(list(rows.values())).split("\n")
     assert shown[0].split() == ["plan", "actual"]
     assert shown[2].split() == ["embedded", "20", "25"]
