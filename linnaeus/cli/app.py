@@ -8,6 +8,7 @@ import typer
 
 from linnaeus.cli import (
     demo,
+    init,
     jobs,
     maintenance,
     models,
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 
 register(app, demo.demo)
+register(app, init.init)
 register(app, jobs.manifest)
 register(app, jobs.plan)
 register(app, jobs.embed)
