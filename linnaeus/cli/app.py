@@ -12,6 +12,7 @@ from linnaeus.cli import (
     jobs,
     maintenance,
     models,
+    night,
     preflight,
     report,
     retry,
@@ -33,6 +34,7 @@ app = typer.Typer(
 
 register(app, demo.demo)
 register(app, init.init)
+register(app, night.run, names_workspace=False)
 register(app, jobs.manifest)
 register(app, jobs.plan)
 register(app, jobs.embed)
