@@ -14,6 +14,7 @@ import gzip
 import io
 import json
 import posixpath
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, cast
@@ -107,7 +108,7 @@ class _Reader:
                 yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as e:
             raise ConfigurationError(f"{self._name}:{number}: not UTF-8") from e
-        except (gzip.BadGzipFile, EOFError) as e:
+        except (gzip.BadGzipFile, zlib.error, EOFError) as e:
             raise ConfigurationError(f"{self._name}:{number + 1}: not gzip: {e}") from e
 
     def _document(self, number: int, first: str, lines: Iterator[tuple[int, str]]) -> Uris:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linnaeus import manifests
-from linnaeus.errors import ConfigurationError
+from linnaeus.errors import ConfigurationError, FailureCode, StorageError
 from linnaeus.manifests import freeze, freeze_changed, load
 from linnaeus.storage import Folder
 
@@ -151,6 +151,21 @@ def test_there_must_be_a_list_and_it_must_be_of_a_folder(workspace, folder, tmp_
     freeze(workspace, str(tmp_path / "mine.csv"))
     with pytest.raises(ConfigurationError, match="leave the changes out"):
         freeze(workspace, str(tmp_path / "mine.csv"), changes("cats/1.jpg"))
+
+
+def test_an_image_that_may_not_be_looked_at_is_not_taken_for_gone(
+    workspace, folder, changes, monkeypatch
+):
+    freeze(workspace, str(folder))
+
+    def refuse(_folder, key):
+        raise StorageError(f"{key}: access denied", FailureCode.ACCESS_DENIED)
+
+    named = changes("cats/1.jpg")
+    with monkeypatch.context() as patched, pytest.raises(StorageError, match="access denied"):
+        patched.setattr("linnaeus.changed_keys.Folder.head", refuse)
+        freeze(workspace, str(folder), named)
+    assert manifests.newest(workspace, str(folder)).number == 1
 
 
 @pytest.mark.slow
