@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 
 from linnaeus import backbones
 from linnaeus.storage import Folder
+from serving import flags
 from tests import buckets
 from tests.infra.dockerfiles import Build, Context, Dockerfile
 
@@ -206,3 +207,35 @@ def test_a_worker_embeds_with_what_its_image_has_and_changes_none_of_it(worker, 
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert json.loads(ended.stdout)["counts"]["embedded"] == 4
     assert files_of(worker.root / "opt") == before
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("worker-image")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("python", "-m", "serving.model_mirror", "--help"),
+        ("python", "-m", "beam_pipelines.worker_pool", "--help"),
+        ("linnaeus", "score", "--help"),
+    ],
+)
+def test_a_worker_has_what_else_its_image_is_started_for(worker, tmp_path, command):
+    program = worker.root / "opt" / "linnaeus" / "bin" / command[0]
+    ended = run_in(worker, tmp_path, str(program), *command[1:])
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_the_servers_flags_are_ones_that_are_known(tmp_path):
+    """The command line is done by a shell, with a program in the server's place that tells it."""
+    program = tmp_path / "tensorflow_model_server"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    program.chmod(0o755)
+    command = [*DOCKERFILE.last("server", "ENTRYPOINT").words, "--rest_api_timeout_in_ms=9"]
+    environment = DOCKERFILE.environment("server") | {"PATH": f"{tmp_path}{os.pathsep}{os.defpath}"}
+    told = subprocess.check_output(command, env=environment, text=True).splitlines()
+    options = flags.parse(told, None)
+    assert (options.port, options.rest_api_port) == (8500, 8501)
+    assert options.model_base_path == f"/models/{options.model_name}" == "/models/labels"
+    [copied] = DOCKERFILE.stages["server"].all("COPY")
+    there = {f"{copied.copied[2]}{Path(name).name}" for name in copied.copied[1]}
+    assert there == {options.batching_parameters_file, options.monitoring_config_file}
