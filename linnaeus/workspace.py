@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -12,10 +13,13 @@ from linnaeus import (
     maintenance,
     manifests,
     models,
+    named_runs,
     retrying,
     run_details,
     run_watching,
     runs,
+    slice_work,
+    slices,
 )
 from linnaeus.backbones import BackboneSpec
 from linnaeus.compaction import Compaction
@@ -24,6 +28,7 @@ from linnaeus.jobs import RunSummary, commit_run
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model
+from linnaeus.named_runs import FrozenRun
 from linnaeus.overview import overview, require
 from linnaeus.plans import read_spec
 from linnaeus.progress import SILENT, Progress
@@ -32,8 +37,10 @@ from linnaeus.run_details import RunDetails
 from linnaeus.run_watching import Sight
 from linnaeus.runs import Job, RunPlan
 from linnaeus.sampling import sampler
+from linnaeus.slice_work import SliceSummary
 from linnaeus.storage import Folder
 from linnaeus.vacuum import Retention, Vacuum, vacuum
+from linnaeus.worker import Worker
 
 if TYPE_CHECKING:
     from beam_pipelines.preflight import Finding
@@ -43,11 +50,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Compaction",
+    "FrozenRun",
     "Labels",
     "Model",
     "PhotoLabels",
     "PlanSummary",
     "RunSummary",
+    "SliceSummary",
     "Vacuum",
     "Workspace",
 ]
@@ -132,6 +141,50 @@ class Workspace:
             joins_run=joined.run_id if joined else None,
             estimated_seconds=seconds,
         )
+
+    def freeze(  # noqa: PLR0913 - an argument an option of the command
+        self,
+        images: str,
+        name: str,
+        *,
+        model: str | None = None,
+        backbone: str = DEFAULT_BACKBONE,
+        precision: str = "float32",
+        payload: str = "embedding",
+    ) -> FrozenRun:
+        """Give a name to what `embed`, or `score` if a model is named, would do now.
+
+        Processes that know nothing of each other can then do its slices, and `commit_plan` commits.
+        """
+        named_runs.check_name(name)
+        if model is None:
+            manifest = self.manifest(images)
+            fingerprint = self._prepare(manifest, backbone, precision).fingerprint
+            return named_runs.freeze_run(self.folder, Job("embed", fingerprint), manifest, name)
+        from beam_pipelines.score import check_backbone, job_of
+
+        found = models.load_model(self.folder, model)
+        check_backbone(self.folder, found, payload)
+        return named_runs.freeze_run(
+            self.folder, job_of(found, payload), self.manifest(images), name
+        )
+
+    def embed_slice(self, plan: str, slice: str) -> SliceSummary:
+        """Do the shards of a slice, such as `3/16` or `auto/16`, of a frozen embedding run."""
+        one = slices.parse(slice)
+        frozen = slice_work.find(self.folder, plan, "embed")
+        opened = partial(Worker, self.folder)
+        return slice_work.do_slice(self.folder, frozen, one, opened, self._progress)
+
+    def score_slice(
+        self, plan: str, slice: str, *, server: str | None = None, skew_gate: bool = True
+    ) -> SliceSummary:
+        """Do the shards of a slice of a frozen scoring run; with the last two as for `score`."""
+        from beam_pipelines.model_servers import ServerChoice
+        from beam_pipelines.slices import score_slice
+
+        choice = ServerChoice(server, skew_gate)
+        return score_slice(self.folder, plan, slices.parse(slice), choice, self._progress)
 
     def _prepare(self, manifest: Manifest, backbone: str, precision: str) -> BackboneSpec:
         with self._progress.step("Prepare backbone", None):
@@ -344,6 +397,10 @@ class Workspace:
         run = read_spec(self.folder, run_id)
         objects = run.planned + run.skipped + run.known_failures
         return RunSummary(run_id, run.job, run.source, run.manifest_id, objects, counts, 0.0)
+
+    def commit_plan(self, plan: str) -> RunSummary:
+        """Commit a frozen run, by its name or id, when all its slices are done."""
+        return named_runs.commit(self.folder, named_runs.load(self.folder, plan), self._progress)
 
     def compact(self) -> list[Compaction]:
         """Merge the small parts of all tables into large ones, and sum up their logs."""
