@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,8 +16,9 @@ from typing import Any
 import pytest
 
 from serving import model_mirror
+from tests.infra.commands import parsed
 from tests.infra.dockerfiles import Dockerfile
-from workflow.config import Workflow
+from workflow.reading import read_workflow
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "infra" / "compose"
@@ -26,7 +26,7 @@ IMAGES = Dockerfile(ROOT / "infra" / "docker" / "Dockerfile")
 OURS = ("store", "buckets", "mirror", "serving", "nightly", "workers")
 """Services of which this project says what they may write; Flink's images write beside Flink."""
 SECRETS = {"AWS_ACCESS_KEY_ID": "linnaeus", "AWS_SECRET_ACCESS_KEY": "hush-hush"}
-NIGHTLY = Workflow.model_validate(tomllib.loads((FOLDER / "nightly.toml").read_text("utf-8")))
+NIGHTLY = read_workflow(FOLDER / "nightly.toml")
 START_SECONDS = 60.0
 Services = dict[str, dict[str, Any]]
 
@@ -238,6 +238,12 @@ def test_the_buckets_are_those_of_the_workflow(services):
         for uri in (NIGHTLY.workspace, NIGHTLY.images.location)
     }
     assert set(services["buckets"]["command"]) == named
+
+
+def test_the_nightly_command_is_one_of_linnaeus(services):
+    assert IMAGES.last("trainer", "ENTRYPOINT").words == ["linnaeus"]
+    [mount] = services["nightly"]["configs"]
+    assert parsed(services["nightly"]["command"])["workflow"] == mount["target"]
 
 
 @pytest.mark.parametrize("name", ["buckets", "nightly"])
