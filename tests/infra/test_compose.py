@@ -66,6 +66,15 @@ def services(project) -> Services:
     return found
 
 
+def test_with_a_graphics_card_the_nightly_job_alone_is_another(folder, services):
+    ended = compose(folder, "-f", str(folder / "gpu.yaml"), "config", "--format", "json")
+    found: Services = json.loads(ended.stdout)["services"]
+    assert {name for name, one in found.items() if one != services[name]} == {"nightly"}
+    assert image_of(found["nightly"]) == found["nightly"]["build"]["target"] == "trainer-gpu"
+    [device] = found["nightly"]["deploy"]["resources"]["reservations"]["devices"]
+    assert device["capabilities"] == ["gpu"]
+
+
 def image_of(service: dict[str, Any]) -> str | None:
     """The target of this project's Dockerfile that a service runs, if it runs one."""
     match = re.fullmatch(r"linnaeus-([a-z-]+):latest", service["image"])
