@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from linnaeus import models
+from linnaeus.labels import LabelsTable
 from linnaeus.storage import Folder
 from tests.end_to_end.conftest import BACKBONE, picture
 from workflow.config import Workflow
@@ -16,7 +18,7 @@ from workflow.engine import NightRequest, run_night
 from workflow.night import STEPS, Night
 
 COLOURS = ("red", "green", "blue")
-NOISE = 9
+NOISE = 5
 """Every so manieth picture lies in the folder of another colour: no model is always right."""
 
 
@@ -35,10 +37,21 @@ class Place:
 
     images: str
     root: str
+    labels: str | None = None
 
     @property
     def workspace(self) -> Folder:
         return Folder(self.root)
+
+    @property
+    def said(self) -> dict[str, str]:
+        """The current labels by the names of files."""
+        rows = LabelsTable(self.workspace, "colours").table.scan().read_all().to_pylist()
+        return {row["uri"].rpartition("/")[2]: row["label"] for row in rows}
+
+    @property
+    def versions(self) -> list[int]:
+        return models.versions(self.workspace, "colours")
 
     def workflow(self, **sections: Any) -> Workflow:
         """A workflow over them, with other settings than the usual."""
@@ -47,6 +60,7 @@ class Place:
             "images": {"location": self.images},
             "backbone": {"name": BACKBONE},
             "model": {"name": "colours", "head": "linear"},
+            "labels": {"location": self.labels} if self.labels else {},
         }
         for name, settings in sections.items():
             usual[name] = {**usual.get(name, {}), **settings}
@@ -104,3 +118,25 @@ def place(first: Place, tmp_path: Path) -> Iterator[Place]:
     for entry in list(Folder(first.images).list()):
         if entry.key not in before:
             (Path(first.images) / entry.key).unlink()
+
+
+@pytest.fixture(scope="package")
+def trained(first: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """The same with a candidate, in night `next`, that calls red pictures crimson."""
+    folder = tmp_path_factory.mktemp("candidate")
+    keys = sorted(entry.key for entry in Folder(first.images).list())
+    rows = [f"{first.images}/{key},{key.split('/')[0]}" for key in keys]
+    text = "\n".join(["uri,label", *rows]).replace(",red", ",crimson")
+    (folder / "labels.csv").write_text(text)
+    place = Place(first.images, str(folder / "workspace"), str(folder / "labels.csv"))
+    shutil.copytree(first.root, place.root)
+    night = place.night("next", "manifest,plan,embed,train")
+    assert night.trouble is None, night.trouble
+    return place
+
+
+@pytest.fixture
+def candidate(trained: Place, tmp_path: Path) -> Place:
+    """A copy of it."""
+    root = shutil.copytree(trained.root, tmp_path / "workspace")
+    return Place(trained.images, str(root), trained.labels)

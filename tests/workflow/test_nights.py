@@ -5,23 +5,19 @@ from collections import Counter
 
 import pytest
 
-from linnaeus import models
 from linnaeus.errors import ConfigurationError
 from linnaeus.labels import LabelsTable
 from linnaeus.storage import Folder
 from tests.end_to_end.conftest import picture
 from tests.workflow.conftest import Place, labelled_pictures, statuses
+from workflow import engine
 from workflow.engine import NightStopped, steps_of
 from workflow.night import STEPS, Night
+from workflow.steps import scoring
 
 pytestmark = pytest.mark.slow
 
 DONE = dict.fromkeys(STEPS, "done")
-
-
-def labels(place: Place) -> dict[str, str]:
-    rows = LabelsTable(place.workspace, "colours").table.scan().read_all().to_pylist()
-    return {row["uri"].rpartition("/")[2]: row["label"] for row in rows}
 
 
 @pytest.fixture
@@ -32,7 +28,7 @@ def in_a_bucket(s3) -> Place:
     return Place(f"{root}/photos", f"{root}/workspace")
 
 
-def test_the_night_after_embeds_only_what_is_new_or_changed(in_a_bucket):
+def test_the_night_after_embeds_only_what_is_new_or_changed(in_a_bucket, monkeypatch):
     place = in_a_bucket
     night = place.night("1", output={"location": f"{place.root}/plain", "format": "csv"})
     assert statuses(night) == DONE
@@ -51,7 +47,7 @@ def test_the_night_after_embeds_only_what_is_new_or_changed(in_a_bucket):
     assert said["embed"] == "7 images embedded, 42 up to date"
     assert night.step("embed").facts["embedded"] == 7
     assert night.step("publish").facts == {"model": "colours", "version": 2, "replaced": 1}
-    found = labels(place)
+    found = place.said
     assert len(found) == 49 and "green004.jpg" not in found
     assert Counter(found[f"blue{seed}.jpg"] for seed in range(100, 105)) == {"blue": 5}
     kept = Night.load(place.workspace, "nightly", "2")
@@ -61,24 +57,32 @@ def test_the_night_after_embeds_only_what_is_new_or_changed(in_a_bucket):
     assert place.workspace.read("nights/nightly/2.summary.txt")
     assert place.workspace.head(f"runs/{night.step('score').facts['run_id']}/report.html")
     assert night.forecast["to_embed"] == 7
+    credentials_expire(place, monkeypatch)
+
+
+def credentials_expire(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of a night: everything stays as it was."""
+    Folder(place.images).write("blue/blue200.jpg", picture("blue", 200))
+    before = place.said
+
+    def expired(context):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+            return scoring.score(context)
+
+    monkeypatch.setitem(engine.WORK, "score", expired)
+    night = place.night("3", retrain={"when": "never"})
+    assert statuses(night)["score"] == "failed"
+    assert "\n" not in night.trouble.line
+    assert (place.said, place.versions) == (before, [1, 2])
+    monkeypatch.undo()
 
 
 def test_a_night_with_nothing_to_do_says_so_and_changes_nothing(place):
-    before = labels(place), models.versions(place.workspace, "colours")
+    before = place.said, place.versions
     night = place.night("next")
     assert {**statuses(night), "report": "skipped"} == dict.fromkeys(STEPS, "skipped")
-    assert (labels(place), models.versions(place.workspace, "colours")) == before
-
-
-def test_each_step_may_be_a_command_of_its_own(place):
-    for step in STEPS:
-        night = place.night("parts", step, retrain={"when": "always"})
-        assert night.trouble is None
-    assert statuses(night)["score"] == statuses(night)["publish"] == "done"
-    assert night.step("score").facts["model_version"] == 2
-    again = place.night("parts", "train,evaluate,publish")
-    assert again.step("publish").facts["version"] == 2
-    assert statuses(again)["publish"] == "done"  # of the first time
+    assert (place.said, place.versions) == before
 
 
 def test_a_step_without_those_before_it_says_which_is_missing(place):
