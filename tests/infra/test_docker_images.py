@@ -8,7 +8,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import distribution, requires
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from linnaeus.storage import Folder
 from serving import flags
 from tests import buckets
 from tests.infra.dockerfiles import Build, Context, Dockerfile
+from tests.infra.requirements import installed_with
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "infra" / "docker"
@@ -30,6 +31,19 @@ MEGABYTE = 1_000_000
 WORKER_MEGABYTES = 600
 """What a worker's image has beyond its base, Python on a slim Debian."""
 BACKBONE = "pixels@8"
+IMPORTED = """
+import importlib, json, pkgutil
+
+missing = {}
+for root in ("linnaeus", "beam_pipelines", "serving", "training", "workflow"):
+    path = importlib.import_module(root).__path__
+    for module in pkgutil.walk_packages(path, root + ".", onerror=lambda name: None):
+        try:
+            importlib.import_module(module.name)
+        except ImportError as error:
+            missing[module.name] = error.name or str(error)
+print(json.dumps(missing))
+"""
 
 
 def dockerfiles() -> list[Path]:
@@ -110,29 +124,14 @@ def extras(stage: str) -> set[str]:
     return set(re.findall(r"--extra (\S+)", text))
 
 
-def installed_with(wanted: set[str]) -> set[str]:
-    """Names of all that installing the project with extras brings, as it did here."""
-    waiting = [Requirement(f"linnaeus[{','.join(sorted(wanted))}]")]
-    seen: set[tuple[str, str]] = set()
-    while waiting:
-        one = waiting.pop()
-        for extra in ("", *sorted(one.extras)):
-            key = (canonicalize_name(one.name), extra)
-            if key not in seen:
-                seen.add(key)
-                needs = map(Requirement, distribution(one.name).requires or [])
-                here = {"extra": extra}
-                waiting += [r for r in needs if r.marker is None or r.marker.evaluate(here)]
-    return {name for name, _ in seen} - {"linnaeus"}
-
-
 def test_an_image_installs_what_its_work_needs_and_all_of_it_is_pinned():
     assert extras("worker-packages") == {"worker"}
     trainer = extras("trainer-packages")
     assert trainer == {"train", "serve", "workflow"}
     found = {canonicalize_name(name) for name in pins(ROOT / "requirements.txt")}
-    assert installed_with(trainer) <= found
-    assert {"tensorflow", "pydantic", "jinja2", "apache-beam"} <= installed_with(trainer)
+    brought = installed_with(f"linnaeus[{','.join(trainer)}]") - {"linnaeus"}
+    assert brought <= found
+    assert {"tensorflow", "pydantic", "jinja2", "apache-beam"} <= brought
 
 
 def test_the_graphics_cards_libraries_are_those_that_the_pinned_tensorflow_asks_for():
@@ -207,6 +206,19 @@ def test_a_worker_embeds_with_what_its_image_has_and_changes_none_of_it(worker, 
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert json.loads(ended.stdout)["counts"]["embedded"] == 4
     assert files_of(worker.root / "opt") == before
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("worker-image")
+def test_a_workers_image_lacks_only_what_trains_and_serves(worker, tmp_path):
+    program = worker.root / "opt" / "linnaeus" / "bin" / "python"
+    ended = run_in(worker, tmp_path, str(program), "-c", IMPORTED)
+    missing: dict[str, str] = json.loads(ended.stdout)
+    # What runs on a worker is in the other two packages.
+    assert {name.partition(".")[0] for name in missing} <= {"serving", "training", "workflow"}
+    assert set(missing.values()) <= {
+        *("tensorflow", "tensorflow_serving", "keras", "flatbuffers", "scipy"),
+    }
 
 
 @pytest.mark.slow
