@@ -33,6 +33,8 @@ class EmbedRequest:
     beam_options: Sequence[str] = ()
     retried_codes: frozenset[str] | None = None
     """Embed only what failed so, again, of the list that was made before."""
+    changes: str | None = None
+    """File of what may have changed since the last list; then nothing is listed."""
 
 
 def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT) -> RunSummary:
@@ -48,7 +50,7 @@ def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT)
     preflight.refuse(asked, progress)
     with progress.step("List images", None) as step:
         if request.retried_codes is None:
-            manifest = manifests.freeze(workspace, request.images)
+            manifest = manifests.freeze(workspace, request.images, request.changes)
         else:
             manifest = retrying.embedded_manifest(workspace, request.images)
         step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")

@@ -49,6 +49,8 @@ class ScoreRequest:
     beam_options: Sequence[str] = ()
     retried_codes: frozenset[str] | None = None
     """Score only what failed so, again, of the list whose labels are current."""
+    changes: str | None = None
+    """File of what may have changed since the last list; then nothing is listed."""
 
     def __post_init__(self) -> None:
         if self.payload not in SIGNATURES:
@@ -69,7 +71,7 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
     check_backbone(workspace, model, request.payload)
     with progress.step("List images", None) as step:
         if request.retried_codes is None:
-            manifest = manifests.freeze(workspace, request.images)
+            manifest = manifests.freeze(workspace, request.images, request.changes)
         else:
             known = (workspace, request.images, model.name, model.version)
             manifest = retrying.scored_manifest(*known)

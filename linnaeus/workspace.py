@@ -31,7 +31,7 @@ from linnaeus.models import Model
 from linnaeus.named_runs import FrozenRun
 from linnaeus.overview import overview, require
 from linnaeus.plans import read_spec
-from linnaeus.progress import SILENT, Progress
+from linnaeus.progress import SILENT, Progress, count_text
 from linnaeus.records import PhotoLabels
 from linnaeus.run_details import RunDetails
 from linnaeus.run_watching import Sight
@@ -115,15 +115,33 @@ class Workspace:
         self.folder = Folder(uri)
         self._progress = progress
 
-    def manifest(self, images: str) -> Manifest:
-        """Freeze the list of a source's objects."""
-        return manifests.freeze(self.folder, images)
+    def manifest(self, images: str, changes: str | None = None) -> Manifest:
+        """Freeze the list of a source's objects.
+
+        With `changes`, a file (or folder of files) of events or keys, only what these name is
+        looked up and put into the last list; nothing is listed.
+        """
+        if changes is None:
+            return manifests.freeze(self.folder, images)
+        with self._progress.step("Look up changes", None) as step:
+            manifest, found = manifests.freeze_changed(self.folder, images, changes)
+            if found.named and not found.images:
+                step.warn(f"none of {changes} names an image of {manifest.source}")
+            step.note(
+                f"{found.named:,} named, {found.ignored:,} of them ignored; "
+                f"{count_text(found.images, 'images')} looked up, {found.gone:,} gone"
+            )
+        return manifest
 
     def plan(
-        self, images: str, backbone: str = DEFAULT_BACKBONE, precision: str = "float32"
+        self,
+        images: str,
+        backbone: str = DEFAULT_BACKBONE,
+        precision: str = "float32",
+        changes: str | None = None,
     ) -> PlanSummary:
         """What `embed` would read, compute and reuse."""
-        manifest = self.manifest(images)
+        manifest = self.manifest(images, changes)
         spec = self._prepare(manifest, backbone, precision)
         job = Job("embed", spec.fingerprint)
         plan = runs.make_plan(self.folder, job, manifest)
@@ -151,6 +169,7 @@ class Workspace:
         backbone: str = DEFAULT_BACKBONE,
         precision: str = "float32",
         payload: str = "embedding",
+        changes: str | None = None,
     ) -> FrozenRun:
         """Give a name to what `embed`, or `score` if a model is named, would do now.
 
@@ -158,16 +177,15 @@ class Workspace:
         """
         named_runs.check_name(name)
         if model is None:
-            manifest = self.manifest(images)
+            manifest = self.manifest(images, changes)
             fingerprint = self._prepare(manifest, backbone, precision).fingerprint
             return named_runs.freeze_run(self.folder, Job("embed", fingerprint), manifest, name)
         from beam_pipelines.score import check_backbone, job_of
 
         found = models.load_model(self.folder, model)
         check_backbone(self.folder, found, payload)
-        return named_runs.freeze_run(
-            self.folder, job_of(found, payload), self.manifest(images), name
-        )
+        manifest = self.manifest(images, changes)
+        return named_runs.freeze_run(self.folder, job_of(found, payload), manifest, name)
 
     def embed_slice(self, plan: str, slice: str) -> SliceSummary:
         """Do the shards of a slice, such as `3/16` or `auto/16`, of a frozen embedding run."""
@@ -203,11 +221,17 @@ class Workspace:
         backbone: str = DEFAULT_BACKBONE,
         precision: str = "float32",
         beam_options: Sequence[str] = (),
+        changes: str | None = None,
     ) -> RunSummary:
-        """Turn every new image into an embedding, by a Beam pipeline."""
+        """Turn every new image into an embedding, by a Beam pipeline.
+
+        `changes` are as in `manifest`.
+        """
         from beam_pipelines.embed import EmbedRequest, embed
 
-        request = EmbedRequest(images, backbone, precision, beam_options=beam_options)
+        request = EmbedRequest(
+            images, backbone, precision, beam_options=beam_options, changes=changes
+        )
         return embed(self.folder, request, self._progress)
 
     def train(
@@ -262,11 +286,12 @@ class Workspace:
         payload: str = "embedding",
         skew_gate: bool = True,
         beam_options: Sequence[str] = (),
+        changes: str | None = None,
     ) -> RunSummary:
         """Label every image that the model has not labelled, by a Beam pipeline.
 
         A server that says other things of the model's golden images than this machine is refused,
-        unless `skew_gate` is false.
+        unless `skew_gate` is false. `changes` are as in `manifest`.
         """
         from beam_pipelines.score import ScoreRequest, score
 
@@ -279,6 +304,7 @@ class Workspace:
             format,
             skew_gate=skew_gate,
             beam_options=beam_options,
+            changes=changes,
         )
         return score(self.folder, request, self._progress)
 

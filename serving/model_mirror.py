@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from linnaeus import models
@@ -94,7 +94,7 @@ class Mirror:
         self._free_place(version)
         prefix = models.version_prefix(self.model, version)
         incoming = self.folder / INCOMING / str(version)
-        entries = list(self.workspace.list(prefix))
+        entries = _files(list(self.workspace.list(prefix)))
         # A reader of the folder, like one of the workspace, may take the description as the sign
         # that the rest is there.
         last = [one for one in entries if one.key == f"{prefix}/{models.DESCRIPTION}"]
@@ -135,6 +135,12 @@ class Mirror:
             (self.folder / str(version)).rename(leaving)
         shutil.rmtree(self.folder / INCOMING, ignore_errors=True)
         return extra
+
+
+def _files(entries: Sequence[Entry]) -> list[Entry]:
+    """Without the objects that stand for folders, as consoles of object stores make them."""
+    folders = {str(folder) for one in entries for folder in PurePosixPath(one.key).parents}
+    return [one for one in entries if one.key.rstrip("/") not in folders]
 
 
 @contextmanager
@@ -229,7 +235,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 when all is done or the process was told to end; 1 if `--once` or `--check` found trouble;
         2 for wrong usage.
     """
-    options = _parser().parse_args(argv)
+    options = parse(argv)
     if options.check is not None:
         return 0 if is_healthy(options.check, options.within) else 1
     try:
@@ -261,7 +267,8 @@ def _mirror(options: argparse.Namespace) -> Mirror:
     return Mirror(workspace, options.model, options.folder, options.keep)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The options; what is none of them prints the usage and ends the process."""
     parser = argparse.ArgumentParser(prog="serving.model_mirror", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--workspace", help="folder, s3://, gs:// or az:// root")
@@ -277,7 +284,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--within", type=float, default=300.0, help="seconds a healthy file may be old"
     )
-    return parser
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def _missing(server: str, model: Model) -> list[str]:
 def _has(address: str, model: Model) -> bool:
     from serving.client import ScoringClient
 
-    with ScoringClient(address, channels=1, in_flight=1) as client:
+    with ScoringClient(address, channels=1, in_flight=1, connect_seconds=1.0) as client:
         try:
             client.resolve_version(model.name, model.version)
         except ServingError:

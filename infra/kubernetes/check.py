@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import kubernetes_validate
-import yaml
+import kubernetes_validate  # type: ignore[import-untyped]
+import yaml  # type: ignore[import-untyped]
 
 from beam_pipelines.launching import run_program
 from infra.kubernetes.kustomize import kustomize

@@ -13,6 +13,7 @@ from linnaeus.cli.options import (
     DEFAULT_BACKBONE,
     Backbone,
     BeamOptions,
+    Changes,
     Images,
     MaxFailures,
     OptionalImages,
@@ -37,9 +38,9 @@ if TYPE_CHECKING:
     from linnaeus.workspace import RunSummary
 
 
-def manifest(session: Session, images: Images) -> None:
+def manifest(session: Session, images: Images, changes: Changes = None) -> None:
     """Freeze the list of objects."""
-    frozen = session.workspace.manifest(images)
+    frozen = session.workspace.manifest(images, changes)
     objects = count_text(frozen.objects, "objects")
     session.show(frozen, f"{objects} of {frozen.source} in manifest {frozen.id}")
 
@@ -49,6 +50,7 @@ def plan(  # noqa: PLR0913, PLR0917 - a parameter an option
     images: Images,
     backbone: Backbone = DEFAULT_BACKBONE,
     precision: PrecisionOption = "float32",
+    changes: Changes = None,
     freeze: Annotated[
         str | None,
         typer.Option(
@@ -70,7 +72,9 @@ def plan(  # noqa: PLR0913, PLR0917 - a parameter an option
     """Say what a run would read, compute and reuse; or freeze it."""
     if freeze is None:
         _refuse(session, ["model", "payload"], "belongs to --freeze NAME")
-        summary = session.workspace.plan(images, backbone=backbone, precision=precision)
+        summary = session.workspace.plan(
+            images, backbone=backbone, precision=precision, changes=changes
+        )
         session.show(summary, facts_text(asdict(summary)))
         return
     if model is None:
@@ -79,8 +83,15 @@ def plan(  # noqa: PLR0913, PLR0917 - a parameter an option
         _refuse(
             session, ["backbone", "precision"], f"is the model's: leave it or --model {model} out"
         )
-    network = {"backbone": backbone, "precision": precision}
-    frozen = session.workspace.freeze(images, freeze, model=model, payload=payload, **network)
+    frozen = session.workspace.freeze(
+        images,
+        freeze,
+        model=model,
+        backbone=backbone,
+        precision=precision,
+        payload=payload,
+        changes=changes,
+    )
     session.show(frozen, frozen_text(frozen))
 
 
@@ -104,6 +115,7 @@ def embed(  # noqa: PLR0913, PLR0917 - a parameter an option
     beam_options: BeamOptions = None,
     backbone: Backbone = DEFAULT_BACKBONE,
     precision: PrecisionOption = "float32",
+    changes: Changes = None,
     max_failures: MaxFailures = 0,
     plan: PlanName = None,
     slice: SliceOption = None,
@@ -115,7 +127,9 @@ def embed(  # noqa: PLR0913, PLR0917 - a parameter an option
         return
     assert images is not None
     beam = beam_arguments(beam_options)
-    run = session.workspace.embed(images, backbone=backbone, precision=precision, beam_options=beam)
+    run = session.workspace.embed(
+        images, backbone=backbone, precision=precision, beam_options=beam, changes=changes
+    )
     _conclude(session, run, max_failures)
 
 
@@ -129,6 +143,7 @@ def score(  # noqa: PLR0913, PLR0917 - a parameter an option
     output_format: OutputFormat = "parquet",
     payload: Payload = "embedding",
     skew_gate: SkewGate = True,
+    changes: Changes = None,
     max_failures: MaxFailures = 0,
     plan: PlanName = None,
     slice: SliceOption = None,
@@ -151,6 +166,7 @@ def score(  # noqa: PLR0913, PLR0917 - a parameter an option
         payload=payload,
         skew_gate=skew_gate,
         beam_options=beam,
+        changes=changes,
     )
     _conclude(session, run, max_failures)
 

@@ -18,6 +18,14 @@ _IMAGES_HELP = (
     "columns uri[,label|labels,split,weight], or an S3 Inventory's manifest.json."
 )
 Images = Annotated[str, typer.Argument(metavar="IMAGES", help=_IMAGES_HELP)]
+Changes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="List nothing: put what this file (or folder of files) of S3 events or keys names "
+        "into the last list of IMAGES.",
+    ),
+]
 OptionalImages = Annotated[
     str | None, typer.Argument(metavar="IMAGES", show_default=False, help=_IMAGES_HELP)
 ]

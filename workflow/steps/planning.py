@@ -1,5 +1,6 @@
 """plan: hold the lists against the tables, and say what the night will take."""
 
+import json
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -31,7 +32,7 @@ def plan(context: Context) -> Outcome:
     if facts["to_embed"] or context.manifest.id != _labelled_last(context):
         lists = Lists(context.manifest, context.labelled_manifest)
         expected = expect(context.workspace, context.workflow, lists, context.progress)
-        context.night = replace(context.night, forecast=asdict(expected))
+        context.night = replace(context.night, forecast=json.loads(json.dumps(asdict(expected))))
     if not facts["to_embed"] and not facts["unfinished"]:
         return skipped(f"nothing to embed, {facts['up_to_date']:,} up to date", **facts)
     return Outcome(_line(facts), facts)
