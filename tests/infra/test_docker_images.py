@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterator
 from importlib.metadata import requires
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -190,7 +191,7 @@ def test_a_workers_image_is_small(worker, record_property):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("worker-image")
-def test_a_worker_embeds_with_what_its_image_has_and_changes_none_of_it(worker, tmp_path):
+def test_a_worker_does_a_slice_with_what_its_image_has_and_changes_none_of_it(worker, tmp_path):
     before = files_of(worker.root / "opt")
     assert not list(worker.root.glob("opt/linnaeus/lib/*/site-packages/tensorflow*"))
     pictures = buckets.fill(tmp_path / "bucket", 4)
@@ -201,10 +202,17 @@ def test_a_worker_embeds_with_what_its_image_has_and_changes_none_of_it(worker, 
     )
     version = run_in(worker, temporary, program, "--version")
     assert version.stdout.startswith("linnaeus "), version.stderr
-    command = [program, "embed", str(pictures), "--workspace", str(tmp_path / "workspace")]
-    ended = run_in(worker, temporary, *command, "--backbone", BACKBONE, "--json")
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert json.loads(ended.stdout)["counts"]["embedded"] == 4
+
+    def linnaeus(*words: str) -> dict[str, Any]:
+        where = ("--workspace", str(tmp_path / "workspace"), "--json")
+        ended = run_in(worker, temporary, program, *words, *where)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        told: dict[str, Any] = json.loads(ended.stdout)
+        return told
+
+    linnaeus("plan", str(pictures), "--backbone", BACKBONE, "--freeze", "night")
+    linnaeus("embed", "--plan", "night", "--slice", "1/1")
+    assert linnaeus("commit", "--plan", "night")["counts"]["embedded"] == 4
     assert files_of(worker.root / "opt") == before
 
 
@@ -220,22 +228,6 @@ def test_a_workers_image_lacks_only_what_trains_and_serves(worker, tmp_path):
     lacks |= {"opentelemetry", "prometheus_client"}
     assert set(missing.values()) <= lacks
     assert not {name for name in missing if name.startswith(("serving.client", "serving.model_"))}
-
-
-@pytest.mark.slow
-@pytest.mark.xdist_group("worker-image")
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("python", "-m", "serving.model_mirror", "--help"),
-        ("python", "-m", "beam_pipelines.worker_pool", "--help"),
-        ("linnaeus", "score", "--help"),
-    ],
-)
-def test_a_worker_has_what_else_its_image_is_started_for(worker, tmp_path, command):
-    program = worker.root / "opt" / "linnaeus" / "bin" / command[0]
-    ended = run_in(worker, tmp_path, str(program), *command[1:])
-    assert ended.returncode == 0, ended.stderr
 
 
 def test_the_servers_flags_are_ones_that_are_known(tmp_path):
