@@ -15,6 +15,7 @@ from beam_pipelines.options import check_beam_options, launcher_leaves
 from beam_pipelines.preflight import Submission
 from linnaeus import backbones, manifests, retrying
 from linnaeus.jobs import RunSummary, run_job, submit_job
+from linnaeus.manifests import Manifest
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
 from linnaeus.runs import Job
 from linnaeus.sampling import sampler
@@ -53,6 +54,13 @@ def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT)
         else:
             manifest = retrying.embedded_manifest(workspace, request.images)
         step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")
+    return embed_listed(workspace, manifest, request, progress)
+
+
+def embed_listed(
+    workspace: Folder, manifest: Manifest, request: EmbedRequest, progress: Progress = SILENT
+) -> RunSummary:
+    """Embed the objects of a manifest that was made before, as `embed` does."""
     with progress.step("Prepare backbone", None) as step:
         sample = sampler(workspace, manifest)
         spec = backbones.prepare(workspace, request.backbone, request.precision, sample)

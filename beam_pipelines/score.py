@@ -20,11 +20,12 @@ from linnaeus import backbones, manifests, models, retrying
 from linnaeus.errors import ConfigurationError, FingerprintMismatch
 from linnaeus.jobs import RunSummary, run_job, submit_job
 from linnaeus.labels import LabelsTable
+from linnaeus.manifests import Manifest
 from linnaeus.models import Model
 from linnaeus.output import LabelFiles
 from linnaeus.plans import RunSpec
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
-from linnaeus.runs import Job
+from linnaeus.runs import Gate, Job
 from linnaeus.storage import Folder
 from linnaeus.worker import SIGNATURES
 
@@ -66,7 +67,6 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
     """
     check_beam_options(request.beam_options)
     preflight.refuse(_submission(workspace, request), progress)
-    files = LabelFiles(Folder(request.output), request.format) if request.output else None
     model = models.load_model(workspace, request.model)
     check_backbone(workspace, model, request.payload)
     with progress.step("List images", None) as step:
@@ -76,6 +76,24 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
             known = (workspace, request.images, model.name, model.version)
             manifest = retrying.scored_manifest(*known)
         step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")
+    return score_listed(workspace, manifest, request, progress)
+
+
+def score_listed(
+    workspace: Folder,
+    manifest: Manifest,
+    request: ScoreRequest,
+    progress: Progress = SILENT,
+    gate: Gate | None = None,
+) -> RunSummary:
+    """Label the objects of a manifest that was made before, as `score` does, if a gate lets it.
+
+    Raises:
+        GateFailed: by the gate or by a server that sees otherwise; the labels stay as they were.
+    """
+    files = LabelFiles(Folder(request.output), request.format) if request.output else None
+    model = models.load_model(workspace, request.model)
+    check_backbone(workspace, model, request.payload)
     job = replace(job_of(model, request.payload), retried_codes=request.retried_codes)
     with ExitStack() as servers:
         way = ServerChoice(request.server, request.skew_gate, request.engine)
@@ -84,7 +102,7 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
         if launcher_leaves(request.beam_options):
             handed_over = submit_job(workspace, job, manifest, executor)
             return replace(handed_over, output=request.output)
-        summary = run_job(workspace, job, manifest, executor, progress)
+        summary = run_job(workspace, job, manifest, executor, progress, gate)
     if files:
         facts = {"model": model.name, "model_version": model.version, "run_id": summary.run_id}
         labels = LabelsTable(workspace, model.name)

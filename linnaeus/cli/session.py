@@ -88,14 +88,19 @@ class Session:
             self.fail(_one_line(error), _status(error), type(error).__name__)
 
 
-def register(app: typer.Typer, command: Command) -> None:
-    """Make `command(session, ...)` a command of `app`."""
+def register(app: typer.Typer, command: Command, *, names_workspace: bool = True) -> None:
+    """Make `command(session, ...)` a command of `app`.
+
+    One that does not name a workspace by an option learns of it from what it reads.
+    """
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     common = list(inspect.signature(_common_options, eval_str=True).parameters.values())
+    if not names_workspace:
+        common = [option for option in common if option.name != "workspace"]
 
     @functools.wraps(command)
     def run(
-        context: typer.Context, workspace: str, as_json: bool, debug: bool, **arguments: Any
+        context: typer.Context, as_json: bool, debug: bool, workspace: str = "", **arguments: Any
     ) -> None:
         session = Session(workspace, as_json, debug, _given(context))
         with session.reporting():
