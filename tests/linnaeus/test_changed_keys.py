@@ -168,7 +168,7 @@ def test_an_image_that_may_not_be_looked_at_is_not_taken_for_gone(
     named = changes("cats/1.jpg")
     with (
         monkeypatch.context() as patched,
-        pytest.raises(StorageError, match=r"access denied; .* s3:ListBucket"),
+        pytest.raises(StorageError, match=r"access denied; .*s3:ListBucket"),
     ):
         patched.setattr("linnaeus.changed_keys.Folder.head", refuse)
         freeze(workspace, str(folder), named)
