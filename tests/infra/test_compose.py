@@ -219,11 +219,10 @@ def test_the_model_can_be_named_otherwise(folder):
 
 
 def test_the_mirror_is_started_and_checked_by_options_that_it_has(services):
-    parser = model_mirror._parser()
-    parser.parse_args(services["mirror"]["command"])
+    assert model_mirror.parse(services["mirror"]["command"]).model == NIGHTLY.model.name
     _, *check = services["mirror"]["healthcheck"]["test"]
     assert check[:3] == services["mirror"]["entrypoint"]
-    asked = parser.parse_args(check[3:])
+    asked = model_mirror.parse(check[3:])
     assert str(asked.check) == option(services["mirror"], "--health")
 
 

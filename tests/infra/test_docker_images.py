@@ -8,8 +8,9 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import distribution, requires
+from importlib.metadata import requires
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -20,6 +21,7 @@ from linnaeus.storage import Folder
 from serving import flags
 from tests import buckets
 from tests.infra.dockerfiles import Build, Context, Dockerfile
+from tests.infra.requirements import installed_with
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "infra" / "docker"
@@ -30,6 +32,19 @@ MEGABYTE = 1_000_000
 WORKER_MEGABYTES = 600
 """What a worker's image has beyond its base, Python on a slim Debian."""
 BACKBONE = "pixels@8"
+IMPORTED = """
+import importlib, json, pkgutil
+
+missing = {}
+for root in ("linnaeus", "beam_pipelines", "serving", "training", "workflow"):
+    path = importlib.import_module(root).__path__
+    for module in pkgutil.walk_packages(path, root + ".", onerror=lambda name: None):
+        try:
+            importlib.import_module(module.name)
+        except ImportError as error:
+            missing[module.name] = error.name or str(error)
+print(json.dumps(missing))
+"""
 
 
 def dockerfiles() -> list[Path]:
@@ -110,29 +125,14 @@ def extras(stage: str) -> set[str]:
     return set(re.findall(r"--extra (\S+)", text))
 
 
-def installed_with(wanted: set[str]) -> set[str]:
-    """Names of all that installing the project with extras brings, as it did here."""
-    waiting = [Requirement(f"linnaeus[{','.join(sorted(wanted))}]")]
-    seen: set[tuple[str, str]] = set()
-    while waiting:
-        one = waiting.pop()
-        for extra in ("", *sorted(one.extras)):
-            key = (canonicalize_name(one.name), extra)
-            if key not in seen:
-                seen.add(key)
-                needs = map(Requirement, distribution(one.name).requires or [])
-                here = {"extra": extra}
-                waiting += [r for r in needs if r.marker is None or r.marker.evaluate(here)]
-    return {name for name, _ in seen} - {"linnaeus"}
-
-
 def test_an_image_installs_what_its_work_needs_and_all_of_it_is_pinned():
     assert extras("worker-packages") == {"worker"}
     trainer = extras("trainer-packages")
     assert trainer == {"train", "serve", "workflow"}
     found = {canonicalize_name(name) for name in pins(ROOT / "requirements.txt")}
-    assert installed_with(trainer) <= found
-    assert {"tensorflow", "pydantic", "jinja2", "apache-beam"} <= installed_with(trainer)
+    brought = installed_with(f"linnaeus[{','.join(trainer)}]") - {"linnaeus"}
+    assert brought <= found
+    assert {"tensorflow", "pydantic", "jinja2", "apache-beam"} <= brought
 
 
 def test_the_graphics_cards_libraries_are_those_that_the_pinned_tensorflow_asks_for():
@@ -191,7 +191,7 @@ def test_a_workers_image_is_small(worker, record_property):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("worker-image")
-def test_a_worker_embeds_with_what_its_image_has_and_changes_none_of_it(worker, tmp_path):
+def test_a_worker_does_a_slice_with_what_its_image_has_and_changes_none_of_it(worker, tmp_path):
     before = files_of(worker.root / "opt")
     assert not list(worker.root.glob("opt/linnaeus/lib/*/site-packages/tensorflow*"))
     pictures = buckets.fill(tmp_path / "bucket", 4)
@@ -202,27 +202,32 @@ def test_a_worker_embeds_with_what_its_image_has_and_changes_none_of_it(worker, 
     )
     version = run_in(worker, temporary, program, "--version")
     assert version.stdout.startswith("linnaeus "), version.stderr
-    command = [program, "embed", str(pictures), "--workspace", str(tmp_path / "workspace")]
-    ended = run_in(worker, temporary, *command, "--backbone", BACKBONE, "--json")
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert json.loads(ended.stdout)["counts"]["embedded"] == 4
+
+    def linnaeus(*words: str) -> dict[str, Any]:
+        where = ("--workspace", str(tmp_path / "workspace"), "--json")
+        ended = run_in(worker, temporary, program, *words, *where)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        told: dict[str, Any] = json.loads(ended.stdout)
+        return told
+
+    linnaeus("plan", str(pictures), "--backbone", BACKBONE, "--freeze", "night")
+    linnaeus("embed", "--plan", "night", "--slice", "1/1")
+    assert linnaeus("commit", "--plan", "night")["counts"]["embedded"] == 4
     assert files_of(worker.root / "opt") == before
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("worker-image")
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("python", "-m", "serving.model_mirror", "--help"),
-        ("python", "-m", "beam_pipelines.worker_pool", "--help"),
-        ("linnaeus", "score", "--help"),
-    ],
-)
-def test_a_worker_has_what_else_its_image_is_started_for(worker, tmp_path, command):
-    program = worker.root / "opt" / "linnaeus" / "bin" / command[0]
-    ended = run_in(worker, tmp_path, str(program), *command[1:])
-    assert ended.returncode == 0, ended.stderr
+def test_a_workers_image_lacks_only_what_trains_and_serves(worker, tmp_path):
+    program = worker.root / "opt" / "linnaeus" / "bin" / "python"
+    ended = run_in(worker, tmp_path, str(program), "-c", IMPORTED)
+    missing: dict[str, str] = json.loads(ended.stdout)
+    # What runs on a worker is in the other two packages.
+    assert {name.partition(".")[0] for name in missing} <= {"serving", "training", "workflow"}
+    lacks = {"flatbuffers", "keras", "scipy", "tensorflow", "tensorflow_serving"}
+    lacks |= {"opentelemetry", "prometheus_client"}
+    assert set(missing.values()) <= lacks
+    assert not {name for name in missing if name.startswith(("serving.client", "serving.model_"))}
 
 
 def test_the_servers_flags_are_ones_that_are_known(tmp_path):
