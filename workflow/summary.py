@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 from linnaeus import layout, models
-from linnaeus.errors import LinnaeusError
 from linnaeus.meter import count_text
 from linnaeus.storage import Folder
 from workflow import drift
@@ -180,10 +179,10 @@ def summarise(workspace: Folder, workflow: Workflow, night: Night) -> Summary:
 
 
 def _or_else(unknown: Found, look: Callable[[], Found]) -> Found:
-    """What is found in the workspace, if it can be read."""
+    """What is found in the workspace, if it can be read; a broken file there silences no news."""
     try:
         return look()
-    except LinnaeusError:
+    except Exception:
         return unknown
 
 
@@ -281,13 +280,17 @@ def _report(workspace: Folder, night: Night) -> str | None:
 
 
 def _last_success(workspace: Folder, night: Night) -> str | None:
-    """What the newest earlier summary says; each hands it on to the next."""
-    ending = ".summary.json"
-    names = [entry.key.rpartition("/")[2] for entry in workspace.list(f"{NIGHTS}/{night.workflow}")]
-    earlier = sorted(n for n in names if n.endswith(ending) and n < night.night + ending)
-    if not earlier:
+    """What the newest other summary says; each hands it on to the next.
+
+    By its time: a scheduler's names of nights need not be in their order.
+    """
+    folder, _, own = summary_key(night.workflow, night.night, "json").rpartition("/")
+    kept_at = {e.key.rpartition("/")[2]: e.modified for e in workspace.list(folder)}
+    others = [name for name in kept_at if name.endswith(".summary.json") and name != own]
+    if not others:
         return None
-    kept: dict[str, Any] = json.loads(workspace.read(f"{NIGHTS}/{night.workflow}/{earlier[-1]}"))
+    newest = max(others, key=lambda name: (kept_at[name], name))
+    kept: dict[str, Any] = json.loads(workspace.read(f"{folder}/{newest}"))
     return kept.get("last_success_at")
 
 

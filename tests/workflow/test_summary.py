@@ -96,6 +96,20 @@ def test_the_last_good_night_is_handed_on(workspace):
     assert summarise(workspace, workflow_of(), third).last_success_at == first.finished_at
 
 
+def test_the_last_good_night_is_the_newest_whatever_a_scheduler_calls_its_nights(workspace):
+    for name, finished in (("ant", "2026-03-01T02:10:00"), ("zebra", "2026-03-02T02:10:00")):
+        save_summary(workspace, summary_of(night=name, last_success_at=finished))
+    found = summarise(workspace, workflow_of(), Night.begin("nightly", "badger"))
+    assert found.last_success_at == "2026-03-02T02:10:00"
+
+
+@pytest.mark.parametrize("broken", [b'{"cut', b"[]", b"\xff", b""])
+def test_a_broken_summary_of_before_does_not_keep_a_night_from_being_told(workspace, broken):
+    workspace.write("nights/nightly/20260228T020000Z.summary.json", broken)
+    found = check(summarise(workspace, workflow_of(), Night.begin("nightly", NIGHT)))
+    assert (found.status, found.last_success_at) == ("failed", None)
+
+
 def test_cost_is_of_hours_bytes_and_reads(workspace):
     prices = Prices(per_hour=3600, per_gigabyte_read=1, per_thousand_reads=1000)
     night = done_night(embed={"bytes_read": 2_000_000_000})
