@@ -59,7 +59,9 @@ class NightCounts:
 
 @dataclass(frozen=True)
 class NightChurn:
-    """Images that had labels before the night, and how many of these have others now."""
+    """Images that had labels before the night, and how many of these have others now, or would have
+    had if no gate had refused them.
+    """
 
     compared: int
     changed: int
@@ -226,13 +228,14 @@ def _step_lines(night: Night) -> tuple[StepLine, ...]:
 
 
 def _counts(night: Night) -> NightCounts:
-    embed = _facts(night, "embed")
+    embed, score = _facts(night, "embed"), night.step("score")
+    kept = score.facts if score and score.status == "done" else {}  # what is refused labels nothing
     embedded = _sum(night, "embedded")
     return NightCounts(
         listed=_number(_facts(night, "manifest"), "objects"),
         embedded=embedded,
         reused=max(0, _number(embed, "done") - _number(embed, "embedded")),
-        labelled=_number(_facts(night, "score"), "done"),
+        labelled=_number(kept, "done"),
         failed=_sum(night, "failed"),
         new_failures=_sum(night, "new_failures"),
         known_failures=_number(embed, "known_failures"),

@@ -29,7 +29,8 @@ def _lines(summary: Summary) -> Iterator[str]:
     yield f"Model: {_model(summary)}"
     if churn := summary.churn:
         compared = count_text(churn.compared, "labels")
-        yield f"Churn: {churn.changed:,} of {compared} changed ({_percent(churn.share)})"
+        became = "would have changed" if summary.status == "refused" else "changed"
+        yield f"Churn: {churn.changed:,} of {compared} {became} ({_percent(churn.share)})"
     yield from _drift_lines(summary.drift)
     yield from _failure_lines(summary)
     read = bytes_text(summary.bytes_read)

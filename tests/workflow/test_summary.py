@@ -68,6 +68,15 @@ def test_a_refused_night_keeps_the_old_model_and_says_why(workspace):
     assert found.model == ModelChange("labels", 3, 3, None)
 
 
+def test_labels_that_a_gate_refused_are_not_counted_as_given(workspace):
+    facts = {"run_id": None, "done": 6, "compared": 4, "changed": 3, "model_version": 3}
+    refused = Step("score", "refused", "3 of 4 labels would change", facts=facts)
+    found = check(summarise(workspace, workflow_of(), done_night().after(refused)))
+    assert (found.status, found.counts.labelled) == ("refused", 0)
+    assert found.churn == NightChurn(4, 3, 0.75)
+    assert "Churn: 3 of 4 labels would have changed (75.0%)" in text(found)
+
+
 def test_a_night_that_failed_early_still_has_the_version_of_before(workspace):
     for version in (1, 2):
         workspace.write(f"models/labels/{version}/linnaeus.json", b"{}")
