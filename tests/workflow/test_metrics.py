@@ -12,7 +12,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.workflow.nights import summary_of
-from tests.workflow.receivers import HANG, receiver
+from tests.workflow.receivers import DRIP, HANG, receiver
+from workflow import sending
 from workflow.config import Metrics
 from workflow.cost import Cost
 from workflow.drift import Drift, EmbeddingDrift, LabelDrift
@@ -156,6 +157,13 @@ def test_a_place_that_is_down_is_a_line(key, answer, capfd):
         [line] = export(Metrics(**{key: f"{url}/secret"}), full())
     assert " 127.0.0.1: not exported: " in line and "secret" not in line
     assert "secret" not in "".join(capfd.readouterr())
+
+
+def test_an_answer_that_never_ends_holds_no_night_up(monkeypatch):
+    monkeypatch.setattr(sending, "LONGEST_SECONDS", 0.4)
+    with receiver(DRIP) as there:
+        [line] = export(Metrics(pushgateway=there.url), full())
+    assert line == "metrics, Pushgateway 127.0.0.1: not exported: not done within 0.4 s"
 
 
 def test_nothing_is_exported_to_nowhere():

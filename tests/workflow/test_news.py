@@ -2,12 +2,14 @@
 
 import json
 import re
+import time
 
 import boto3
 import pytest
 
 from tests.workflow.nights import summary_of
-from tests.workflow.receivers import HANG, receiver
+from tests.workflow.receivers import DRIP, HANG, receiver
+from workflow import sending
 from workflow.config import News
 from workflow.news import sns, tell, webhook
 from workflow.news.sns import MESSAGE_BYTES, SUBJECT_CHARACTERS, message, subject
@@ -66,6 +68,14 @@ def test_what_may_pass_is_tried_again(monkeypatch, answers, attempts, line):
         there.hang_seconds = 0.6
         assert told(monkeypatch, there.url + PATH) == line
     assert len(there.came) == attempts
+
+
+def test_an_answer_that_never_ends_holds_no_night_up(monkeypatch):
+    monkeypatch.setattr(sending, "LONGEST_SECONDS", 0.4)
+    with receiver(DRIP) as there:
+        started = time.monotonic()
+        assert told(monkeypatch, there.url + PATH) == "webhook: not told: not done within 0.4 s"
+        assert time.monotonic() - started < 1.5
 
 
 def test_redirects_are_not_followed(monkeypatch):
