@@ -12,7 +12,7 @@ LONGEST_SECONDS = 60.0
 """Of all attempts. A receiver that answers a byte at a time never runs into a socket's limit."""
 
 
-class TookTooLong(Exception):
+class TookTooLong(Exception):  # noqa: N818 - what is the case
     """Nobody waits any longer."""
 
 

@@ -14,7 +14,7 @@ from linnaeus.meter import count_text
 from linnaeus.storage import Folder
 from workflow import drift
 from workflow.config import Workflow
-from workflow.cost import Cost, cost_of
+from workflow.cost import Cost, cost_of, used_by
 from workflow.drift import Drift
 from workflow.new_failures import FailureGroup, new_failures
 from workflow.night import NIGHTS, STEPS, Night, Step, StepName
@@ -154,6 +154,7 @@ def summarise(workspace: Folder, workflow: Workflow, night: Night) -> Summary:
     status, reason = _ending(night)
     counts, finished_at = _counts(night), night.finished_at or _now()
     model, churn = _model(workspace, workflow, night, status), _churn(night)
+    prices = workflow.prices
     return Summary(
         workflow=night.workflow,
         night=night.night,
@@ -170,7 +171,7 @@ def summarise(workspace: Folder, workflow: Workflow, night: Night) -> Summary:
         churn=churn,
         drift=drift.of_night(workspace, model.name, model.after, _fact(night, "score", "run_id")),
         new_failures=_or_else((), lambda: new_failures(workspace, _runs(night))),
-        cost=cost_of(workflow.prices, night),
+        cost=cost_of(prices, used_by(night)) if prices.named else None,
         model=model,
         report=_or_else(None, lambda: _report(workspace, night)),
         forecast=dict(night.forecast),

@@ -184,7 +184,7 @@ def test_the_page_is_the_report_steps_or_the_runs(workspace):
 def test_little_is_said_of_little():
     cost = Cost("EUR", 0.004, 0.004, 0, 0)
     told = text(summary_of(cost=cost, counts=NightCounts(listed=2, known_failures=1)))
-    assert "cost less than 0.01 EUR" in told and "1 known failure\n" in told
+    assert "cost under 0.01 EUR" in told and "1 known failure\n" in told
     assert "cost about 12.30 EUR" in text(summary_of(cost=replace(cost, total=12.3)))
 
 
