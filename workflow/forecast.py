@@ -30,6 +30,7 @@ from workflow.forecast_text import text
 from workflow.night import StepName
 from workflow.past_nights import PastNights
 from workflow.plan_against_actual import Row, against_actual, table_text
+from workflow.steps.listing import freeze_lists
 
 __all__ = ["Forecast", "Lists", "Row", "against_actual", "forecast", "table_text", "text"]
 
@@ -206,10 +207,7 @@ class _Work:
 
 def _listed(workspace: Folder, workflow: Workflow, progress: Progress) -> Lists:
     with progress.step("List images", None):
-        images = manifests.freeze(workspace, workflow.images.location)
-        if workflow.labelled_images == workflow.images.location:
-            return Lists(images, images)
-        return Lists(images, manifests.freeze(workspace, workflow.labelled_images))
+        return Lists(*freeze_lists(workspace, workflow))
 
 
 @contextmanager

@@ -139,6 +139,17 @@ def test_lists_that_are_frozen_are_not_frozen_again(workspace, workflow, bucket)
 
 
 @pytest.mark.usefixtures("prepared")
+def test_changed_keys_are_put_into_the_last_list(workspace, workflow, bucket, tmp_path):
+    manifests.freeze(workspace, str(bucket))
+    fill(bucket, 3, first=20)
+    keys = tmp_path / "changed.jsonl"
+    keys.write_text(json.dumps({"uri": f"{bucket}/even/0020.png"}) + "\n")
+    images = {"location": str(bucket), "changes": str(keys)}
+    asked = Workflow.model_validate(workflow.model_dump() | {"images": images})
+    assert forecast(workspace, asked).objects == 21
+
+
+@pytest.mark.usefixtures("prepared")
 def test_scoring_pixels_reads_the_images_again(workspace, workflow, bucket):
     asked = workflow.model_dump() | {"serving": {"payload": "pixels"}}
     sizes = sum(path.stat().st_size for path in bucket.rglob("*.png"))
