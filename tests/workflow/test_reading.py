@@ -273,6 +273,8 @@ def test_a_home_of_nobody_is_a_folder_like_any_other(tmp_path, monkeypatch):
         tmp_path, f"{RIGHT}[metrics]\ntextfile = '~no-one-here/x.prom'"
     ).metrics.textfile
     assert textfile == f"{tmp_path}/~no-one-here/x.prom"
+    backbone = read(tmp_path, f"{RIGHT}[backbone]\nname = '~no-one-here/saved@8'").backbone
+    assert backbone.name == "~no-one-here/saved@8"
     with pytest.raises(ConfigurationError, match=r"~no-one-here/x\.toml: there is no such file"):
         read_workflow("~no-one-here/x.toml")
 
