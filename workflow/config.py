@@ -253,6 +253,11 @@ class Prices(Section):
         0.0004, description="Price of GET requests to the object store."
     )
 
+    @property
+    def named(self) -> bool:
+        """Whether anything has a price."""
+        return bool(self.per_hour or self.per_gigabyte_read or self.per_thousand_reads)
+
 
 class Workflow(Section):
     """One workflow file."""

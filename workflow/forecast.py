@@ -25,10 +25,12 @@ from linnaeus.runs import Job, RunPlan
 from linnaeus.sampling import sampler
 from linnaeus.storage import Folder
 from workflow.config import Workflow
+from workflow.cost import Use, cost_of
 from workflow.forecast_text import text
 from workflow.night import StepName
 from workflow.past_nights import PastNights
-from workflow.plan_against_actual import Row, against_actual, price, table_text
+from workflow.plan_against_actual import Row, against_actual, table_text
+from workflow.steps.listing import freeze_lists
 
 __all__ = ["Forecast", "Lists", "Row", "against_actual", "forecast", "table_text", "text"]
 
@@ -205,10 +207,7 @@ class _Work:
 
 def _listed(workspace: Folder, workflow: Workflow, progress: Progress) -> Lists:
     with progress.step("List images", None):
-        images = manifests.freeze(workspace, workflow.images.location)
-        if workflow.labelled_images == workflow.images.location:
-            return Lists(images, images)
-        return Lists(images, manifests.freeze(workspace, workflow.labelled_images))
+        return Lists(*freeze_lists(workspace, workflow))
 
 
 @contextmanager
@@ -284,7 +283,7 @@ def _forecast(workflow: Workflow, lists: Lists, work: _Work, past: PastNights) -
     images = work.planned.plans[0].spec
     size_bytes = work.planned.to_read_bytes + work.scoring.size_bytes
     reads = work.planned.new + work.scoring.reads
-    prices = workflow.prices.model_dump()
+    use = Use(sum(seconds.values()), size_bytes, reads)
     return Forecast(
         workflow=workflow.name,
         source=lists.images.source,
@@ -303,6 +302,6 @@ def _forecast(workflow: Workflow, lists: Lists, work: _Work, past: PastNights) -
         unknown=tuple(unknown),
         nights=past.count("embed"),
         bfloat16_seconds=work.measured.get("bfloat16"),
-        cost=price(prices, sum(seconds.values()), size_bytes, reads),
-        prices=prices,
+        cost=cost_of(workflow.prices, use).total,
+        prices=workflow.prices.model_dump(),
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from linnaeus.progress import bytes_text, count_text, duration_text
-from workflow.plan_against_actual import money_text
+from workflow.cost import money_text
 
 if TYPE_CHECKING:
     from workflow.forecast import Forecast
@@ -28,7 +28,7 @@ def _lines(forecast: Forecast) -> Iterator[tuple[str, str]]:
     if forecast.bfloat16_seconds is not None:
         took = duration_text(forecast.bfloat16_seconds)
         yield "", f'embed would take {took} with precision = "bfloat16"'
-    yield "cost", f"about {money_text(forecast.cost, forecast.prices['currency'])}"
+    yield "cost", money_text(forecast.cost, forecast.prices["currency"])
 
 
 def _embed_text(forecast: Forecast) -> str:

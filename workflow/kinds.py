@@ -5,7 +5,6 @@ A check never repeats the value in its message: it may be a secret.
 
 import posixpath
 import re
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -23,6 +22,7 @@ _VARIABLE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 _TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+(\.fifo)?")
 _PORT = re.compile(r".*[^:/]:(\d{1,5})", re.DOTALL)
 _WEIGHTS = re.compile(r"\?weights=(?![/~])")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LARGEST_PORT = 65_535
 
 
@@ -41,6 +41,8 @@ def _location(value: str, info: ValidationInfo) -> str:
         normalise(value)
     except ConfigurationError as error:
         raise ValueError(str(error).removeprefix(f"{value}: ")) from error
+    if _CONTROL.search(value):
+        raise ValueError("a control character such as a line break is in no place's name")
     return _from_file(value, info)
 
 
@@ -57,12 +59,12 @@ def _from_file(value: str, info: ValidationInfo) -> str:
 
 
 def _local_file(value: str, info: ValidationInfo) -> str:
-    found = _from_file(value, info)
+    found = _location(value, info)
     if "://" in found:
         raise ValueError("name a file of the machine, by an absolute path")
     if not found.endswith(".prom"):
         raise ValueError("the collector reads files that end in .prom only: name one")
-    return str(Path(found).expanduser())
+    return normalise(found)
 
 
 def _backbone(value: str, info: ValidationInfo) -> str:

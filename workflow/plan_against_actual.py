@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from linnaeus.progress import bytes_text, duration_text
-from workflow.night import STEPS, Night, Step, StepName
+from workflow.config import Prices
+from workflow.cost import READING, cost_of, money_text, used_by
+from workflow.night import STEPS, Night, Step
 
 Unit = Literal["images", "bytes", "seconds"]
 _NOTHING = "\N{EN DASH}"
-_READING: tuple[StepName, ...] = ("embed", "score")
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,6 @@ class Row:
     actual: float | None
     unit: str
     """`images`, `bytes`, `seconds`, or a currency."""
-
-
-def price(prices: Mapping[str, Any], seconds: float, size_bytes: float, reads: float) -> float:
-    """What so much costs, at the prices of a workflow file."""
-    machine = seconds / 3600 * prices["per_hour"]
-    transfer = size_bytes / 1e9 * prices["per_gigabyte_read"]
-    return float(machine + transfer + reads / 1000 * prices["per_thousand_reads"])
 
 
 def against_actual(forecast: Mapping[str, Any], night: Night) -> list[Row]:
@@ -54,12 +48,11 @@ def _rows(forecast: Mapping[str, Any], night: Night) -> Iterator[Row]:
         done = step is not None and step.status != "skipped"
         if name in expected or done:
             yield Row(name, expected.get(name), step.seconds if step else None, "seconds")
-    seconds = sum(step.seconds for step in night.steps)
+    used = used_by(night)
     total = None if forecast["unknown"] else sum(expected.values())  # else it would mislead
-    yield Row("in all", total, seconds, "seconds")
-    prices = forecast["prices"]
-    cost = price(prices, seconds, read or 0, _reads(night))
-    yield Row("cost", forecast["cost"], cost, prices["currency"])
+    yield Row("in all", total, used.seconds, "seconds")
+    cost = cost_of(Prices(**forecast["prices"]), used)
+    yield Row("cost", forecast["cost"], cost.total, cost.currency)
 
 
 def _fact(step: Step | None, name: str) -> float | None:
@@ -71,15 +64,9 @@ def _fact(step: Step | None, name: str) -> float | None:
 
 
 def _total(night: Night, name: str) -> float | None:
-    known = [_fact(night.step(step), name) for step in _READING]
+    known = [_fact(night.step(step), name) for step in READING]
     found = [one for one in known if one is not None]
     return sum(found) if found else None
-
-
-def _reads(night: Night) -> float:
-    """Requests: an object each, where anything was read."""
-    steps = [step for name in _READING if (step := night.step(name))]
-    return sum(step.facts.get("planned") or 0 for step in steps if step.facts.get("bytes_read"))
 
 
 def table_text(rows: Sequence[Row]) -> str:
@@ -109,8 +96,3 @@ def _cell(value: float | None, unit: str) -> str:
         case "seconds":
             return duration_text(value)
     return money_text(value, unit)
-
-
-def money_text(amount: float, currency: str) -> str:
-    """`0.02 USD`, or `under 0.01 USD`."""
-    return f"under 0.01 {currency}" if 0 < amount < 0.01 else f"{amount:,.2f} {currency}"

@@ -83,7 +83,7 @@ def _bytes(name: str) -> bytes:
     if "://" in name:
         return _stored_bytes(normalise(name))
     try:
-        return Path(name).expanduser().read_bytes()
+        return Path(normalise(name)).read_bytes()
     except FileNotFoundError as error:
         raise ConfigurationError(
             f"{name}: there is no such file; `linnaeus init {name}` writes one"

@@ -10,12 +10,11 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 from linnaeus import layout, models
-from linnaeus.errors import LinnaeusError
 from linnaeus.meter import count_text
 from linnaeus.storage import Folder
 from workflow import drift
 from workflow.config import Workflow
-from workflow.cost import Cost, cost_of
+from workflow.cost import Cost, cost_of, used_by
 from workflow.drift import Drift
 from workflow.new_failures import FailureGroup, new_failures
 from workflow.night import NIGHTS, STEPS, Night, Step, StepName
@@ -60,7 +59,9 @@ class NightCounts:
 
 @dataclass(frozen=True)
 class NightChurn:
-    """Images that had labels before the night, and how many of these have others now."""
+    """Images that had labels before the night, and how many of these have others now, or would have
+    had if no gate had refused them.
+    """
 
     compared: int
     changed: int
@@ -153,6 +154,7 @@ def summarise(workspace: Folder, workflow: Workflow, night: Night) -> Summary:
     status, reason = _ending(night)
     counts, finished_at = _counts(night), night.finished_at or _now()
     model, churn = _model(workspace, workflow, night, status), _churn(night)
+    prices = workflow.prices
     return Summary(
         workflow=night.workflow,
         night=night.night,
@@ -169,7 +171,7 @@ def summarise(workspace: Folder, workflow: Workflow, night: Night) -> Summary:
         churn=churn,
         drift=drift.of_night(workspace, model.name, model.after, _fact(night, "score", "run_id")),
         new_failures=_or_else((), lambda: new_failures(workspace, _runs(night))),
-        cost=cost_of(workflow.prices, night),
+        cost=cost_of(prices, used_by(night)) if prices.named else None,
         model=model,
         report=_or_else(None, lambda: _report(workspace, night)),
         forecast=dict(night.forecast),
@@ -180,10 +182,10 @@ def summarise(workspace: Folder, workflow: Workflow, night: Night) -> Summary:
 
 
 def _or_else(unknown: Found, look: Callable[[], Found]) -> Found:
-    """What is found in the workspace, if it can be read."""
+    """What is found in the workspace, if it can be read; a broken file there silences no news."""
     try:
         return look()
-    except LinnaeusError:
+    except Exception:
         return unknown
 
 
@@ -227,13 +229,14 @@ def _step_lines(night: Night) -> tuple[StepLine, ...]:
 
 
 def _counts(night: Night) -> NightCounts:
-    embed = _facts(night, "embed")
+    embed, score = _facts(night, "embed"), night.step("score")
+    kept = score.facts if score and score.status == "done" else {}  # what is refused labels nothing
     embedded = _sum(night, "embedded")
     return NightCounts(
         listed=_number(_facts(night, "manifest"), "objects"),
         embedded=embedded,
         reused=max(0, _number(embed, "done") - _number(embed, "embedded")),
-        labelled=_number(_facts(night, "score"), "done"),
+        labelled=_number(kept, "done"),
         failed=_sum(night, "failed"),
         new_failures=_sum(night, "new_failures"),
         known_failures=_number(embed, "known_failures"),
@@ -281,13 +284,17 @@ def _report(workspace: Folder, night: Night) -> str | None:
 
 
 def _last_success(workspace: Folder, night: Night) -> str | None:
-    """What the newest earlier summary says; each hands it on to the next."""
-    ending = ".summary.json"
-    names = [entry.key.rpartition("/")[2] for entry in workspace.list(f"{NIGHTS}/{night.workflow}")]
-    earlier = sorted(n for n in names if n.endswith(ending) and n < night.night + ending)
-    if not earlier:
+    """What the newest other summary says; each hands it on to the next.
+
+    By its time: a scheduler's names of nights need not be in their order.
+    """
+    folder, _, own = summary_key(night.workflow, night.night, "json").rpartition("/")
+    kept_at = {e.key.rpartition("/")[2]: e.modified for e in workspace.list(folder)}
+    others = [name for name in kept_at if name.endswith(".summary.json") and name != own]
+    if not others:
         return None
-    kept: dict[str, Any] = json.loads(workspace.read(f"{NIGHTS}/{night.workflow}/{earlier[-1]}"))
+    newest = max(others, key=lambda name: (kept_at[name], name))
+    kept: dict[str, Any] = json.loads(workspace.read(f"{folder}/{newest}"))
     return kept.get("last_success_at")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from linnaeus.meter import bytes_text, count_text, duration_text
+from workflow.cost import money_text
 from workflow.drift import Drift, EmbeddingDrift, LabelDrift
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def _lines(summary: Summary) -> Iterator[str]:
     yield f"Model: {_model(summary)}"
     if churn := summary.churn:
         compared = count_text(churn.compared, "labels")
-        yield f"Churn: {churn.changed:,} of {compared} changed ({_percent(churn.share)})"
+        became = "would have changed" if summary.status == "refused" else "changed"
+        yield f"Churn: {churn.changed:,} of {compared} {became} ({_percent(churn.share)})"
     yield from _drift_lines(summary.drift)
     yield from _failure_lines(summary)
     read = bytes_text(summary.bytes_read)
@@ -111,10 +113,7 @@ def _failure_lines(summary: Summary) -> Iterator[str]:
 
 def _cost(summary: Summary) -> str:
     cost = summary.cost
-    if cost is None:
-        return ""
-    amount = f"about {cost.total:,.2f}" if cost.total >= 0.01 else "less than 0.01"
-    return f", cost {amount} {cost.currency}"
+    return f", cost {money_text(cost.total, cost.currency)}" if cost else ""
 
 
 def _percent(share: float) -> str:

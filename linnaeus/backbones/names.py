@@ -8,6 +8,7 @@ workspace is `tuned:FINGERPRINT`, with nothing behind it: its size and its layer
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ def _place(text: str) -> BackboneName:
     assert match is not None
     network, size = match["network"], match["size"]
     if "://" not in network:
-        network = str(Path(network).expanduser().absolute())
+        network = str(_absolute(network))
     checked = None if size is None else _size(text, size)
     return BackboneName(Kind.HUB, network, checked, match["taps"] is not None)
 
@@ -152,4 +153,9 @@ def _weights(text: str, kind: Kind, query: str) -> Path:
             f"Backbone {text!r}: ?{query} is unknown, only keras networks take "
             f"?{WEIGHTS}=FILE, as in keras:vgg16?{WEIGHTS}=/path/notop.h5."
         )
-    return Path(given[WEIGHTS]).expanduser().absolute()
+    return _absolute(given[WEIGHTS])
+
+
+def _absolute(path: str) -> Path:
+    """From home, if it is said to be; `~name` of nobody is a name like any other."""
+    return Path(os.path.expanduser(path)).absolute()  # noqa: PTH111 - pathlib raises then

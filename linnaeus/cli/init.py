@@ -48,7 +48,7 @@ def init(  # noqa: PLR0913, PLR0917 - a parameter an option
 ) -> None:
     """Write a workflow file for `linnaeus run`, with every setting explained."""
     _check_place(file, force=force)
-    given = Given(images, labels, model, _given_place(session.workspace_uri))
+    given = Given(images, labels, model, _given_place(session))
     asks = sys.stdin.isatty() and not (yes or session.as_json)
     answers = (_ask if asks else _choose)(given, _looker(session, look=look))
     text = _checked_text(file, answers)
@@ -91,9 +91,10 @@ def _check_place(file: Path, *, force: bool) -> None:
         raise ConfigurationError(f"{file} exists: name another file, or --force replaces it")
 
 
-def _given_place(workspace: str) -> str | None:
-    """None where the command line only has its default."""
-    return None if workspace == DEFAULT_WORKSPACE else workspace
+def _given_place(session: Session) -> str | None:
+    """None where neither the command line nor the environment names one."""
+    named = "workspace" in session.given or session.workspace_uri != DEFAULT_WORKSPACE
+    return session.workspace_uri if named else None
 
 
 def _looker(session: Session, *, look: bool) -> _Looker:

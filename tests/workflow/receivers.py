@@ -3,12 +3,14 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 HANG = -1
 """In place of a status: no answer."""
+DRIP = -2
+"""In place of a status: an answer of which a byte comes now and then, and never the last one."""
 
 
 @dataclass
@@ -39,11 +41,22 @@ def receiver(*answers: int) -> Iterator[Receiver]:
             if status == HANG:
                 time.sleep(told.hang_seconds)
                 return
+            if status == DRIP:
+                self.drip()
+                return
             self.send_response(status)
             if 300 <= status < 400:
                 self.send_header("Location", f"{told.url}/elsewhere")
             self.send_header("Content-Length", "0")
             self.end_headers()
+
+        def drip(self) -> None:
+            ending = time.monotonic() + told.hang_seconds
+            with suppress(OSError):
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+                while time.monotonic() < ending:
+                    self.wfile.write(b"x")
+                    time.sleep(0.02)
 
         do_POST = do_PUT = do_GET = _answer  # noqa: N815
 

@@ -52,6 +52,16 @@ def test_the_distance_is_that_of_brute_force(seed, count, shift, growth):
     )
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_an_embedding_that_is_not_finite_hides_no_drift_of_the_others(bad):
+    generator = np.random.default_rng(0)
+    training, night = generator.normal(3, 1, (200, 4)), generator.normal(9, 1, (100, 4))
+    sound = embedding_drift(moments([night]), moments([training]))
+    broken = np.vstack([night, [[3, bad, 3, 3]]])
+    assert embedding_drift(moments([broken]), moments([training])) == sound
+    assert sound.level == "large"
+
+
 @pytest.mark.parametrize("count", [60, 400, 5000])
 def test_images_of_the_same_kind_have_not_drifted(count):
     generator = np.random.default_rng(0)

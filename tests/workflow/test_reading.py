@@ -137,6 +137,9 @@ VALUES = [
     ("news", 'sns_topic = "alarms"', "write the topic's ARN"),
     ("metrics", 'textfile = "linnaeus.txt"', "files that end in .prom"),
     ("metrics", 'textfile = "s3://b/x.prom"', "name a file of the machine"),
+    ("metrics", 'textfile = ""', "metrics.textfile: an empty name"),
+    ("labels", 'location = "a\\u0000b"', "labels.location: a control character"),
+    ("output", 'location = "s3://b/a\\nb"', "output.location: a control character"),
     ("metrics", 'pushgateway = "gateway:9091"', "write a URL"),
     ("metrics", 'otlp = "http://:1"', "write a URL"),
     ("metrics", 'otlp = "http://[1"', "write a URL"),
@@ -262,6 +265,18 @@ def test_a_file_that_is_not_there_a_folder_and_one_that_may_not_be_read(tmp_path
     with pytest.raises(ConfigurationError, match="not a directory"):
         (tmp_path / "file").touch()
         read_workflow(tmp_path / "file" / "x.toml")
+
+
+def test_a_home_of_nobody_is_a_folder_like_any_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    textfile = read(
+        tmp_path, f"{RIGHT}[metrics]\ntextfile = '~no-one-here/x.prom'"
+    ).metrics.textfile
+    assert textfile == f"{tmp_path}/~no-one-here/x.prom"
+    backbone = read(tmp_path, f"{RIGHT}[backbone]\nname = '~no-one-here/saved@8'").backbone
+    assert backbone.name == "~no-one-here/saved@8"
+    with pytest.raises(ConfigurationError, match=r"~no-one-here/x\.toml: there is no such file"):
+        read_workflow("~no-one-here/x.toml")
 
 
 def test_addresses_without_a_secret_are_taken(tmp_path):

@@ -68,6 +68,15 @@ def test_a_refused_night_keeps_the_old_model_and_says_why(workspace):
     assert found.model == ModelChange("labels", 3, 3, None)
 
 
+def test_labels_that_a_gate_refused_are_not_counted_as_given(workspace):
+    facts = {"run_id": None, "done": 6, "compared": 4, "changed": 3, "model_version": 3}
+    refused = Step("score", "refused", "3 of 4 labels would change", facts=facts)
+    found = check(summarise(workspace, workflow_of(), done_night().after(refused)))
+    assert (found.status, found.counts.labelled) == ("refused", 0)
+    assert found.churn == NightChurn(4, 3, 0.75)
+    assert "Churn: 3 of 4 labels would have changed (75.0%)" in text(found)
+
+
 def test_a_night_that_failed_early_still_has_the_version_of_before(workspace):
     for version in (1, 2):
         workspace.write(f"models/labels/{version}/linnaeus.json", b"{}")
@@ -94,6 +103,20 @@ def test_the_last_good_night_is_handed_on(workspace):
     assert found.last_success_at == first.finished_at
     third = Night.begin("nightly", "20260303T020000Z")
     assert summarise(workspace, workflow_of(), third).last_success_at == first.finished_at
+
+
+def test_the_last_good_night_is_the_newest_whatever_a_scheduler_calls_its_nights(workspace):
+    for name, finished in (("ant", "2026-03-01T02:10:00"), ("zebra", "2026-03-02T02:10:00")):
+        save_summary(workspace, summary_of(night=name, last_success_at=finished))
+    found = summarise(workspace, workflow_of(), Night.begin("nightly", "badger"))
+    assert found.last_success_at == "2026-03-02T02:10:00"
+
+
+@pytest.mark.parametrize("broken", [b'{"cut', b"[]", b"\xff", b""])
+def test_a_broken_summary_of_before_does_not_keep_a_night_from_being_told(workspace, broken):
+    workspace.write("nights/nightly/20260228T020000Z.summary.json", broken)
+    found = check(summarise(workspace, workflow_of(), Night.begin("nightly", NIGHT)))
+    assert (found.status, found.last_success_at) == ("failed", None)
 
 
 def test_cost_is_of_hours_bytes_and_reads(workspace):
@@ -161,7 +184,7 @@ def test_the_page_is_the_report_steps_or_the_runs(workspace):
 def test_little_is_said_of_little():
     cost = Cost("EUR", 0.004, 0.004, 0, 0)
     told = text(summary_of(cost=cost, counts=NightCounts(listed=2, known_failures=1)))
-    assert "cost less than 0.01 EUR" in told and "1 known failure\n" in told
+    assert "cost under 0.01 EUR" in told and "1 known failure\n" in told
     assert "cost about 12.30 EUR" in text(summary_of(cost=replace(cost, total=12.3)))
 
 

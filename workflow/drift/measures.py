@@ -50,13 +50,14 @@ def moments(blocks: Iterable[NDArray[np.float32]]) -> Moments:
     """Moments of the rows of all blocks [n, D], of which one is looked at at a time.
 
     Blocks are merged as by Chan, Golub and LeVeque (1983), which loses no digits where a mean is
-    large beside its deviation.
+    large beside its deviation. Rows that are not finite are left out: one would make all of it so,
+    and no drift of it.
     """
     count, mean, squares = 0, np.zeros(0), np.zeros(0)
     for block in blocks:
-        if not len(block):
+        rows = block[np.isfinite(block).all(axis=1)].astype(np.float64)
+        if not len(rows):
             continue
-        rows = block.astype(np.float64)
         block_mean = rows.mean(axis=0)
         block_squares = np.square(rows - block_mean).sum(axis=0)
         if not count:

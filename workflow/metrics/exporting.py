@@ -1,13 +1,10 @@
 """Exports a night's numbers to all that a workflow file names. None of them can fail a night."""
 
-from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from workflow.config import Metrics
+from workflow.sending import Send, TookTooLong, sent
 from workflow.summary import Summary
-
-Send = Callable[[str, Summary], str]
-"""Sends a summary's numbers to an address; an empty text, or why they were not taken."""
 
 
 def export(metrics: Metrics, summary: Summary) -> list[str]:
@@ -43,9 +40,13 @@ def _send(collector: str, summary: Summary) -> str:
 
 
 def _line(name: str, address: str, send: Send, summary: Summary) -> str:
-    """What became of it; of an error that nobody foresaw the kind, as its text has the address."""
+    """What became of it: senders say nothing, or why the numbers were not taken. Of an error that
+    nobody foresaw the kind is said, as its text has the address.
+    """
     try:
-        reason = send(address, summary)
+        reason = sent(send, address, summary)
+    except TookTooLong as late:
+        reason = str(late)
     except Exception as error:
         reason = type(error).__name__
     where = _shown(address)

@@ -25,24 +25,26 @@ def publish(topic: str, summary: Summary) -> str:
         _client(boto3, topic).publish(TopicArn=topic, **_message(summary))
     except ClientError as error:
         answer = error.response.get("Error", {})
-        return f"SNS topic {name}: not told: {answer.get('Code')}: {answer.get('Message')}"
+        return f"SNS topic {name}: not told: {answer.get('Code')}: {_line(answer.get('Message'))}"
     except (BotoCoreError, ValueError) as error:
-        return f"SNS topic {name}: not told: {' '.join(str(error).split())}"
+        return f"SNS topic {name}: not told: {_line(error)}"
     return f"SNS topic {name}: told"
+
+
+def _line(said: object) -> str:
+    return " ".join(str(said).split())
 
 
 def _client(boto3: Any, topic: str) -> Any:
     """A client for the topic's own region: `arn:aws:sns:REGION:ACCOUNT:NAME`."""
     from botocore.config import Config
 
-    fields = topic.split(":")
-    region = fields[3] if len(fields) == 6 and fields[3] else None
     config = Config(
         connect_timeout=TIMEOUT_SECONDS,
         read_timeout=TIMEOUT_SECONDS,
         retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
     )
-    return boto3.client("sns", region_name=region, config=config)
+    return boto3.client("sns", region_name=topic.split(":")[3], config=config)
 
 
 def _message(summary: Summary) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """Tells the receivers that a workflow file names. None of them can fail a night."""
 
-from collections.abc import Callable
-
 from workflow.config import News
 from workflow.news import sns, webhook
+from workflow.sending import Send, TookTooLong, sent
 from workflow.summary import Summary
 
 
@@ -25,12 +24,14 @@ def tell(news: News, summary: Summary) -> list[str]:
     return lines
 
 
-def _line(name: str, send: Callable[[str, Summary], str], to: str, summary: Summary) -> str:
+def _line(name: str, send: Send, to: str, summary: Summary) -> str:
     """What a receiver's sender says; of an error that it did not foresee, no more than the kind,
     since its text may have the address.
     """
     try:
-        return send(to, summary)
+        return sent(send, to, summary)
+    except TookTooLong as late:
+        return f"{name}: not told: {late}"
     except Exception as error:
         return f"{name}: not told: {type(error).__name__}"
 

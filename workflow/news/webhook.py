@@ -42,8 +42,6 @@ def post(webhook: str, summary: Summary) -> str:
         summary: of the night.
     """
     variable = webhook.removeprefix(FROM_ENVIRONMENT)
-    if variable == webhook or not variable:
-        return "webhook: not told: name the variable that holds its URL, as env:VARIABLE"
     address = os.environ.get(variable, "").strip()
     if not address:
         return f"webhook: not told: the environment variable {variable} is not set"

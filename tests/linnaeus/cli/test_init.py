@@ -108,6 +108,11 @@ def test_nothing_is_looked_at_if_that_is_asked():
     assert read_workflow("workflow.toml").workspace == "s3://far-away/linnaeus"
 
 
+def test_a_workspace_that_is_named_stands_in_the_file_even_if_it_is_the_default():
+    init("--images", "s3://far-away/photos", "--no-look", "--workspace", "./workspace")
+    assert 'workspace = "./workspace"' in Path("workflow.toml").read_text()
+
+
 def test_machines_get_json(here):
     fill(here / "photos", 2)
     said = json.loads(init("--images", "photos", "--json")[0])
