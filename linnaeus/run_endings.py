@@ -40,16 +40,18 @@ def counts_of(workspace: Folder, run_id: str) -> Counts:
 def refuse_given_up(workspace: Folder, run_id: str) -> dict[str, Any]:
     """An ended run's summary, unless it was given up, which is a `ConfigurationError`."""
     summary: dict[str, Any] = json.loads(workspace.read(layout.summary(run_id)))
-    if GIVEN_UP in summary:
-        raise ConfigurationError(
-            f"Run {run_id} was given up, {summary.get(_WHY, _SILENT)}; run its command again"
-        )
+    if why := _why(summary):
+        raise ConfigurationError(f"Run {run_id} was given up, {why}; run its command again")
     return summary
 
 
-def was_given_up(workspace: Folder, run_id: str) -> bool:
-    """Whether an ended run was given up, and not committed."""
-    return GIVEN_UP in json.loads(workspace.read(layout.summary(run_id)))
+def why_given_up(workspace: Folder, run_id: str) -> str | None:
+    """Why an ended run was given up; None where it was committed."""
+    return _why(json.loads(workspace.read(layout.summary(run_id))))
+
+
+def _why(summary: dict[str, Any]) -> str | None:
+    return str(summary.get(_WHY, _SILENT)) if GIVEN_UP in summary else None
 
 
 def give_up(workspace: Folder, run_id: str, why: str = _SILENT) -> bool:
@@ -60,7 +62,7 @@ def give_up(workspace: Folder, run_id: str, why: str = _SILENT) -> bool:
     """
     if _write(workspace, plans.read_spec(workspace, run_id), {GIVEN_UP: True, _WHY: why}):
         return True
-    return was_given_up(workspace, run_id)
+    return why_given_up(workspace, run_id) is not None
 
 
 def _write(workspace: Folder, run: RunSpec, ending: dict[str, object]) -> bool:
