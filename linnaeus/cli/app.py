@@ -11,6 +11,7 @@ from linnaeus.cli import (
     jobs,
     maintenance,
     models,
+    night,
     preflight,
     report,
     retry,
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 
 register(app, demo.demo)
+register(app, night.run, names_workspace=False)
 register(app, jobs.manifest)
 register(app, jobs.plan)
 register(app, jobs.embed)
