@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -106,8 +105,11 @@ def for_moto(name: str) -> dict[str, Any]:
                 properties.pop("HealthCheckProtocol", None)
             case "AWS::StepFunctions::StateMachine", properties:  # reads nothing but text
                 text = json.dumps(properties.pop("Definition"))
+                text = re.sub(r'("IntervalSeconds"|"MaxAttempts"): \d+', r"\1: 1", text)
                 values = properties.pop("DefinitionSubstitutions")
-                properties["DefinitionString"] = {"Fn::Sub": [text, values]}
+                pieces = re.split(r"\$\{(\w+)\}", text)  # its Fn::Sub makes $ of $$
+                pieces[1::2] = [values[name] for name in pieces[1::2]]
+                properties["DefinitionString"] = {"Fn::Join": ["", pieces]}
     return changed
 
 
@@ -117,15 +119,11 @@ def make(given: Mapping[str, str]) -> Outputs:
     outputs: Outputs = {}
     for name in NAMES:
         parameters = nested_parameters(name, given, outputs)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of types that moto does not have
-            cloudformation.create_stack(
-                StackName=f"linnaeus-{name}",
-                TemplateBody=json.dumps(for_moto(name)),
-                Parameters=[
-                    {"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()
-                ],
-            )
+        cloudformation.create_stack(
+            StackName=f"linnaeus-{name}",
+            TemplateBody=json.dumps(for_moto(name)),
+            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
+        )
         [stack] = cloudformation.describe_stacks(StackName=f"linnaeus-{name}")["Stacks"]
         assert stack["StackStatus"] == "CREATE_COMPLETE"
         outputs[name] = {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}

@@ -1,4 +1,4 @@
-"""The templates of infra/aws, judged offline: as CloudFormation, as a state machine, as policies."""
+"""The templates of infra/aws, judged offline: stacks, a state machine, policies."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ VALUES = {
     "Workspace.Arn": "arn:aws:s3:::workspace-bucket",
     "Images.Arn": "arn:aws:s3:::images-bucket",
     **dict.fromkeys(["Freeze", "Steps", "Train", "EmbedSlice", "ScoreSlice"], DEFINITION),
-    **{name: value for name, value in aws_stacks.PSEUDO.items()},
+    **aws_stacks.PSEUDO,
     **dict.fromkeys(["ImagesBucket", "WorkspaceBucket", "WorkspacePrefix", "WorkflowName"], "name"),
     "ImagesPrefix": "photos/",
 }
@@ -116,6 +116,14 @@ def test_a_state_that_leads_nowhere_is_found():
     broken = definition()
     broken["States"]["Report"]["Next"] = "Stop server"
     assert any("Stop server" in problem for problem in Linter.validate(broken))
+
+
+def test_no_state_can_fail_unseen():
+    for name, state in definition()["States"].items():
+        if state["Type"] == "Task":
+            assert ["States.ALL"] in [each["ErrorEquals"] for each in state["Catch"]], name
+        if "submitJob" in state.get("Resource", ""):
+            assert state["TimeoutSeconds"]
 
 
 def test_every_substitution_is_used():
@@ -200,7 +208,7 @@ def test_the_night_is_named_by_the_schedule():
 
 @pytest.fixture
 def deployed(tmp_path):
-    """Runs deploy.sh with an `aws` that only notes what it is asked; returns these command lines."""
+    """Runs deploy.sh with an `aws` that only notes what it is asked; returns that."""
     program = tmp_path / "bin" / "aws"
     program.parent.mkdir()
     program.write_text('#!/bin/sh\nprintf "%s\\n" "$*" >> "$NOTES"\necho a-bucket\n')
