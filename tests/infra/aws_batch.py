@@ -135,8 +135,8 @@ class Cloud:
 
 
 @contextmanager
-def cloud(runner: Runner, **parameters: str) -> Iterator[Cloud]:
-    """All stacks, made in moto, whose jobs are carried out by `runner`."""
+def cloud(runner: Runner, server: str | None = None, **parameters: str) -> Iterator[Cloud]:
+    """All stacks, made in moto, whose jobs are carried out by `runner` and ask that server."""
     settings: Any = {
         "stepfunctions": {"execute_state_machine": True},
         "batch": {"use_docker": False},
@@ -151,7 +151,7 @@ def cloud(runner: Runner, **parameters: str) -> Iterator[Cloud]:
         task = sdk_tasks.StateTaskServiceAwsSdk
         patched.setattr(task, "_normalise_parameters", _sdk_parameters)
         patched.setattr(task, "_normalise_response", _sdk_response)
-        made.outputs = aws_stacks.make(aws_stacks.main_parameters(**parameters))
+        made.outputs = aws_stacks.make(aws_stacks.main_parameters(**parameters), server)
         made.adopt()
         made.listen()
         yield made

@@ -113,8 +113,11 @@ def for_moto(name: str) -> dict[str, Any]:
     return changed
 
 
-def make(given: Mapping[str, str]) -> Outputs:
-    """Make all stacks, each from what main.yaml hands to it; returns their outputs."""
+def make(given: Mapping[str, str], server: str | None = None) -> Outputs:
+    """Make all stacks, each from what main.yaml hands to it; returns their outputs.
+
+    No load balancer answers here: `server` stands in its place.
+    """
     cloudformation = boto3.client("cloudformation", region_name=REGION)
     outputs: Outputs = {}
     for name in NAMES:
@@ -127,4 +130,6 @@ def make(given: Mapping[str, str]) -> Outputs:
         [stack] = cloudformation.describe_stacks(StackName=f"linnaeus-{name}")["Stacks"]
         assert stack["StackStatus"] == "CREATE_COMPLETE"
         outputs[name] = {o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}
+        if name == "serving" and server:
+            outputs[name]["Server"] = server
     return outputs
