@@ -43,11 +43,7 @@ def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT)
     Raises:
         LinnaeusError: bad input, storage that refuses, or counts that do not add up.
     """
-    check_beam_options(request.beam_options)
-    asked = Submission(
-        "embed", workspace.uri, request.images, beam_options=tuple(request.beam_options)
-    )
-    preflight.refuse(asked, progress)
+    refuse_unfit(workspace, request, progress)
     with progress.step("List images", None) as step:
         if request.retried_codes is None:
             manifest = manifests.freeze(workspace, request.images, request.changes)
@@ -55,6 +51,19 @@ def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT)
             manifest = retrying.embedded_manifest(workspace, request.images)
         step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")
     return embed_listed(workspace, manifest, request, progress)
+
+
+def refuse_unfit(workspace: Folder, request: EmbedRequest, progress: Progress) -> None:
+    """Refuse Beam options that are none, and what cannot go well on the runner they name.
+
+    Raises:
+        ConfigurationError: all that is wrong, in one line.
+    """
+    check_beam_options(request.beam_options)
+    asked = Submission(
+        "embed", workspace.uri, request.images, beam_options=tuple(request.beam_options)
+    )
+    preflight.refuse(asked, progress)
 
 
 def embed_listed(

@@ -65,8 +65,7 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
     Raises:
         LinnaeusError: bad input, storage or a server that refuses, or counts that do not add up.
     """
-    check_beam_options(request.beam_options)
-    preflight.refuse(_submission(workspace, request), progress)
+    refuse_unfit(workspace, request, progress)
     model = models.load_model(workspace, request.model)
     check_backbone(workspace, model, request.payload)
     with progress.step("List images", None) as step:
@@ -77,6 +76,16 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
             manifest = retrying.scored_manifest(*known)
         step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")
     return score_listed(workspace, manifest, request, progress)
+
+
+def refuse_unfit(workspace: Folder, request: ScoreRequest, progress: Progress) -> None:
+    """Refuse Beam options that are none, and what cannot go well on the runner they name.
+
+    Raises:
+        ConfigurationError: all that is wrong, in one line.
+    """
+    check_beam_options(request.beam_options)
+    preflight.refuse(_submission(workspace, request), progress)
 
 
 def score_listed(

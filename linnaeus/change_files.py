@@ -1,8 +1,8 @@
-"""Files that say which objects may have changed: events of S3, or lists of keys.
+"""Files that say which objects may have changed: events of an object store, or lists of keys.
 
 Each line is an event in JSON, several of them, or the key or URI of an object; a file may also be
-one JSON document. Events may come as S3 or EventBridge make them, or as SNS, SQS or Lambda wrapped
-them.
+one JSON document. Events may come as S3, EventBridge or Google Cloud Storage (Pub/Sub) make them,
+or as SNS, SQS or Lambda wrapped them.
 
 Formats: https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
 and https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
@@ -28,6 +28,7 @@ from linnaeus.storage import Folder
 _S3_EVENTS = ("ObjectCreated:", "ObjectRemoved:", "LifecycleExpiration:")
 _BRIDGE_EVENTS = ("Object Created", "Object Deleted")
 _SHOWN_CHARACTERS = 60
+_PUBLISHED_EVENTS = ("OBJECT_FINALIZE", "OBJECT_DELETE", "OBJECT_ARCHIVE")
 
 Uris = Iterator[str | None]
 """Of objects; None for an event of no object, or of a kind that changes none."""
@@ -150,31 +151,34 @@ class _Reader:
             case list():
                 for one in value:
                     yield from self._uris(one)
-            case str():
-                yield self._uri(value)
-            case {"uri": str(uri)}:
-                yield self._uri(uri)
-            case {"Records": list(within)} | {"Messages": list(within)}:
-                yield from self._uris(within)
+            case str() | {"uri": str()}:
+                yield self._uri(value if isinstance(value, str) else value["uri"])
             case {"s3": dict(), "eventName": str()}:
                 yield _notified(value)
             case {"detail-type": str()}:
                 yield _bridged(value)
-            case {"Sns": {"Message": str(text)}} | {"Type": "Notification", "Message": str(text)}:
-                yield from self._wrapped(text)
-            case {"body": str(text)} | {"Body": str(text)}:
-                yield from self._wrapped(text)
+            case {"attributes": {"eventType": str()}}:
+                yield _published(value["attributes"])
             case {"Event": "s3:TestEvent"} | {"Type": "SubscriptionConfirmation"}:
                 yield None
             case _:
-                raise _Malformed(f'{_shown(value)} is no event of S3, no key and no {{"uri": ...}}')
+                yield from self._wrapped(value)
 
-    def _wrapped(self, text: str) -> Uris:
-        """What a message has inside, which is JSON again."""
-        try:
-            yield from self._uris(json.loads(text))
-        except json.JSONDecodeError as e:
-            raise _Malformed(f"the message {_shown(text)} is not JSON: {e.msg}") from e
+    def _wrapped(self, value: Any) -> Uris:
+        """The objects of what carries events, as values or as JSON in a text."""
+        match value:
+            case {"Records": list(within)} | {"Messages": list(within)}:
+                yield from self._uris(within)
+            case {"message": dict(within)}:
+                yield from self._uris(within)
+            case {"Sns": {"Message": str(text)}} | {"Type": "Notification", "Message": str(text)}:
+                yield from self._uris(_unpacked(text))
+            case {"body": str(text)} | {"Body": str(text)}:
+                yield from self._uris(_unpacked(text))
+            case _:
+                raise _Malformed(
+                    f'{_shown(value)} is no event of an object, no key and no {{"uri": ...}}'
+                )
 
     def _uri(self, text: str) -> str:
         _check_unicode(text)
@@ -213,6 +217,13 @@ def _values(text: str) -> Iterator[Any]:
             position += 1
 
 
+def _unpacked(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as e:
+        raise _Malformed(f"the message {_shown(text)} is not JSON: {e.msg}") from e
+
+
 def _notified(record: dict[str, Any]) -> str | None:
     """The object of an S3 notification's record, whose key is encoded as in a URL's query."""
     if not record["eventName"].removeprefix("s3:").startswith(_S3_EVENTS):
@@ -225,6 +236,17 @@ def _bridged(event: dict[str, Any]) -> str | None:
     if event["detail-type"] not in _BRIDGE_EVENTS:
         return None
     return _object_uri(event.get("detail"), str)
+
+
+def _published(attributes: dict[str, Any]) -> str | None:
+    """The object of a Pub/Sub notification of Google Cloud Storage."""
+    if attributes["eventType"] not in _PUBLISHED_EVENTS:
+        return None
+    match attributes:
+        case {"bucketId": str(bucket), "objectId": str(name)}:
+            _check_unicode(name)
+            return f"gs://{bucket}/{name}"
+    raise _Malformed(f"{_shown(attributes)} names no bucketId and objectId")
 
 
 def _object_uri(described: Any, decoded: Callable[[str], str]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 
 from linnaeus.change_files import read_changes
 from linnaeus.database import database, query
-from linnaeus.errors import ConfigurationError
+from linnaeus.errors import ConfigurationError, FailureCode, StorageError
 from linnaeus.listed_folders import BATCH_ROWS, ListedFolder, stage
 from linnaeus.listing import images_among
 from linnaeus.locations import Entry, parent
@@ -113,7 +114,7 @@ class ChangedFolder:
         ):
             for batch in connection.sql(sql).to_arrow_reader(_CHUNK):
                 keys = batch["key"].to_pylist()
-                entries = list(pool.map(root.head, keys))
+                entries = list(pool.map(partial(_look_up, root), keys))
                 self.found.images += len(keys)
                 self.found.gone += entries.count(None)
                 yield _described(keys, entries)
@@ -146,6 +147,18 @@ def _start(uri: str) -> str:
 
 def _images(keys: list[str]) -> pa.RecordBatch:
     return images_among(pa.record_batch([pa.array(keys, pa.string())], schema=_KEYS))
+
+
+def _look_up(root: Folder, key: str) -> Entry | None:
+    try:
+        return root.head(key)
+    except StorageError as error:
+        if error.code is not FailureCode.ACCESS_DENIED:
+            raise
+        raise StorageError(
+            f"{error}; whether an object is gone is told only to who may list (s3:ListBucket)",
+            error.code,
+        ) from error
 
 
 def _described(keys: list[str], entries: list[Entry | None]) -> pa.RecordBatch:

@@ -158,10 +158,10 @@ def is_over(workspace: Folder, frozen: FrozenRun) -> bool:
     if frozen.run_id is None:
         return True
     if workspace.head(layout.summary(frozen.run_id)):
-        if run_endings.was_given_up(workspace, frozen.run_id):
+        if why := run_endings.why_given_up(workspace, frozen.run_id):
             raise ConfigurationError(
-                f"Plan {frozen.plan}: run {frozen.run_id} showed no sign of life for long and was "
-                "given up by linnaeus vacuum; freeze a new plan under another name"
+                f"Plan {frozen.plan}: run {frozen.run_id} was given up, {why}; freeze a new plan "
+                "under another name"
             )
         return True
     if not workspace.head(layout.plan(frozen.run_id)):

@@ -47,9 +47,10 @@ def refuse_given_up(workspace: Folder, run_id: str) -> dict[str, Any]:
     return summary
 
 
-def was_given_up(workspace: Folder, run_id: str) -> bool:
-    """Whether an ended run was given up, and not committed."""
-    return GIVEN_UP in json.loads(workspace.read(layout.summary(run_id)))
+def why_given_up(workspace: Folder, run_id: str) -> str | None:
+    """Why an ended run was given up; None if it was committed."""
+    summary = json.loads(workspace.read(layout.summary(run_id)))
+    return str(summary.get(_WHY, _SILENT)) if GIVEN_UP in summary else None
 
 
 def give_up(workspace: Folder, run_id: str, why: str = _SILENT) -> bool:
@@ -60,7 +61,7 @@ def give_up(workspace: Folder, run_id: str, why: str = _SILENT) -> bool:
     """
     if _write(workspace, plans.read_spec(workspace, run_id), {GIVEN_UP: True, _WHY: why}):
         return True
-    return was_given_up(workspace, run_id)
+    return why_given_up(workspace, run_id) is not None
 
 
 def _write(workspace: Folder, run: RunSpec, ending: dict[str, object]) -> bool:

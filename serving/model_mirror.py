@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from linnaeus import models
@@ -94,7 +94,7 @@ class Mirror:
         self._free_place(version)
         prefix = models.version_prefix(self.model, version)
         incoming = self.folder / INCOMING / str(version)
-        entries = list(self.workspace.list(prefix))
+        entries = _files(list(self.workspace.list(prefix)))
         # A reader of the folder, like one of the workspace, may take the description as the sign
         # that the rest is there.
         last = [one for one in entries if one.key == f"{prefix}/{models.DESCRIPTION}"]
@@ -135,6 +135,12 @@ class Mirror:
             (self.folder / str(version)).rename(leaving)
         shutil.rmtree(self.folder / INCOMING, ignore_errors=True)
         return extra
+
+
+def _files(entries: Sequence[Entry]) -> list[Entry]:
+    """Without the objects that stand for folders, as consoles of object stores make them."""
+    folders = {str(folder) for one in entries for folder in PurePosixPath(one.key).parents}
+    return [one for one in entries if one.key.rstrip("/") not in folders]
 
 
 @contextmanager

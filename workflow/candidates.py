@@ -93,11 +93,18 @@ def _keep_run(workspace: Folder, candidate: Candidate, published: Model) -> None
     training_run.write_summary(workspace, published)
 
 
-def note_churn(workspace: Folder, key: str, counts: Mapping[str, Any]) -> None:
+def of_version(workspace: Folder, name: str, version: int) -> Candidate | None:
+    """The candidate that became a version, if it is still kept."""
+    published = models.load_model(workspace, f"{name}:{version}")
+    found = (one for _, one in listed(workspace, name))
+    return next((one for one in found if one.model.run_id == published.run_id), None)
+
+
+def note_churn(workspace: Folder, candidate: Candidate, counts: Mapping[str, Any]) -> None:
     """Keep what a candidate would change, so that it need not be found out every night."""
     if counts.get("compared"):
         share = counts["changed"] / counts["compared"]
-        workspace.write(f"{key}/{_CHURN}", json.dumps({"churn": share}).encode())
+        workspace.write(f"{candidate.key}/{_CHURN}", json.dumps({"churn": share}).encode())
 
 
 def known_churn(candidate: Candidate) -> float | None:

@@ -98,7 +98,7 @@ class Model(Section):
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="With balanced, rare labels weigh as much as frequent ones."
     )
-    seed: Seed = Field(0, description="Begin of every random choice.")
+    seed: Seed = Field(0, description="Seed of every random choice.")
 
 
 class Retrain(Section):
@@ -283,7 +283,8 @@ class Workflow(Section):
 
     @model_validator(mode="after")
     def _places_apart(self) -> "Workflow":
-        if _is_at(self.workspace, self.images.location):
+        sources = (self.images.location, self.labelled_images)
+        if any(_is_at(self.workspace, source) for source in sources):
             raise refused(
                 ["workspace"], "is the images' own folder: give the workspace one of its own"
             )
@@ -297,8 +298,8 @@ class Workflow(Section):
             source: str | None = getattr(self, what).location
             if source is not None and _is_in(output, source):
                 raise refused(keys, f"lies inside {what}.location: name a folder beside it")
-        if _is_at(output, self.workspace):
-            raise refused(keys, "is the workspace itself: name a folder of its own")
+        if _is_in(output, self.workspace):
+            raise refused(keys, "lies inside the workspace: name a folder beside it")
 
 
 def _is_in(inner: str, outer: str) -> bool:

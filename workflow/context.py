@@ -22,6 +22,8 @@ class Context:
     workflow: Workflow
     night: Night
     progress: Progress
+    unexpected: Callable[[Exception], None] = lambda _: None
+    """Is shown what no step foresaw, beside the line that the record has."""
 
     def facts(self, step: StepName) -> Mapping[str, Any]:
         """What the record says of a step that was done, here or by an earlier command.

@@ -4,7 +4,8 @@ Nothing of a night is lost: embeddings, runs and candidates are found again by t
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -49,6 +50,8 @@ class NightRequest:
     only: Sequence[StepName] = STEPS
     turn: timedelta = TURN
     """Without a sign of life for so long, another night is taken for dead."""
+    unexpected: Callable[[Exception], None] = lambda _: None
+    """Is shown what no step foresaw, beside the line that the record has."""
 
 
 def night_id() -> str:
@@ -84,6 +87,7 @@ def run_night(
     turn = Turn(workspace, workflow.name, request.night, workflow.schedule, request.turn)
     with taken(turn, progress):
         context = open_night(workspace, workflow, request.night, progress)
+        context.unexpected = request.unexpected
         if tuple(request.only) != STEPS[-1:]:
             refuse_after_trouble(context.night, request.only)
         do(context, request.only)
@@ -122,7 +126,7 @@ def do(context: Context, only: Sequence[StepName]) -> None:
     for name in only:
         context.night = _without(context.night, name)
     for name in only:
-        if name == "report" or not trouble(context.night):
+        if name == "report" or not trouble(context.night, STEPS[: STEPS.index(name)]):
             _do(context, name, WORK[name], done.get(name))
 
 
@@ -173,10 +177,15 @@ def _attempt(context: Context, name: StepName, work: Work) -> Step:
         return ended("refused", str(refusal), getattr(refusal, "facts", {}))
     except LinnaeusError as error:
         return ended("failed", str(error))
+    except OSError as error:
+        return ended("failed", f"{error.filename or 'this machine'}: {error.strerror or error}")
     except Exception as error:
+        context.unexpected(error)
         return ended("failed", f"{type(error).__name__}: {error} (unexpected)")
     except BaseException:
-        context.night = context.night.after(ended("failed", "interrupted"))
-        context.night.save(context.workspace)
+        line = "interrupted; the same command goes on where it stopped"
+        context.night = context.night.after(ended("failed", line)).finished()
+        with suppress(LinnaeusError):
+            context.night.save(context.workspace)
         raise
     return ended(outcome.status, outcome.line, outcome.facts)

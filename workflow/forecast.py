@@ -74,8 +74,10 @@ class Forecast:
     up_to_date: int
     """Of the images: embedded already."""
     known_failures: int
-    train: bool | None
-    """None: not decided."""
+    shards: int
+    joins_run: str | None
+    """The unfinished embedding run that would be completed first."""
+    train: bool
     why: str
     to_score: int
     """All images, if a new model takes the old one's place."""
@@ -86,7 +88,7 @@ class Forecast:
     nights: int
     """How many earlier nights embedded; 0: the time is measured, here."""
     bfloat16_seconds: float | None
-    """What embedding would take by that precision, where it was measured and is not chosen."""
+    """What embedding would take by that precision, where it was measured."""
     cost: float
     prices: Mapping[str, Any]
 
@@ -115,16 +117,21 @@ def forecast(
     Raises:
         LinnaeusError: the images cannot be listed, or the backbone cannot be had.
     """
-    started = time.perf_counter()
-    lists = lists or _listed(workspace, workflow, progress)
-    listed_seconds = time.perf_counter() - started
+    measured: dict[str, float] = {}
+    if lists is None:
+        started = time.perf_counter()
+        lists = _listed(workspace, workflow, progress)
+        measured["manifest"] = time.perf_counter() - started
+    past = PastNights.of(workspace, workflow.name)
     with _backbone(workspace, workflow, lists.images, progress) as (home, spec):
         planned = _planned(workspace, spec, lists)
-        measured = _measured(home, spec, planned, progress)
+        measured["plan"] = planned.seconds
+        if not past.count("embed"):
+            measured |= _measured(home, spec, planned, progress)
     decision = decision or _FirstModel(workspace, workflow)
     scoring = _scoring(workspace, workflow, lists.images, train=decision.train)
-    work = _Work(planned, scoring, decision.train, {"manifest": listed_seconds, **measured})
-    return _forecast(workflow, lists, work, decision, PastNights.of(workspace, workflow.name))
+    work = _Work(planned, scoring, decision, measured)
+    return _forecast(workflow, lists, work, past)
 
 
 @dataclass(frozen=True)
@@ -149,6 +156,7 @@ class _Planned:
     """What is to embed of all lists; what is done already, of the images."""
 
     plans: Sequence[RunPlan]
+    unfinished: str | None
     seconds: float
 
     @property
@@ -179,7 +187,7 @@ class _Work:
 
     planned: _Planned
     scoring: _Scoring
-    train: bool
+    decision: Decision
     measured: Mapping[str, float]
 
     def amounts(self, objects: int) -> Iterator[tuple[StepName, float]]:
@@ -188,7 +196,7 @@ class _Work:
         yield "plan", 1
         if self.planned.to_embed:
             yield "embed", self.planned.to_embed
-        if self.train:
+        if self.decision.train:
             yield from ((name, 1) for name in _OF_TRAINING)
         if self.scoring.objects:
             yield "score", self.scoring.objects
@@ -224,22 +232,22 @@ def _planned(workspace: Folder, spec: BackboneSpec, lists: Lists) -> _Planned:
     started = time.perf_counter()
     job = Job("embed", spec.fingerprint)
     plans = [runs.make_plan(workspace, job, manifest) for manifest in lists.distinct]
-    return _Planned(plans, time.perf_counter() - started)
+    begun = runs.open_run(workspace, job, lists.images.source)
+    return _Planned(plans, begun.run_id if begun else None, time.perf_counter() - started)
 
 
 def _measured(
     home: Folder, spec: BackboneSpec, planned: _Planned, progress: Progress
 ) -> dict[str, float]:
-    """Seconds of planning, and of embedding by precision: `embed`, and perhaps `bfloat16`."""
-    found = {"plan": planned.seconds}
+    """Seconds of embedding, `embed`, and perhaps those that `bfloat16` would take."""
     plan = next((plan for plan in planned.plans if plan.draft.new_objects), None)
     if plan is None:
-        return found
+        return {}
     with progress.step("Measure this machine", None):
         by_precision = estimate_seconds(home, spec, plan)
     times = planned.new / plan.draft.new_objects
-    found["embed"] = by_precision.pop(spec.precision) * times
-    return found | {name: seconds * times for name, seconds in by_precision.items()}
+    embed = by_precision.pop(spec.precision) * times
+    return {"embed": embed} | {name: seconds * times for name, seconds in by_precision.items()}
 
 
 def _scoring(workspace: Folder, workflow: Workflow, manifest: Manifest, *, train: bool) -> _Scoring:
@@ -263,9 +271,7 @@ def _size_bytes(workspace: Folder, manifest: Manifest) -> int:
         return int(pc.sum(pq.read_table(path, columns=["size"])["size"]).as_py() or 0)
 
 
-def _forecast(
-    workflow: Workflow, lists: Lists, work: _Work, decision: Decision, past: PastNights
-) -> Forecast:
+def _forecast(workflow: Workflow, lists: Lists, work: _Work, past: PastNights) -> Forecast:
     seconds: dict[str, float] = {}
     unknown: list[str] = []
     for name, amount in work.amounts(lists.images.objects):
@@ -288,8 +294,10 @@ def _forecast(
         to_read_bytes=size_bytes,
         up_to_date=images.skipped,
         known_failures=images.known_failures,
-        train=decision.train,
-        why=decision.why,
+        shards=sum(len(plan.spec.shard_sizes) for plan in work.planned.plans),
+        joins_run=work.planned.unfinished,
+        train=work.decision.train,
+        why=work.decision.why,
         to_score=work.scoring.objects,
         seconds=seconds,
         unknown=tuple(unknown),

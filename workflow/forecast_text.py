@@ -39,6 +39,7 @@ def _embed_text(forecast: Forecast) -> str:
         else "nothing",
         f"{forecast.up_to_date:,} up to date",
         *([count_text(known, "known failures")] if known else []),
+        *([f"joins run {forecast.joins_run}"] if forecast.joins_run else []),
     ]
     return "; ".join(parts)
 

@@ -42,7 +42,8 @@ def refuse_churn(gates: Gates, counts: Counts, facts: Mapping[str, Any] | None =
     if share > gates.churn_at_most:
         raise Refused(
             f"{counts.changed:,} of {counts.compared:,} labels would change ({share:.1%}), and "
-            f"churn_at_most = {gates.churn_at_most:g}: the labels stay as they were; look at what "
-            "would change, and raise churn_at_most for a night if it should",
+            f"churn_at_most = {gates.churn_at_most:g}: the labels stay as they were; "
+            "changes.parquet of the run that linnaeus status lists as given up has what would "
+            "change: raise churn_at_most for a night if it should",
             facts,
         )

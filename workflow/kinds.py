@@ -5,6 +5,7 @@ A check never repeats the value in its message: it may be a secret.
 
 import posixpath
 import re
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -49,6 +50,8 @@ def _from_file(value: str, info: ValidationInfo) -> str:
     if folder is None or "://" in value or value.startswith(("/", "~")):
         return value
     begin, separator, path = folder.rpartition("://")
+    if separator and ".." in value.split("/"):
+        raise ValueError("a path with .. from a file in a bucket: write the whole address")
     joined = begin + separator + posixpath.normpath(f"{path}/{value}")
     return f"{joined}/" if value.endswith("/") else joined  # which says that it is a folder
 
@@ -59,7 +62,7 @@ def _local_file(value: str, info: ValidationInfo) -> str:
         raise ValueError("name a file of the machine, by an absolute path")
     if not found.endswith(".prom"):
         raise ValueError("the collector reads files that end in .prom only: name one")
-    return found
+    return str(Path(found).expanduser())
 
 
 def _backbone(value: str, info: ValidationInfo) -> str:

@@ -55,7 +55,8 @@ def _rows(forecast: Mapping[str, Any], night: Night) -> Iterator[Row]:
         if name in expected or done:
             yield Row(name, expected.get(name), step.seconds if step else None, "seconds")
     seconds = sum(step.seconds for step in night.steps)
-    yield Row("in all", sum(expected.values()), seconds, "seconds")
+    total = None if forecast["unknown"] else sum(expected.values())  # else it would mislead
+    yield Row("in all", total, seconds, "seconds")
     prices = forecast["prices"]
     cost = price(prices, seconds, read or 0, _reads(night))
     yield Row("cost", forecast["cost"], cost, prices["currency"])
@@ -65,7 +66,8 @@ def _fact(step: Step | None, name: str) -> float | None:
     """A count that a step left; none of what was skipped is 0."""
     if step is None:
         return None
-    return step.facts.get(name, 0 if step.status == "skipped" else None)
+    found: float | None = step.facts.get(name, 0 if step.status == "skipped" else None)
+    return found
 
 
 def _total(night: Night, name: str) -> float | None:

@@ -50,7 +50,15 @@ def read_workflow(path: str | Path) -> Workflow:
         StorageError: an object store does not give it.
     """
     name = str(path)
-    text = _decoded(name, _bytes(name))
+    return parse_workflow(name, _decoded(name, _bytes(name)))
+
+
+def parse_workflow(name: str, text: str) -> Workflow:
+    """The workflow of a text that stands, or is to stand, in the file of that name.
+
+    Raises:
+        ConfigurationError: something in it is wrong.
+    """
     try:
         document = _document(name, text)
         workflow, error = _validated(document, parent(normalise(name)))
@@ -93,7 +101,9 @@ def _stored_bytes(uri: str) -> bytes:
     except StorageError as error:
         if error.code is not FailureCode.NOT_FOUND:
             raise
-        raise ConfigurationError(f"{uri}: there is no such file; copy one there") from error
+        raise ConfigurationError(
+            f"{uri}: there is no such file, or no such bucket: check the name"
+        ) from error
 
 
 def _decoded(name: str, data: bytes) -> str:

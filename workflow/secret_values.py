@@ -34,7 +34,8 @@ _WEBHOOK_REMEDY = (
     "the job runs"
 )
 _AWS_SECRET = re.compile(r"(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
-_MIXTURE = (re.compile("[a-z]"), re.compile("[A-Z]"), re.compile("[0-9]"))
+_MIXTURE = {"[a-z]": range(8, 41), "[A-Z]": range(10, 41), "[0-9]": range(1, 41), "/": range(4)}
+"""How many of each kind forty random characters have; few paths and no hash are so."""
 _NAMES = re.compile(r"(?i)password|passwd|secret|token|credential|access_?key|api_?key")
 
 
@@ -71,5 +72,4 @@ def _said_of(text: str) -> str | None:
 
 
 def _is_mixed(text: str) -> bool:
-    """As random letters are, and a path or a hash hardly ever is."""
-    return all(kind.search(text) for kind in _MIXTURE)
+    return all(len(re.findall(kind, text)) in counts for kind, counts in _MIXTURE.items())

@@ -4,13 +4,14 @@ The schema of the JSON is docs/how-to/night-summary.schema.json.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from linnaeus import layout
-from linnaeus.errors import FailureCode, StorageError
+from linnaeus import layout, models
+from linnaeus.errors import LinnaeusError
+from linnaeus.meter import count_text
 from linnaeus.storage import Folder
 from workflow import drift
 from workflow.config import Workflow
@@ -23,6 +24,7 @@ from workflow.summary_text import text
 VERSION = 1
 """Of the JSON; fields may be added within one."""
 
+Found = TypeVar("Found")
 Ending = Literal["done", "failed", "refused"]
 
 
@@ -73,7 +75,7 @@ class ModelChange:
     before: int | None
     after: int | None
     accuracy: float | None
-    """Test accuracy of a version that was trained tonight."""
+    """Test accuracy of a version that is new tonight."""
 
 
 @dataclass(frozen=True)
@@ -145,15 +147,12 @@ def save_summary(workspace: Folder, summary: Summary) -> str:
 def summarise(workspace: Folder, workflow: Workflow, night: Night) -> Summary:
     """Sum a night up from its record and what its runs left in the workspace.
 
-    What cannot be measured, such as a drift where vectors are gone, is left out with a reason:
-    a night does not fail because of its summary.
-
-    Raises:
-        StorageError: the workspace cannot be read at all.
+    What cannot be found out is left out, even where the workspace is gone: that is when people want
+    to be told.
     """
     status, reason = _ending(night)
     counts, finished_at = _counts(night), night.finished_at or _now()
-    model, churn = _model(workflow, night, status), _churn(night)
+    model, churn = _model(workspace, workflow, night, status), _churn(night)
     return Summary(
         workflow=night.workflow,
         night=night.night,
@@ -164,18 +163,28 @@ def summarise(workspace: Folder, workflow: Workflow, night: Night) -> Summary:
         started_at=night.started_at,
         finished_at=finished_at,
         seconds=max(0.0, _seconds_between(night.started_at, finished_at)),
-        steps=tuple(StepLine(s.name, s.status, s.line, s.seconds) for s in night.steps),
+        steps=_step_lines(night),
         counts=counts,
         bytes_read=_sum(night, "bytes_read"),
         churn=churn,
         drift=drift.of_night(workspace, model.name, model.after, _fact(night, "score", "run_id")),
-        new_failures=new_failures(workspace, _runs(night)),
+        new_failures=_or_else((), lambda: new_failures(workspace, _runs(night))),
         cost=cost_of(workflow.prices, night),
         model=model,
-        report=_report(workspace, night),
+        report=_or_else(None, lambda: _report(workspace, night)),
         forecast=dict(night.forecast),
-        last_success_at=finished_at if status == "done" else _last_success(workspace, night),
+        last_success_at=finished_at
+        if status == "done"
+        else _or_else(None, lambda: _last_success(workspace, night)),
     )
+
+
+def _or_else(unknown: Found, look: Callable[[], Found]) -> Found:
+    """What is found in the workspace, if it can be read."""
+    try:
+        return look()
+    except LinnaeusError:
+        return unknown
 
 
 def _ending(night: Night) -> tuple[Ending, str]:
@@ -205,10 +214,16 @@ def _outcome(status: Ending, reason: str, counts: NightCounts, model: ModelChang
         return f"{status} {reason}" if reason else status
     facts = [f"{counts.embedded:,} embedded", f"{counts.labelled:,} labelled"]
     if counts.new_failures:
-        facts.append(f"{counts.new_failures:,} new failures")
+        facts.append(count_text(counts.new_failures, "new failures"))
     if model.before != model.after:
         facts.append(f"now by {model.name}:{model.after}")
     return f"done: {', '.join(facts)}"
+
+
+def _step_lines(night: Night) -> tuple[StepLine, ...]:
+    """All but the report, of which the summary is a part."""
+    before = (step for step in night.steps if step.name != STEPS[-1])
+    return tuple(StepLine(step.name, step.status, step.line, step.seconds) for step in before)
 
 
 def _counts(night: Night) -> NightCounts:
@@ -232,17 +247,21 @@ def _churn(night: Night) -> NightChurn | None:
     return NightChurn(compared, changed, changed / compared) if compared else None
 
 
-def _model(workflow: Workflow, night: Night, status: Ending) -> ModelChange:
+def _model(workspace: Folder, workflow: Workflow, night: Night, status: Ending) -> ModelChange:
     """The labels are of a new version only once they are committed."""
     publish, evaluate = _facts(night, "publish"), _facts(night, "evaluate")
     scored = _fact(night, "score", "model_version")
     before = publish.get("replaced") or evaluate.get("current_version")
     if before is None and "version" not in publish:
-        before = scored
+        before = scored or _or_else(None, lambda: _newest(workspace, workflow.model.name))
     after = (scored or publish.get("version") or before) if status == "done" else before
     name = str(publish.get("model") or workflow.model.name)
-    accuracy = evaluate.get("accuracy", _fact(night, "train", "accuracy"))
+    accuracy = evaluate.get("accuracy") if after != before else None
     return ModelChange(name, _version(before), _version(after), accuracy)
+
+
+def _newest(workspace: Folder, model: str) -> int | None:
+    return max(models.versions(workspace, model), default=None)
 
 
 def _version(value: Any) -> int | None:
@@ -268,16 +287,8 @@ def _last_success(workspace: Folder, night: Night) -> str | None:
     earlier = sorted(n for n in names if n.endswith(ending) and n < night.night + ending)
     if not earlier:
         return None
-    try:
-        kept = json.loads(workspace.read(f"{NIGHTS}/{night.workflow}/{earlier[-1]}"))
-    except ValueError:
-        return None
-    except StorageError as error:
-        if error.code is FailureCode.NOT_FOUND:
-            return None
-        raise
-    found = kept.get("last_success_at") if isinstance(kept, dict) else None
-    return found if isinstance(found, str) else None
+    kept: dict[str, Any] = json.loads(workspace.read(f"{NIGHTS}/{night.workflow}/{earlier[-1]}"))
+    return kept.get("last_success_at")
 
 
 def _runs(night: Night) -> list[str]:

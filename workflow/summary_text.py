@@ -56,7 +56,7 @@ def _counts(summary: Summary) -> str:
     if counts.failed:
         facts.append(f"{counts.failed:,} failed ({counts.new_failures:,} new)")
     if counts.known_failures:
-        facts.append(f"{counts.known_failures:,} known failures")
+        facts.append(count_text(counts.known_failures, "known failures"))
     return ", ".join(facts)
 
 
@@ -98,7 +98,7 @@ def _labels(drift: LabelDrift) -> str:
         for one in drift.movers
     )
     index = f"{drift.level} (stability index {drift.drift:.2f})"
-    return f"{index}; {movers}" if movers else index
+    return index if drift.level == "none" else f"{index}; {movers}"
 
 
 def _failure_lines(summary: Summary) -> Iterator[str]:
@@ -111,7 +111,10 @@ def _failure_lines(summary: Summary) -> Iterator[str]:
 
 def _cost(summary: Summary) -> str:
     cost = summary.cost
-    return f", cost about {cost.total:,.2f} {cost.currency}" if cost else ""
+    if cost is None:
+        return ""
+    amount = f"about {cost.total:,.2f}" if cost.total >= 0.01 else "less than 0.01"
+    return f", cost {amount} {cost.currency}"
 
 
 def _percent(share: float) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from linnaeus.cli import (
     demo,
+    init,
     jobs,
     maintenance,
     models,
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 
 register(app, demo.demo)
+register(app, init.init)
 register(app, night.run, names_workspace=False)
 register(app, jobs.manifest)
 register(app, jobs.plan)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,8 +16,6 @@ from linnaeus.cli.wording import facts_text
 from linnaeus.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from workflow.config import Workflow
     from workflow.night import Night
 
@@ -83,17 +85,30 @@ def _freeze(
 
 
 def _run(session: Session, workflow: Workflow, night: str | None, only: str | None) -> None:
-    from workflow.engine import STEPS, NightRequest, night_id, run_night, steps_of, trouble
+    from workflow.engine import NightRequest, night_id, run_night, steps_of, trouble
+    from workflow.night import STEPS
 
     steps = steps_of(only) if only is not None else STEPS
-    done = run_night(workflow, NightRequest(night or night_id(), steps), session.progress)
-    session.show(_plain(done), night_text(done))
+    request = NightRequest(night or night_id(), steps, unexpected=_shower(session))
+    with _ended_like_interrupts():
+        done = run_night(workflow, request, session.progress)
+    session.show(asdict(done), night_text(done))
     if wrong := trouble(done, steps):
         session.fail(f"{wrong.name}: {wrong.line}", FAILED, wrong.status)
 
 
-def _plain(night: Night) -> dict[str, Any]:
-    return asdict(night)
+def _shower(session: Session) -> Callable[[Exception], None]:
+    return traceback.print_exception if session.debug else lambda _: None
+
+
+@contextmanager
+def _ended_like_interrupts() -> Iterator[None]:
+    """Let a scheduler's SIGTERM end a night as Ctrl-C does, so that the next need not wait."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def night_text(night: Night) -> str:

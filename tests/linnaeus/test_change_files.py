@@ -54,6 +54,14 @@ def read(tmp_path, text, name="changes", source=SOURCE):
     return list(read_changes(str(path), source))
 
 
+def test_google_cloud_storage_publishes_keys_as_they_are(tmp_path):
+    said = {"eventType": "OBJECT_FINALIZE", "bucketId": "photos", "objectId": KEY}
+    pulled = [{"ackId": "1", "message": {"attributes": said, "data": "e30="}}]
+    assert read(tmp_path, json.dumps(pulled), source="gs://photos") == [f"gs://photos/{KEY}"]
+    other = {"attributes": {**said, "eventType": "OBJECT_METADATA_UPDATE"}}
+    assert read(tmp_path, json.dumps(other), source="gs://photos") == [None]
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_names_the_object(tmp_path, form):
     assert read(tmp_path, json.dumps(FORMS[form])) == [URI]

@@ -137,7 +137,12 @@ def test_a_kill_in_the_middle_shows_nothing_and_the_next_one_does_it_all(mirror:
 
 @pytest.mark.slow
 def test_the_same_from_s3(s3: Any, tmp_path: Path) -> None:
-    workspace = Folder(f"{s3.bucket()}/workspace")
+    bucket = s3.bucket()
+    workspace = Folder(f"{bucket}/workspace")
+    for version in (1, 2, 3):
+        for folder in ("", "variables/"):  # as S3's console makes them
+            key = f"workspace/models/flowers/{version}/{folder}"
+            s3.client().put_object(Bucket=bucket.removeprefix("s3://"), Key=key, Body=b"")
     after_a_kill(Mirror(workspace, "flowers", tmp_path / "served"))
 
 

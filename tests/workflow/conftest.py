@@ -18,7 +18,7 @@ from workflow.engine import NightRequest, run_night
 from workflow.night import STEPS, Night
 
 COLOURS = ("red", "green", "blue")
-NOISE = 5
+NOISE = 9
 """Every so manieth picture lies in the folder of another colour: no model is always right."""
 
 
@@ -125,8 +125,12 @@ def trained(first: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
     """The same with a candidate, in night `next`, that calls red pictures crimson."""
     folder = tmp_path_factory.mktemp("candidate")
     keys = sorted(entry.key for entry in Folder(first.images).list())
-    rows = [f"{first.images}/{key},{key.split('/')[0]}" for key in keys]
-    text = "\n".join(["uri,label", *rows]).replace(",red", ",crimson")
+    splits = ["test", "validation", *["train"] * 6]
+    rows = [
+        f"{first.images}/{key},{key.split('/')[0] if number else 'green'},{splits[number % 8]}"
+        for number, key in enumerate(keys)  # the first, a blue one of the test, is called green
+    ]
+    text = "\n".join(["uri,label,split", *rows]).replace(",red", ",crimson")
     (folder / "labels.csv").write_text(text)
     place = Place(first.images, str(folder / "workspace"), str(folder / "labels.csv"))
     shutil.copytree(first.root, place.root)

@@ -5,11 +5,13 @@ import json
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
 from linnaeus import manifests
 from linnaeus.database import query
+from linnaeus.embeddings import EmbeddingTable
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.matrix import read_matrix
 from linnaeus.models import DESCRIPTION, Model, ModelBackbone, version_prefix
@@ -17,13 +19,17 @@ from linnaeus.progress import SILENT
 from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from tests.buckets import TestWorker, fill
+from tests.linnaeus import stored_rows
 from tests.pixel_engine import SIZE, SPEC
 from training.config import SplitConfig
 from training.data import dataset
 from workflow import drift
 from workflow.drift import reference as references
+from workflow.drift import vectors
 from workflow.drift.reference import reference_key, reference_of
-from workflow.drift.vectors import sample, stored_moments
+from workflow.drift.vectors import sampled_places, stored_moments
+
+pytestmark = pytest.mark.slow
 
 
 @dataclass(frozen=True)
@@ -106,9 +112,9 @@ def test_the_reference_is_of_the_training_split_and_made_once(scored, monkeypatc
     assert found.images == len(trained) < 130
     assert sum(found.labels.values()) == found.images
     assert set(found.labels) == {"even", "odd"}
-    vectors = read_matrix(workspace, SPEC.fingerprint, trained)
-    np.testing.assert_allclose(found.moments.mean, vectors.mean(axis=0), rtol=1e-5)
-    np.testing.assert_allclose(found.moments.variance, vectors.var(axis=0), rtol=1e-4)
+    rows = read_matrix(workspace, SPEC.fingerprint, trained)
+    np.testing.assert_allclose(found.moments.mean, rows.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(found.moments.variance, rows.var(axis=0), rtol=1e-4)
     monkeypatch.setattr(references, "_found", lambda *_: pytest.fail("made again"))
     again = reference_of(workspace, model)
     assert again.labels == found.labels
@@ -126,17 +132,13 @@ def training_images(workspace, model):
     return found["sha256"].to_pylist()
 
 
-def test_a_sample_does_not_depend_on_the_order(scored):
-    digests = [f"{number:064x}" for number in range(1000)]
-    picked = sample(digests, 50)
-    assert len(picked) == 50
-    assert picked == sample([*digests[::-1], *digests], 50)
-    assert sample(digests[:9], 50) == sample(digests[:9], 9)
+def wanted(digests):
+    return pa.table({"sha256": pa.array(digests, pa.string())})
 
 
 def test_vectors_that_are_not_stored_are_left_out(scored):
     trained = training_images(scored.workspace, scored.model)
-    found = stored_moments(scored.workspace, SPEC.fingerprint, [*trained, "0" * 64])
+    found = stored_moments(scored.workspace, SPEC.fingerprint, wanted([*trained, "0" * 64]))
     assert found.count == len(trained)
 
 
@@ -162,3 +164,50 @@ def test_a_model_whose_images_are_not_known_is_no_error(scored):
     workspace.write(f"{version_prefix('m', 9)}/{DESCRIPTION}", text)
     found = drift.of_night(workspace, "m", 9, scored.alike)
     assert "does not say which images it was trained on" in found.why_not
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """200 contents of 40 parts, some of them twice."""
+    workspace = Folder(str(tmp_path_factory.mktemp("table")))
+    embeddings = stored_rows.table_in(workspace)
+    for number in range(40):
+        contents = [f"{number * 5 + i:064x}" for i in range(5)] + [f"{number:064x}"]
+        stored_rows.add_run(embeddings, f"R{number:02d}", contents)
+    return EmbeddingTable(workspace, stored_rows.FINGERPRINT)
+
+
+def test_few_contents_are_all_looked_at_once(table):
+    digests = [f"{number:064x}" for number in range(3, 300)]
+    places = sampled_places(table, wanted(digests), 197)
+    found = [digest for rows in places.values() for digest in rows]
+    assert sorted(found) == digests[:197]
+    for part, rows in places.items():
+        stored = table.vectors(part, list(rows.values()))
+        expected = [stored_rows.vector_of(digest) for digest in rows]
+        np.testing.assert_array_equal(stored, expected)
+
+
+@pytest.mark.parametrize("size", [1, 17, 60, 196])
+def test_a_sample_has_its_size_and_does_not_depend_on_the_order(table, size, monkeypatch):
+    monkeypatch.setattr(vectors, "BLOCKS", 8)
+    digests = [f"{number:064x}" for number in range(200)]
+    places = sampled_places(table, wanted(digests), size)
+    assert sum(map(len, places.values())) == size
+    assert places == sampled_places(table, wanted(digests[::-1]), size)
+
+
+def test_a_sample_is_of_few_parts(table, monkeypatch):
+    monkeypatch.setattr(vectors, "BLOCKS", 4)
+    places = sampled_places(table, wanted([f"{number:064x}" for number in range(200)]), 20)
+    assert len(places) == 4
+
+
+def test_the_moments_of_a_sample_are_those_of_its_vectors(table, monkeypatch):
+    monkeypatch.setattr(vectors, "_STACKED", 7)
+    digests = [f"{number:064x}" for number in range(200)]
+    workspace = table.table.workspace
+    found = stored_moments(workspace, stored_rows.FINGERPRINT, wanted(digests))
+    rows = np.stack([stored_rows.vector_of(digest) for digest in digests])
+    np.testing.assert_allclose(found.mean, rows.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(found.variance, rows.var(axis=0), rtol=1e-4)

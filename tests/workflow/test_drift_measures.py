@@ -1,6 +1,8 @@
 """Drift, held against brute force on all values at once."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -126,3 +128,33 @@ def test_chance_is_taken_off():
     mean = np.mean([one.stability_index for one in found])
     assert mean == pytest.approx(found[0].by_chance, rel=0.15)
     assert all(f.level == "none" for f in found)
+
+
+@pytest.mark.slow
+def test_real_pictures_drift_as_the_page_says():
+    from sklearn.datasets import load_digits
+
+    vectors, digits = load_digits(return_X_y=True)
+    generator = np.random.default_rng(0)
+    order = generator.permutation(len(vectors))
+    vectors, digits = vectors[order].astype(np.float32), digits[order]
+    trained, new, labels = moments([vectors[:900]]), vectors[900:], digits[900:]
+    moved = np.roll(new.reshape(-1, 8, 8), 1, axis=2).reshape(-1, 64)
+    seen = {
+        "the other 897": new,
+        "60 of them": new[:60],
+        "only the digits 0 to 4": new[labels < 5],
+        "only 0 and 1": new[labels < 2],
+        "with noise of an eighth of the range": new + generator.normal(0, 2, new.shape),
+        "at 0.7 of the brightness": new * 0.7,
+        "moved by a pixel of eight": moved,
+    }
+    page = (Path(__file__).parents[2] / "docs/how-to/news.md").read_text()
+    for name, rows in seen.items():
+        found = embedding_drift(moments([rows]), trained)
+        said, level = re.search(rf"\| {name} \| ([\d.]+) \| (\w+)", page).groups()
+        assert found.drift == pytest.approx(float(said), abs=0.01), name
+        assert found.level == level
+    some = {str(digit): int((labels == digit).sum()) for digit in range(5)}
+    everything = {str(digit): int((digits[:900] == digit).sum()) for digit in range(10)}
+    assert label_drift(some, everything).level == "large"

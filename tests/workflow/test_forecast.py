@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 
 import pytest
 
-from linnaeus import manifests, models
+from linnaeus import manifests, models, runs
 from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.models import Model, ModelBackbone
@@ -105,6 +105,15 @@ def test_the_next_night_has_only_what_is_new(workspace, workflow, bucket):
 
 
 @pytest.mark.usefixtures("prepared")
+def test_a_run_that_was_not_finished_is_named(workspace, workflow, bucket):
+    manifest, job = manifests.freeze(workspace, str(bucket)), Job("embed", SPEC.fingerprint)
+    begun = runs.create_run(workspace, job, runs.make_plan(workspace, job, manifest))
+    found = forecast(workspace, workflow)
+    assert (found.joins_run, found.to_embed) == (begun.run_id, 20)
+    assert f"joins run {begun.run_id}" in text(found)
+
+
+@pytest.mark.usefixtures("prepared")
 def test_nothing_new_is_nothing_to_do(workspace, workflow, bucket):
     embed(workspace, bucket)
     found = forecast(workspace, workflow, Decided(False))
@@ -125,7 +134,8 @@ def test_other_labelled_images_are_embedded_too(workspace, workflow, tmp_path):
 def test_lists_that_are_frozen_are_not_frozen_again(workspace, workflow, bucket):
     manifest = manifests.freeze(workspace, str(bucket))
     fill(bucket, 3, first=20)
-    assert forecast(workspace, workflow, lists=Lists(manifest, manifest)).objects == 20
+    found = forecast(workspace, workflow, lists=Lists(manifest, manifest))
+    assert (found.objects, "manifest" in found.unknown) == (20, True)
 
 
 @pytest.mark.usefixtures("prepared")
@@ -206,6 +216,7 @@ def test_the_plan_against_what_became_of_it(workspace, workflow):
     assert (rows["train"].expected, rows["train"].actual) == (None, 30)
     assert rows["cost"].actual == pytest.approx(52.1 / 1000 + 0.025 + 25 * 0.0005)
     assert "publish" not in rows
+    assert (rows["in all"].expected, rows["in all"].actual) == (None, pytest.approx(52.1))
     shown = table_text(list(rows.values())).split("\n")
     assert shown[0].split() == ["plan", "actual"]
     assert shown[2].split() == ["embedded", "20", "25"]

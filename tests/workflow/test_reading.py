@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linnaeus.errors import ConfigurationError
+from linnaeus.storage import Folder
 from workflow.config import Workflow
 from workflow.reading import read_workflow
 from workflow.settings import all_settings, toml_value
@@ -126,7 +127,8 @@ VALUES = [
     ("serving", 'server = "http://h:8501"', "gRPC is spoken with it"),
     ("serving", 'server = ""', "the port is missing"),
     ("output", 'location = "photos/labels"', "output.location lies inside images.location"),
-    ("output", 'location = "w/"', "output.location is the workspace itself"),
+    ("output", 'location = "w/"', "output.location lies inside the workspace"),
+    ("output", 'location = "w/labels"', "output.location lies inside the workspace"),
     ("beam", 'options = "--runner=X"', "it takes a list of texts, in square brackets"),
     ("beam", 'options = ["photos"]', "beam.options: an option begins with --"),
     ("beam", "options = [1]", "beam.options[0] = 1: it takes a list of texts"),
@@ -265,8 +267,23 @@ def test_a_file_that_is_not_there_a_folder_and_one_that_may_not_be_read(tmp_path
 def test_addresses_without_a_secret_are_taken(tmp_path):
     metrics = '[metrics]\npushgateway = "http://gateway:9091/a?b=1"\notlp = "https://h/v1"\n'
     news = '[news]\nwebhook = "env:HOOK"\nsns_topic = "arn:aws:sns:eu-west-1:123456789012:a"\n'
-    place = f"s3://bucket/{'a1b2' * 10}/user@host?key"
+    place = f"s3://bucket/{'a1b2' * 10}/Photos2024CameraRollBackupFolderFromMyNo/user@host?key"
     assert read(tmp_path, f"{RIGHT}[labels]\nlocation = '{place}'\n{metrics}{news}").news.webhook
+
+
+@pytest.mark.slow
+def test_a_file_in_a_bucket_is_read_and_its_paths_lie_beside_it(s3):
+    bucket = Folder(s3.bucket())
+    bucket.write("conf/nightly.toml", f"{RIGHT}[labels]\nlocation = '/labelled'\n".encode())
+    bucket.write("conf/climbing.toml", b"workspace = '../w'\nimages.location = 's3://b/x'")
+    workflow = read_workflow(bucket.uri_of("conf/nightly.toml"))
+    assert workflow.images.location == f"{bucket.uri}/conf/photos"
+    assert workflow.labels.location == "/labelled"
+    with pytest.raises(ConfigurationError, match=r"climbing\.toml:1: workspace: a path with \.\."):
+        read_workflow(bucket.uri_of("conf/climbing.toml"))
+    for none in (bucket.uri_of("conf/none.toml"), "s3://there-is-no-such-bucket-here/x.toml"):
+        with pytest.raises(ConfigurationError, match="there is no such file, or no such bucket"):
+            read_workflow(none)
 
 
 @pytest.mark.parametrize("setting", all_settings(), ids=lambda one: one.path)
@@ -278,6 +295,22 @@ def test_every_setting_may_be_written_with_what_is_shown_of_it(tmp_path, setting
     section = getattr(workflow, setting.section) if setting.section else workflow
     found = getattr(section, setting.name)
     assert (list(found) if isinstance(found, tuple) else found) == setting.shown
+
+
+ODD = ['"x"', '""', "7", "-7", "1.5", "1e999", "true", "[]", "[[1]]", "{}", "{a = [1]}", "07:32:00"]
+
+
+@pytest.mark.parametrize("setting", all_settings(), ids=lambda one: one.path)
+def test_odd_values_are_taken_or_refused_in_their_line(tmp_path, setting):
+    for value in ODD:
+        text = f"workspace = 'w'\n{setting.path} = {value}\n"
+        text += "" if setting.path == "images.location" else "images.location = 'photos'\n"
+        if setting.path == "workspace":
+            text = f"\nworkspace = {value}\nimages.location = 'photos'\n"
+        try:
+            read(tmp_path, text)
+        except ConfigurationError as error:
+            assert f"nightly.toml:2: {setting.path}" in str(error)
 
 
 # Where keys are: documents whose every line is known, because they are written line by line.

@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 
 from linnaeus import layout, manifests
+from linnaeus.errors import FailureCode, StorageError
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.progress import SILENT
 from linnaeus.runs import Job
@@ -16,6 +17,7 @@ from tests.buckets import TestWorker, fill
 from tests.pixel_engine import SPEC
 from tests.workflow.nights import NIGHT, done_night, summary_of, workflow_of
 from workflow.config import Prices
+from workflow.cost import Cost
 from workflow.drift import Drift, EmbeddingDrift, LabelDrift, Mover
 from workflow.new_failures import FailureGroup, new_failures
 from workflow.night import Night, Step
@@ -41,6 +43,8 @@ def test_counts_churn_and_time_come_from_the_steps(workspace):
     assert found.model == ModelChange("labels", 3, 3, None)
     assert found.last_success_at == found.finished_at == "2026-03-01T02:10:00+00:00"
     assert [step.name for step in found.steps][-1] == "score"
+    again = done_night().after(Step("report", "done", ""))
+    assert summarise(workspace, workflow_of(), again).steps == found.steps
 
 
 def test_a_new_version_is_before_and_after(workspace):
@@ -56,12 +60,21 @@ def test_the_first_version_has_none_before(workspace):
 
 
 def test_a_refused_night_keeps_the_old_model_and_says_why(workspace):
-    night = done_night(evaluate={"current_version": 3})
+    night = done_night(evaluate={"current_version": 3, "accuracy": 0.61})
     night = night.after(Step("publish", "refused", "accuracy 0.61 is below 0.9"))
     found = check(summarise(workspace, workflow_of(), night))
     assert (found.status, found.exit, found.last_success_at) == ("refused", 1, None)
     assert found.headline.endswith("refused in publish: accuracy 0.61 is below 0.9")
     assert found.model == ModelChange("labels", 3, 3, None)
+
+
+def test_a_night_that_failed_early_still_has_the_version_of_before(workspace):
+    for version in (1, 2):
+        workspace.write(f"models/labels/{version}/linnaeus.json", b"{}")
+    night = Night.begin("nightly", NIGHT).after(Step("manifest", "failed", "no such bucket"))
+    found = check(summarise(workspace, workflow_of(), night))
+    assert found.model == ModelChange("labels", 2, 2, None)
+    assert "Model: labels:2 stays" in text(found)
 
 
 def test_a_night_whose_labels_were_not_reached_has_failed(workspace):
@@ -145,6 +158,13 @@ def test_the_page_is_the_report_steps_or_the_runs(workspace):
     assert summarise(workspace, workflow_of(), night).report == "s3://b/page.html"
 
 
+def test_little_is_said_of_little():
+    cost = Cost("EUR", 0.004, 0.004, 0, 0)
+    told = text(summary_of(cost=cost, counts=NightCounts(listed=2, known_failures=1)))
+    assert "cost less than 0.01 EUR" in told and "1 known failure\n" in told
+    assert "cost about 12.30 EUR" in text(summary_of(cost=replace(cost, total=12.3)))
+
+
 def everything():
     mover = Mover("cat", 0.5, 0.25)
     return summary_of(
@@ -190,6 +210,20 @@ def test_the_schema_takes_every_field_and_nothing_else():
         check(summary_of(status="splendid"))
 
 
-def test_a_workspace_that_is_gone_is_an_error_of_storage(tmp_path):
-    found = summarise(Folder(str(tmp_path / "gone")), workflow_of(), done_night())
-    assert found.drift.why_not == "nothing was labelled"
+class Gone(Folder):
+    """A bucket that vanished."""
+
+    def refuse(self, *_):
+        raise StorageError("no such bucket", FailureCode.NOT_FOUND)
+
+    read = open = head = list = folders = page = delta = refuse
+
+
+def test_a_night_whose_workspace_is_gone_can_still_be_told_of(tmp_path):
+    night = done_night(embed={"run_id": "01A"}, score={"run_id": "01B"})
+    night = night.after(Step("score", "failed", "no such bucket", facts={"run_id": "01B"}))
+    found = check(summarise(Gone(str(tmp_path)), workflow_of(), night))
+    assert (found.status, found.new_failures, found.report) == ("failed", (), None)
+    assert found.last_success_at is None
+    found = summarise(Gone(str(tmp_path)), workflow_of(), done_night(score={"run_id": "01B"}))
+    assert "no such bucket" in found.drift.why_not

@@ -13,12 +13,8 @@ from linnaeus.storage import Folder
 from linnaeus.tables import Table
 from workflow.drift.measures import EmbeddingDrift, LabelDrift, embedding_drift, label_drift
 from workflow.drift.reference import reference_of
-from workflow.drift.vectors import SAMPLE, stored_moments
+from workflow.drift.vectors import stored_moments
 
-_SAMPLED = f"""
-SELECT sha256 FROM (SELECT DISTINCT sha256 FROM said)
-ORDER BY md5('drift ' || sha256) LIMIT {SAMPLE}
-"""
 _LABELS = """
 SELECT label, count(*) FROM (
     SELECT unnest(labels) AS label FROM said
@@ -57,6 +53,8 @@ def of_night(workspace: Folder, model: str, version: int | None, run_id: str | N
         return _measured(workspace, name, run_id)
     except LinnaeusError as error:
         return Drift(name, why_not=str(error))
+    except Exception as error:  # a night's labels do not depend on it
+        return Drift(name, why_not=f"{type(error).__name__}: {error}")
 
 
 def _measured(workspace: Folder, name: str, run_id: str) -> Drift:
@@ -65,7 +63,8 @@ def _measured(workspace: Folder, name: str, run_id: str) -> Drift:
     if not said.labelled:
         return Drift(name, why_not="nothing was labelled")
     reference = reference_of(workspace, model)
-    night = stored_moments(workspace, model.fingerprint, said.digests)
+    contents = _predictions(workspace, model.name, run_id, "sha256")
+    night = stored_moments(workspace, model.fingerprint, contents)
     return Drift(
         name,
         embedding_drift(night, reference.moments),
@@ -76,20 +75,21 @@ def _measured(workspace: Folder, name: str, run_id: str) -> Drift:
 
 @dataclass(frozen=True)
 class _Said:
-    """What a run said: of a sample of contents, and how often each label."""
+    """What a run said: how often each label, and of how many images."""
 
-    digests: list[str]
     labels: dict[str, int]
     unknown: int
     labelled: int
 
 
 def _said(workspace: Folder, model: str, run_id: str) -> _Said:
-    table = Table(workspace, layout.predictions(model), PREDICTIONS)
-    rows: pa.RecordBatchReader = table.scan(["sha256", "labels"], pc.field("run_id") == run_id)
-    with database({"said": rows}) as connection:
-        digests = [digest for (digest,) in connection.execute(_SAMPLED).fetchall()]
+    with database({"said": _predictions(workspace, model, run_id, "labels")}) as connection:
         labels = dict(connection.execute(_LABELS).fetchall())
         [(unknown, labelled)] = connection.execute(_UNKNOWN).fetchall()
     labels.pop(UNKNOWN, None)
-    return _Said(digests, labels, unknown, labelled)
+    return _Said(labels, unknown, labelled)
+
+
+def _predictions(workspace: Folder, model: str, run_id: str, column: str) -> pa.RecordBatchReader:
+    table = Table(workspace, layout.predictions(model), PREDICTIONS)
+    return table.scan([column], pc.field("run_id") == run_id)

@@ -20,7 +20,7 @@ from linnaeus.storage import Folder
 from training.config import SplitConfig
 from training.data import dataset
 from workflow.drift.measures import Moments
-from workflow.drift.vectors import sample, stored_moments
+from workflow.drift.vectors import stored_moments
 
 FOLDER = "drift"
 
@@ -82,7 +82,7 @@ def reference_of(workspace: Folder, model: Model) -> Reference:
 
 def _found(workspace: Folder, model: Model) -> Reference:
     trained = _training_images(workspace, model)
-    moments = stored_moments(workspace, model.fingerprint, sample(trained["sha256"].to_pylist()))
+    moments = stored_moments(workspace, model.fingerprint, trained.select(["sha256"]))
     labels = Counter(label for truth in trained["truth"].to_pylist() for label in truth)
     return Reference(len(trained), moments, dict(sorted(labels.items())))
 
@@ -96,6 +96,8 @@ def _training_images(workspace: Folder, model: Model) -> pa.Table:
         )
     manifest = manifests.describe(workspace, model.data["manifest_id"])
     used = dataset.usable(dataset.judge(workspace, manifest, model.fingerprint))
-    split = SplitConfig(**model.hyperparameters.get("split", {}))
+    chosen = model.hyperparameters.get("split", {})
+    known = {name: chosen[name] for name in SplitConfig.__dataclass_fields__ if name in chosen}
+    split = SplitConfig(**known)
     assigned = dataset.assign(workspace, used, split, model.fingerprint)
     return used.filter(pc.equal(assigned, "train"))

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from workflow.config import Metrics
-from workflow.metrics import otlp, prometheus
 from workflow.summary import Summary
 
 Send = Callable[[str, Summary], str]
@@ -18,11 +17,29 @@ def export(metrics: Metrics, summary: Summary) -> list[str]:
         A line for each place: that it has them, or why not.
     """
     places: list[tuple[str, str | None, Send]] = [
-        ("textfile", metrics.textfile, prometheus.write_textfile),
-        ("Pushgateway", metrics.pushgateway, prometheus.push),
-        ("OpenTelemetry", metrics.otlp, otlp.send),
+        ("textfile", metrics.textfile, _write_textfile),
+        ("Pushgateway", metrics.pushgateway, _push),
+        ("OpenTelemetry", metrics.otlp, _send),
     ]
     return [_line(name, address, send, summary) for name, address, send in places if address]
+
+
+def _write_textfile(path: str, summary: Summary) -> str:
+    from workflow.metrics import prometheus
+
+    return prometheus.write_textfile(path, summary)
+
+
+def _push(gateway: str, summary: Summary) -> str:
+    from workflow.metrics import prometheus
+
+    return prometheus.push(gateway, summary)
+
+
+def _send(collector: str, summary: Summary) -> str:
+    from workflow.metrics import otlp
+
+    return otlp.send(collector, summary)
 
 
 def _line(name: str, address: str, send: Send, summary: Summary) -> str:

@@ -34,10 +34,11 @@ def embed(context: Context) -> Outcome:
 
 
 def _embedded(context: Context, manifest: Manifest) -> RunSummary:
-    from beam_pipelines.embed import EmbedRequest, embed_listed
+    from beam_pipelines.embed import EmbedRequest, embed_listed, refuse_unfit
 
     backbone, options = context.workflow.backbone, context.workflow.beam.options
     request = EmbedRequest(manifest.source, backbone.name, backbone.precision, beam_options=options)
+    refuse_unfit(context.workspace, request, context.progress)
     return embed_listed(context.workspace, manifest, request, context.progress)
 
 

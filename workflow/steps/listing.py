@@ -33,8 +33,13 @@ def list_images(context: Context) -> Outcome:
 
 
 def freeze_lists(workspace: Folder, workflow: Workflow) -> tuple[Manifest, Manifest]:
-    """The lists of images, and of images with labels, now; often the same."""
-    listed = manifests.freeze(workspace, workflow.images.location)
+    """The lists of images, and of images with labels, now; often the same.
+
+    Changed keys are put into the last list; the first one is listed in full.
+    """
+    images, changes = workflow.images.location, workflow.images.changes
+    is_first = changes is None or manifests.newest(workspace, source_of(images)) is None
+    listed = manifests.freeze(workspace, images, None if is_first else changes)
     if workflow.labelled_images == workflow.images.location:
         return listed, listed
     return listed, manifests.freeze(workspace, workflow.labelled_images)

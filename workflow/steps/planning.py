@@ -1,11 +1,13 @@
 """plan: hold the lists against the tables, and say what the night will take."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from linnaeus import backbones, manifests, models, runs
 from linnaeus.backbones import BackboneSpec
+from linnaeus.errors import ConfigurationError
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
 from linnaeus.progress import SILENT, Progress, bytes_text
@@ -22,6 +24,7 @@ from workflow.steps.listing import freeze_lists
 
 def plan(context: Context) -> Outcome:
     """Count what is to be embedded, of both lists."""
+    refuse_leaving(context.workflow.beam.options)
     spec = prepare(context)
     facts = _planned(context, spec, context.manifest)
     if context.labelled_manifest.id != context.manifest.id:
@@ -36,6 +39,24 @@ def plan(context: Context) -> Outcome:
     if not facts["to_embed"] and not facts["unfinished"]:
         return skipped(f"nothing to embed, {facts['up_to_date']:,} up to date", **facts)
     return Outcome(_line(facts), facts)
+
+
+def refuse_leaving(options: Sequence[str]) -> None:
+    """Refuse Beam options by which a job goes on behind its launcher's back: gates need its end.
+
+    Raises:
+        ConfigurationError: there are such options.
+    """
+    if not options:
+        return
+    from beam_pipelines.options import check_beam_options, launcher_leaves
+
+    check_beam_options(options)
+    if launcher_leaves(options):
+        raise ConfigurationError(
+            "[beam] options: a night waits for its jobs, which these do not (a template, a dry "
+            "run, or a launcher that leaves): leave that one out"
+        )
 
 
 def prepare(context: Context) -> BackboneSpec:

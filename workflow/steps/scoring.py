@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from linnaeus import models
 from linnaeus.errors import GateFailed, LinnaeusError
+from linnaeus.labels import LabelsTable
 from linnaeus.progress import count_text
 from linnaeus.records import Counts
 from linnaeus.runs import Gate
@@ -41,7 +43,7 @@ def model_version(context: Context) -> int:
 
 
 def _scored(context: Context, version: int) -> dict[str, Any]:
-    from beam_pipelines.score import ScoreRequest, score_listed
+    from beam_pipelines.score import ScoreRequest, refuse_unfit, score_listed
 
     workflow, manifest = context.workflow, context.manifest
     request = ScoreRequest(
@@ -54,6 +56,7 @@ def _scored(context: Context, version: int) -> dict[str, Any]:
         skew_gate=workflow.gates.skew,
         beam_options=workflow.beam.options,
     )
+    refuse_unfit(context.workspace, request, context.progress)
     gate = _gate(workflow, version)
     run = score_listed(context.workspace, manifest, request, context.progress, gate)
     return {"run_id": run.run_id, "model_version": version, **asdict(run.counts)}
@@ -69,21 +72,30 @@ def _gate(workflow: Workflow, version: int) -> Gate:
 
 
 def _take_back(context: Context, version: int, refusal: GateFailed) -> None:
-    """Make the version before this night's the newest again; the candidate stays, and knows why."""
-    published = context.night.step("publish")
-    replaced = published.facts.get("replaced") if published else None
-    key = context.facts("train").get("candidate") if context.night.step("train") else None
-    if not replaced or not key:
-        return
-    facts: Mapping[str, Any] = getattr(refusal, "facts", {})
+    """Make the version before a refused one the newest again; its candidate stays, and knows why.
+
+    Only what a night published and no label is of is taken back.
+    """
     name = context.workflow.model.name
     try:
-        candidates.note_churn(context.workspace, key, facts)
+        stays = _replaced(context, version)
+        candidate = candidates.of_version(context.workspace, name, version)
+        if stays is None or candidate is None:
+            return
+        candidates.note_churn(context.workspace, candidate, getattr(refusal, "facts", {}))
         candidates.withdraw(context.workspace, name, version)
     except LinnaeusError as error:
         refusal.args = (f"{refusal}; and {name}:{version} could not be taken back: {error}",)
         return
-    refusal.args = (f"{refusal}; {name}:{version} is taken back, version {replaced} stays",)
+    refusal.args = (f"{refusal}; {name}:{version} is taken back, version {stays} stays",)
+
+
+def _replaced(context: Context, version: int) -> int | None:
+    """The version before one that has given no labels yet."""
+    name = context.workflow.model.name
+    _, labelled_by = LabelsTable(context.workspace, name).current(context.manifest.source)
+    earlier = [one for one in models.versions(context.workspace, name) if one < version]
+    return earlier[-1] if earlier and labelled_by != version else None
 
 
 def _line(facts: Mapping[str, Any]) -> str:
