@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,13 @@ from typer.testing import CliRunner
 from linnaeus.cli.app import app
 from tests.end_to_end.conftest import BACKBONE, COLOURS, picture
 from tests.infra.aws_batch import INDEX, Cloud, Task, cloud
-from tests.infra.aws_stacks import REGION
+from tests.infra.aws_stacks import REGION, resolved, template
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("aws-labels"),
+    pytest.mark.filterwarnings("ignore"),
+]
 MODEL = "colours"
 WORKFLOW = """
 name = "nightly"
@@ -55,15 +60,26 @@ class Carried:
     port: int
     cloud: Cloud | None = None
     said: dict[str, list[str]] = field(default_factory=dict)
+    written: dict[str, set[str]] = field(default_factory=dict)
+    """New keys in the workspace's bucket, by the job."""
     servers: ExitStack = field(default_factory=ExitStack)
 
     def __call__(self, task: Task) -> int:
         if task.job == "train" and not self.folder.exists():
             self.folder.mkdir()
             threading.Thread(target=self.serve, daemon=True).start()
+        before = self.workspace_keys()
         done = CliRunner().invoke(app, task.command, env={**self.environment, **task.environment})
+        self.written.setdefault(task.job, set()).update(self.workspace_keys() - before)
         self.said.setdefault(task.job, []).append(done.output)
         return done.exit_code
+
+    def workspace_keys(self) -> set[str]:
+        """What lies in the workspace's bucket."""
+        assert self.cloud
+        bucket = self.cloud.outputs["storage"]["WorkspaceBucket"]
+        pages = self.cloud.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        return {each["Key"] for page in pages for each in page.get("Contents", [])}
 
     def mirror(self) -> list[str]:
         """The command of the task definition's mirror, over this machine's folder."""
@@ -168,6 +184,17 @@ def test_a_bucket_is_labelled_by_a_night(labelled):
         assert [task.environment[INDEX] for task in tasks] == ["0", "1"]
     [news] = made.told()
     assert "first" in news
+
+
+def test_slices_wrote_what_their_role_may_write(labelled):
+    policies = template("jobs")["Resources"]["SliceRole"]["Properties"]["Policies"]
+    [may] = [s for p in policies for s in p["PolicyDocument"]["Statement"] if "Write" in s["Sid"]]
+    values = {"AWS::Partition": "aws", "WorkspaceBucket": "b", "WorkspacePrefix": "workspace"}
+    places = [resolved(each, values).removeprefix("arn:aws:s3:::b/") for each in may["Resource"]]
+    for job in ("embed-slices", "score-slices"):
+        assert labelled.written[job]
+        for key in labelled.written[job]:
+            assert any(fnmatchcase(key, place) for place in places), key
 
 
 def test_the_next_night_has_nothing_to_do_and_starts_no_slices(labelled):

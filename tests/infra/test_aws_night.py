@@ -12,7 +12,11 @@ import pytest
 from tests.infra.aws_batch import INDEX, Cloud, Task, cloud, parse
 from tests.infra.aws_stacks import ACCOUNT, REGION
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("aws-night"),
+    pytest.mark.filterwarnings("ignore"),
+]
 JOBS = [
     "freeze-embed",
     "embed-slices",
