@@ -62,6 +62,7 @@ class Carried:
     said: dict[str, list[str]] = field(default_factory=dict)
     written: dict[str, set[str]] = field(default_factory=dict)
     """New keys in the workspace's bucket, by the job."""
+    ended: threading.Event = field(default_factory=threading.Event)
     servers: ExitStack = field(default_factory=ExitStack)
 
     def __call__(self, task: Task) -> int:
@@ -97,7 +98,8 @@ class Carried:
         from serving.server import EmbeddedServer
 
         while model_mirror.main([*self.mirror(), "--once"]) != 0:
-            threading.Event().wait(0.2)
+            if self.ended.wait(0.2):
+                return
         models = {MODEL: f"{self.folder}/{MODEL}"}
         self.servers.enter_context(EmbeddedServer(models, port=self.port))
 
@@ -141,6 +143,7 @@ def labelled(patience: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             fill(made, server)
             yield carried
     finally:
+        carried.ended.set()
         carried.servers.close()
         s3.stop()
 
