@@ -10,8 +10,10 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from queue import Empty, Queue
 from typing import Any
 
 import boto3
@@ -78,6 +80,8 @@ class Cloud:
     runner: Runner
     outputs: Outputs = field(default_factory=dict)
     tasks: list[Task] = field(default_factory=list)
+    waiting: Queue[tuple[Task, Future[int | None]]] = field(default_factory=Queue)
+    """Tasks for the main thread, the only one that may handle signals as commands do."""
 
     def client(self, service: str) -> Any:
         return boto3.client(service, region_name=REGION)
@@ -108,8 +112,24 @@ class Cloud:
             found = client.describe_execution(executionArn=started["executionArn"])
             if found["status"] in ENDED:
                 return found
-            time.sleep(0.05)
+            self.work()
         raise AssertionError("the state machine does not come to an end")
+
+    def work(self) -> None:
+        """Carry out the task that is waiting, or wait a little for one."""
+        with suppress(Empty):
+            task, end = self.waiting.get(timeout=0.05)
+            try:
+                end.set_result(self.runner(task))
+            except Exception as error:
+                end.set_exception(error)
+
+    def carry_out(self, task: Task) -> int | None:
+        """Have the main thread do it."""
+        self.tasks.append(task)
+        end: Future[int | None] = Future()
+        self.waiting.put((task, end))
+        return end.result()
 
     def told(self) -> list[str]:
         """What the topic was told."""
@@ -162,10 +182,7 @@ def _finishing(cloud: Cloud) -> Callable[..., None]:
         backend.backend._jobs[job.job_id] = job
         if include_start_attempt:
             job._start_attempt()
-            task = task_of(job)
-            cloud.tasks.append(task)
-            status = cloud.runner(task)
-            job.exit_code = status
+            job.exit_code = status = cloud.carry_out(task_of(job))
         else:
             children = [
                 each for name, each in backend._jobs.items() if name.startswith(f"{job.job_id}:")

@@ -165,18 +165,27 @@ def test_a_topic_that_is_gone_does_not_make_a_bad_night_good(stacks, pretended, 
     assert stacks.night("untold")["error"] == "NightFailed"
 
 
-@pytest.mark.parametrize("option", ["--night", "--only", "Ref::steps"])
-def test_a_typing_mistake_in_a_command_line_fails_the_night(stacks, pretended, option):
+@pytest.mark.parametrize(
+    ("definition", "word"),
+    [
+        ("Freeze", "--freeze"),
+        ("EmbedSlice", "--slice"),
+        ("Steps", "--only"),
+        ("Steps", "Ref::steps"),
+        ("ScoreSlice", "--server"),
+    ],
+)
+def test_a_typing_mistake_in_a_command_line_fails_the_night(stacks, pretended, definition, word):
     """What the tests above are worth: the definition's own command, with one letter more."""
-    import moto.batch.models as batch
+    from moto.batch.models import batch_backends
 
-    definitions = batch.batch_backends[ACCOUNT][REGION]._job_definitions
-    [definition] = [d for arn, d in definitions.items() if arn == stacks.outputs["jobs"]["Steps"]]
-    command = definition.container_properties["command"]
-    at = command.index(option)
-    command[at] = option + "s"
+    definitions = batch_backends[ACCOUNT][REGION]._job_definitions
+    wrong = definitions[stacks.outputs["jobs"][definition]]
+    command = wrong.container_properties["command"]
+    at = command.index(word)
+    command[at] = f"{word}s"
     try:
-        ended = stacks.night(f"typo-{at}")
+        ended = stacks.night(f"typo-{definition}-{at}")
     finally:
-        command[at] = option
-    assert ended["status"] != "SUCCEEDED"
+        command[at] = word
+    assert ended["status"] == "FAILED"
