@@ -23,6 +23,7 @@ HERE = f"{REGION}:{ACCOUNT}"
 DEFINITION = f"arn:aws:batch:{HERE}:job-definition/name"
 VALUES = {
     "Log.Arn": f"arn:aws:logs:{HERE}:log-group:name:*",
+    "WebhookSecret": f"arn:aws:secretsmanager:{HERE}:secret:name-123456",
     "RepositoryArns": f"arn:aws:ecr:{HERE}:repository/label*",
     "NewsTopic": f"arn:aws:sns:{HERE}:name",
     "Topic": f"arn:aws:sns:{HERE}:name",
