@@ -182,7 +182,7 @@ def test_a_run_that_was_given_up_or_is_gone_is_told_in_a_line(workspace, bucket)
         lambda: commit(workspace, "night"),
         lambda: freeze(workspace, bucket),
     ):
-        with pytest.raises(ConfigurationError, match=r"given up .* another name"):
+        with pytest.raises(ConfigurationError, match=r"given up: .* another name"):
             use()
     workspace.delete(layout.summary(frozen.run_id))
     workspace.delete(layout.plan(frozen.run_id))
