@@ -47,6 +47,9 @@ def test_the_night_after_embeds_only_what_is_new_or_changed(in_a_bucket, monkeyp
     assert said["embed"] == "7 images embedded, 42 up to date"
     assert night.step("embed").facts["embedded"] == 7
     assert night.step("publish").facts == {"model": "colours", "version": 2, "replaced": 1}
+    beside = night.step("evaluate").facts
+    assert beside["compared_images"] > 0 and beside["current_version"] == 1
+    assert 0.5 < beside["current_accuracy"] <= 1
     found = place.said
     assert len(found) == 49 and "green004.jpg" not in found
     assert Counter(found[f"blue{seed}.jpg"] for seed in range(100, 105)) == {"blue": 5}
