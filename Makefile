@@ -5,7 +5,7 @@
 # make bench           measure speed, print a table and save it as JSON
 # make install         only the environment, .venv
 # make flink-demo      both jobs on a real Flink inside Beam's job server (needs Java 17 and Maven)
-# make runners         fetch Flink, its job server and Prism to this machine (Java 17, Maven, Go)
+# make runners         fetch Flink, its job server, Prism and Kustomize to this machine (Java 17, Maven, Go)
 # make browser         Chromium and its driver, which the tests of pages need (Debian, as root)
 
 SHELL := /bin/sh
@@ -45,6 +45,7 @@ demo: install
 runners: install
 	@$(PYTHON) -m infra.flink.downloads
 	@$(PYTHON) -m infra.prism.build
+	@$(PYTHON) -m infra.kubernetes.kustomize version
 
 flink-demo: install
 	@$(PYTHON) -m infra.flink.demo

@@ -15,6 +15,7 @@ from beam_pipelines.options import check_beam_options, launcher_leaves
 from beam_pipelines.preflight import Submission
 from linnaeus import backbones, manifests, retrying
 from linnaeus.jobs import RunSummary, run_job, submit_job
+from linnaeus.manifests import Manifest
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
 from linnaeus.runs import Job
 from linnaeus.sampling import sampler
@@ -32,6 +33,8 @@ class EmbedRequest:
     beam_options: Sequence[str] = ()
     retried_codes: frozenset[str] | None = None
     """Embed only what failed so, again, of the list that was made before."""
+    changes: str | None = None
+    """File of what may have changed since the last list; then nothing is listed."""
 
 
 def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT) -> RunSummary:
@@ -40,17 +43,33 @@ def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT)
     Raises:
         LinnaeusError: bad input, storage that refuses, or counts that do not add up.
     """
+    refuse_unfit(workspace, request, progress)
+    with progress.step("List images", None) as step:
+        if request.retried_codes is None:
+            manifest = manifests.freeze(workspace, request.images, request.changes)
+        else:
+            manifest = retrying.embedded_manifest(workspace, request.images)
+        step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")
+    return embed_listed(workspace, manifest, request, progress)
+
+
+def refuse_unfit(workspace: Folder, request: EmbedRequest, progress: Progress) -> None:
+    """Refuse Beam options that are none, and what cannot go well on the runner they name.
+
+    Raises:
+        ConfigurationError: all that is wrong, in one line.
+    """
     check_beam_options(request.beam_options)
     asked = Submission(
         "embed", workspace.uri, request.images, beam_options=tuple(request.beam_options)
     )
     preflight.refuse(asked, progress)
-    with progress.step("List images", None) as step:
-        if request.retried_codes is None:
-            manifest = manifests.freeze(workspace, request.images)
-        else:
-            manifest = retrying.embedded_manifest(workspace, request.images)
-        step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")
+
+
+def embed_listed(
+    workspace: Folder, manifest: Manifest, request: EmbedRequest, progress: Progress = SILENT
+) -> RunSummary:
+    """Embed the objects of a manifest that was made before, as `embed` does."""
     with progress.step("Prepare backbone", None) as step:
         sample = sampler(workspace, manifest)
         spec = backbones.prepare(workspace, request.backbone, request.precision, sample)

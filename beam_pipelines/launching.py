@@ -68,7 +68,8 @@ class OnBeam:
     def _run_pipeline(self, run: RunSpec) -> "PipelineResult":
         from beam_pipelines.committing import Ending
         from beam_pipelines.job_servers import failures_in_words
-        from beam_pipelines.shards import WorkerOptions, run_pipeline
+        from beam_pipelines.shards import run_pipeline
+        from beam_pipelines.workers import WorkerOptions
 
         options = WorkerOptions(self.workspace.uri, run.run_id, self.engine, self.server)
         asked = with_fetched(dataflow.with_defaults(self.beam_options, run.run_id))

@@ -8,29 +8,26 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
 
 from beam_pipelines import preflight
 from beam_pipelines.launching import OnBeam, run_program
+from beam_pipelines.model_servers import ModelServer, ServerChoice
 from beam_pipelines.options import check_beam_options, launcher_leaves
 from beam_pipelines.preflight import Submission
 from linnaeus import backbones, manifests, models, retrying
 from linnaeus.errors import ConfigurationError, FingerprintMismatch
-from linnaeus.golden import load as load_golden
 from linnaeus.jobs import RunSummary, run_job, submit_job
 from linnaeus.labels import LabelsTable
+from linnaeus.manifests import Manifest
 from linnaeus.models import Model
 from linnaeus.output import LabelFiles
 from linnaeus.plans import RunSpec
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
-from linnaeus.runs import Job
+from linnaeus.runs import Gate, Job
 from linnaeus.storage import Folder
-from linnaeus.worker import SIGNATURES, Worker
-
-if TYPE_CHECKING:
-    from serving.client import ScoringClient
+from linnaeus.worker import SIGNATURES
 
 
 @dataclass(frozen=True)
@@ -52,6 +49,8 @@ class ScoreRequest:
     beam_options: Sequence[str] = ()
     retried_codes: frozenset[str] | None = None
     """Score only what failed so, again, of the list whose labels are current."""
+    changes: str | None = None
+    """File of what may have changed since the last list; then nothing is listed."""
 
     def __post_init__(self) -> None:
         if self.payload not in SIGNATURES:
@@ -66,26 +65,53 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
     Raises:
         LinnaeusError: bad input, storage or a server that refuses, or counts that do not add up.
     """
-    check_beam_options(request.beam_options)
-    preflight.refuse(_submission(workspace, request), progress)
-    files = LabelFiles(Folder(request.output), request.format) if request.output else None
+    refuse_unfit(workspace, request, progress)
     model = models.load_model(workspace, request.model)
-    _check_backbone(workspace, model, request.payload)
+    check_backbone(workspace, model, request.payload)
     with progress.step("List images", None) as step:
         if request.retried_codes is None:
-            manifest = manifests.freeze(workspace, request.images)
+            manifest = manifests.freeze(workspace, request.images, request.changes)
         else:
             known = (workspace, request.images, model.name, model.version)
             manifest = retrying.scored_manifest(*known)
         step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")
-    job = Job("score", model.fingerprint, model.name, model.version, request.payload, model.task)
-    job = replace(job, retried_codes=request.retried_codes)
+    return score_listed(workspace, manifest, request, progress)
+
+
+def refuse_unfit(workspace: Folder, request: ScoreRequest, progress: Progress) -> None:
+    """Refuse Beam options that are none, and what cannot go well on the runner they name.
+
+    Raises:
+        ConfigurationError: all that is wrong, in one line.
+    """
+    check_beam_options(request.beam_options)
+    preflight.refuse(_submission(workspace, request), progress)
+
+
+def score_listed(
+    workspace: Folder,
+    manifest: Manifest,
+    request: ScoreRequest,
+    progress: Progress = SILENT,
+    gate: Gate | None = None,
+) -> RunSummary:
+    """Label the objects of a manifest that was made before, as `score` does, if a gate lets it.
+
+    Raises:
+        GateFailed: by the gate or by a server that sees otherwise; the labels stay as they were.
+    """
+    files = LabelFiles(Folder(request.output), request.format) if request.output else None
+    model = models.load_model(workspace, request.model)
+    check_backbone(workspace, model, request.payload)
+    job = replace(job_of(model, request.payload), retried_codes=request.retried_codes)
     with ExitStack() as servers:
-        executor = _Scoring(workspace, model, request, progress, servers)
+        way = ServerChoice(request.server, request.skew_gate, request.engine)
+        server = ModelServer(workspace, model, way, progress, servers)
+        executor = _Scoring(workspace, request, progress, server)
         if launcher_leaves(request.beam_options):
             handed_over = submit_job(workspace, job, manifest, executor)
             return replace(handed_over, output=request.output)
-        summary = run_job(workspace, job, manifest, executor, progress)
+        summary = run_job(workspace, job, manifest, executor, progress, gate)
     if files:
         facts = {"model": model.name, "model_version": model.version, "run_id": summary.run_id}
         labels = LabelsTable(workspace, model.name)
@@ -104,7 +130,12 @@ def _submission(workspace: Folder, request: ScoreRequest) -> Submission:
     )
 
 
-def _check_backbone(workspace: Folder, model: Model, payload: str) -> None:
+def job_of(model: Model, payload: str) -> Job:
+    """Scoring by a model, of whatever images."""
+    return Job("score", model.fingerprint, model.name, model.version, payload, model.task)
+
+
+def check_backbone(workspace: Folder, model: Model, payload: str) -> None:
     """Refuse a model whose embeddings this workspace cannot have."""
     if payload == "image":
         return
@@ -118,53 +149,20 @@ def _check_backbone(workspace: Folder, model: Model, payload: str) -> None:
         ) from error
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Scoring:
     """Executes scoring runs on Beam, against one server for all of them."""
 
     workspace: Folder
-    model: Model
     request: ScoreRequest
     progress: Progress
-    servers: ExitStack
-    """Closes what was started."""
-    address: str = ""
+    server: ModelServer
 
     def get_ready(self, run: RunSpec) -> None:
         """Start the embedded server, or find the one that was named."""
-        if run.shard_sizes and not self.address:
-            self.address = self.request.server or self._start_server()
-            self._check_server(run)
+        if run.shard_sizes:
+            self.server.reach(run)
         self._beam().get_ready(run)
-
-    def _start_server(self) -> str:
-        from serving.local import start_server
-
-        with self.progress.step("Start model server", None) as step:
-            server = start_server(self.workspace.uri, self.model.name, self.model.version)
-            address = self.servers.enter_context(server)
-            step.note(f"{self.model.name}:{self.model.version} served on {address}")
-        return address
-
-    def _check_server(self, run: RunSpec) -> None:
-        from serving.client import ScoringClient
-
-        with ScoringClient(self.address) as client:
-            client.resolve_version(self.model.name, self.model.version)
-            if self.request.skew_gate:
-                self._refuse_skew(run, client)
-
-    def _refuse_skew(self, run: RunSpec, client: "ScoringClient") -> None:
-        from serving.client import skew
-
-        golden = load_golden(self.workspace, self.model)
-        worker = Worker(self.workspace, run, self.request.engine)
-        with closing(worker), self.progress.step("Compare golden images", len(golden)) as step:
-            served = skew.Served(client, self.model)
-            comparisons = skew.compare(served, golden, run.payload, worker)
-            skew.refuse_skew(self.address, self.model, comparisons)
-            step.update(len(golden))
-            step.note(f"worker and server agree about {count_text(len(golden), 'golden images')}")
 
     def execute(self, run: RunSpec) -> None:
         """Run the pipeline and wait for its end."""
@@ -176,7 +174,7 @@ class _Scoring:
             self.workspace,
             request.engine,
             request.beam_options,
-            self.address,
+            self.server.address,
             request.output or "",
             request.format,
             self.progress,

@@ -1,7 +1,6 @@
 """The Beam step of both jobs: one element is the number of a shard of a frozen plan."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
 import apache_beam as beam
@@ -13,47 +12,12 @@ from beam_pipelines.committing import CommitRun, Ending
 from beam_pipelines.job_servers import stopped_with
 from beam_pipelines.notebooks import as_in_a_program
 from beam_pipelines.resources import shard_hints
-from linnaeus import plans
-from linnaeus.plans import RunSpec
+from beam_pipelines.workers import WorkerOptions, open_worker
 from linnaeus.receipts import Receipt
-from linnaeus.records import prediction_outputs
 from linnaeus.shards import do_shard
-from linnaeus.storage import Folder
-from linnaeus.worker import Scorer, Worker
 
 NAMESPACE = "linnaeus"
 NO_HINTS: Mapping[str, str] = MappingProxyType({})
-RESTART_SECONDS = 60.0
-"""How long a model server may be away before it has answered a worker."""
-
-
-@dataclass(frozen=True)
-class WorkerOptions:
-    """What a worker needs to know besides the plan."""
-
-    workspace: str
-    run_id: str
-    engine: str = "auto"
-    server: str = ""
-    """`host:port` of the model server; empty for a run that asks none."""
-
-
-def open_worker(options: WorkerOptions) -> Worker:
-    """The run's worker, in this process."""
-    workspace = Folder(options.workspace)
-    run = plans.read_spec(workspace, options.run_id)
-    return Worker(workspace, run, options.engine, lambda: open_scorer(options.server, run))
-
-
-def open_scorer(server: str, run: RunSpec) -> Scorer:
-    """A client of the model server at `host:port` for a run; gRPC is imported only here.
-
-    Patient from the start: the launcher has just had an answer from it.
-    """
-    from serving.client import ScoringClient
-
-    outputs = prediction_outputs(run.task)
-    return ScoringClient(server, outputs=outputs, connect_seconds=RESTART_SECONDS)
 
 
 class DoShard(beam.DoFn):

@@ -14,7 +14,7 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 from apache_beam.utils.shared import Shared
 
-from beam_pipelines.shards import WorkerOptions, open_scorer
+from beam_pipelines.workers import WorkerOptions, open_scorer
 from linnaeus import models, views
 from linnaeus.embedding import Failure, Outcome, Source, embed_objects
 from linnaeus.plans import RunSpec

@@ -17,7 +17,7 @@ from linnaeus.progress import SILENT, Progress
 from linnaeus.receipts import ReceiptReader
 from linnaeus.records import Counts
 from linnaeus.run_reporting import reported, tell_committed, tell_handed_over
-from linnaeus.runs import Job
+from linnaeus.runs import Gate, Job
 from linnaeus.shards import do_shard
 from linnaeus.storage import Folder
 from linnaeus.worker import Worker
@@ -65,13 +65,19 @@ class InThisProcess:
                 do_shard(worker, number)
 
 
-def run_job(
-    workspace: Folder, job: Job, manifest: Manifest, executor: Executor, progress: Progress
+def run_job(  # noqa: PLR0913, PLR0917 - where, what, of what, by whom, and two who are told
+    workspace: Folder,
+    job: Job,
+    manifest: Manifest,
+    executor: Executor,
+    progress: Progress,
+    gate: Gate | None = None,
 ) -> RunSummary:
     """Bring the tables up to date with a manifest, however often this was begun before.
 
     Raises:
         ReconciliationError: the run's counts do not add up; it is not committed.
+        GateFailed: by the gate; labels stay as they were, and the run is given up.
     """
     started = time.perf_counter()
     counts, run, failed_earlier = Counts(), None, 0
@@ -80,11 +86,11 @@ def run_job(
         begun = runs.open_run(workspace, job, manifest.source)
         if begun is None:
             plan = runs.make_plan(workspace, job, manifest)
-            if not plan.spec.planned and _is_current(workspace, job, manifest, plan.spec.skipped):
+            if not plan.spec.planned and is_current(workspace, job, manifest, plan.spec.skipped):
                 counts = Counts(skipped=plan.spec.skipped, known_failures=plan.spec.known_failures)
                 break
             begun = runs.create_run(workspace, job, plan)
-        run, counts = begun, _carry_out(workspace, begun, executor, progress)
+        run, counts = begun, _carry_out(workspace, begun, executor, progress, gate)
     if run:
         maintenance.after_run(workspace, run, progress)
     return RunSummary(
@@ -136,14 +142,16 @@ def submit_job(workspace: Folder, job: Job, manifest: Manifest, executor: Execut
     )
 
 
-def _is_current(workspace: Folder, job: Job, manifest: Manifest, scored: int) -> bool:
+def is_current(workspace: Folder, job: Job, manifest: Manifest, scored: int) -> bool:
     """Whether nothing but the planned objects is to do: a score also keeps labels current."""
     if job.name != "score" or job.retried_codes is not None:
         return True
     return LabelsTable(workspace, job.model).are_current(manifest, job.model_version, scored)
 
 
-def _carry_out(workspace: Folder, run: RunSpec, executor: Executor, progress: Progress) -> Counts:
+def _carry_out(
+    workspace: Folder, run: RunSpec, executor: Executor, progress: Progress, gate: Gate | None
+) -> Counts:
     executor.get_ready(run)
     started = time.perf_counter()
     receipts = ReceiptReader(workspace, run)
@@ -151,7 +159,7 @@ def _carry_out(workspace: Folder, run: RunSpec, executor: Executor, progress: Pr
     with progress.step(verb, run.planned) as step:
         with reported(workspace, run, receipts, step) as report:
             executor.execute(run)
-            counts = runs.commit(workspace, run.run_id, receipts)
+            counts = runs.commit(workspace, run.run_id, receipts, gate)
         step.update(run.planned, counts.failed, report.seen().figures)
         step.note(_done_line(run, counts, time.perf_counter() - started))
     return counts

@@ -6,6 +6,7 @@ whatever any clock says.
 """
 
 import hashlib
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,11 +82,18 @@ class LabelsTable:
         snapshot = self.table.load()
         return (0, 0) if snapshot is None else _noted(snapshot, source)
 
-    def replace(self, manifest: Manifest, listed: Path, run: RunSpec) -> None:
+    def replace(
+        self,
+        manifest: Manifest,
+        listed: Path,
+        run: RunSpec,
+        accept: Callable[[], None] = lambda: None,
+    ) -> None:
         """Put the labels of a manifest's objects, listed in its file, in the place of its source's.
 
         Does nothing where a newer manifest's are there, or this run put them there already.
-        What changes is recorded first, since nobody could tell afterwards.
+        What changes is recorded first, since nobody could tell afterwards; then `accept` may refuse
+        it by an exception, and the labels stay as they were.
 
         Raises:
             ReconciliationError: an object is neither labelled nor failed.
@@ -103,6 +111,7 @@ class LabelsTable:
                 _join(connection, run)
             if not done(self.table.create()):
                 churn.record(self.workspace, connection, run.run_id)
+                accept()
             self.table.replace(
                 lambda: connection.table("current").to_arrow_reader().cast(LABELS),
                 predicate=f"source = '{source}'",

@@ -5,7 +5,9 @@ MODELS = "models"
 OBJECTS = "objects"
 FAILURES = "failures"
 RUNS = "runs"
+NIGHTS = "nights"
 RUN_INDEX = f"{RUNS}/.index"
+RUN_NAMES = f"{RUNS}/.names"
 COMPACTED = "compacted"
 """Folder of a table with the parts that compaction merged from those of runs."""
 
@@ -68,6 +70,11 @@ def attempt(run_id: str, shard: int, number: int) -> str:
 def run_index(key: str) -> str:
     """Folder of the numbered runs of one job, source, backbone or model and options."""
     return f"{RUN_INDEX}/{key}"
+
+
+def run_name(name: str) -> str:
+    """Says which run was frozen under a name; whoever creates it first has given it."""
+    return f"{RUN_NAMES}/{name}"
 
 
 def shard_part(table: str, run_id: str, shard: int) -> str:

@@ -10,10 +10,11 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from linnaeus import layout
 from linnaeus.errors import FailureCode, LinnaeusError, StorageError
@@ -70,9 +71,14 @@ class Lease:
 
 
 @contextmanager
-def leased(workspace: Folder, name: str, lease: timedelta = LEASE) -> Iterator[Lease | None]:
-    """The lease of that name while the context lasts, or None where somebody else has it."""
-    taken = _take(workspace, name, lease)
+def leased(
+    workspace: Folder, name: str, lease: timedelta = LEASE, note: Mapping[str, str] | None = None
+) -> Iterator[Lease | None]:
+    """The lease of that name while the context lasts, or None where somebody else has it.
+
+    Whoever finds it taken reads in the `note` what for.
+    """
+    taken = _take(workspace, name, lease, note or {})
     try:
         yield taken
     finally:
@@ -80,14 +86,28 @@ def leased(workspace: Folder, name: str, lease: timedelta = LEASE) -> Iterator[L
             taken.release()
 
 
-def _take(workspace: Folder, name: str, lease: timedelta) -> Lease | None:
+def holder(workspace: Folder, name: str) -> dict[str, Any] | None:
+    """Who has the lease: `host`, `process`, and what their note says; None where nobody has."""
+    newest = _newest(workspace, name)
+    if newest is None:
+        return None
+    try:
+        owner: dict[str, Any] = json.loads(workspace.read(newest[1].key))
+    except StorageError as error:
+        if error.code is FailureCode.NOT_FOUND:
+            return None
+        raise
+    return owner
+
+
+def _take(workspace: Folder, name: str, lease: timedelta, note: Mapping[str, str]) -> Lease | None:
     newest = _newest(workspace, name)
     number = 0
     if newest is not None:
         number, entry = newest
         if store_time(workspace) - entry.modified < lease:
             return None
-    taken = Lease(workspace, name, number + 1, _owner())
+    taken = Lease(workspace, name, number + 1, _owner(note))
     if not workspace.write_own(layout.lease(name, number + 1), taken.owner):
         return None
     if newest is not None:
@@ -102,8 +122,13 @@ def _newest(workspace: Folder, name: str) -> tuple[int, Entry] | None:
     return max(numbered, key=lambda one: one[0], default=None)
 
 
-def _owner() -> bytes:
-    owner = {"host": socket.gethostname(), "process": os.getpid(), "token": secrets.token_hex()}
+def _owner(note: Mapping[str, str]) -> bytes:
+    owner = {
+        **note,
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "token": secrets.token_hex(),
+    }
     return json.dumps(owner).encode()
 
 

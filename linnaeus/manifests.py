@@ -17,11 +17,12 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from linnaeus.changed_keys import Found
 from linnaeus.errors import ConfigurationError, FailureCode, StorageError
 from linnaeus.listed_folders import gathered
 from linnaeus.locations import is_local, normalise
 from linnaeus.records import MANIFEST
-from linnaeus.sources import read_source, source_of
+from linnaeus.sources import read_changed, read_source, source_of
 from linnaeus.storage import Folder
 
 FOLDER = "manifests"
@@ -39,17 +40,21 @@ class Manifest:
     objects: int
 
 
-def freeze(workspace: Folder, images: str) -> Manifest:
+def freeze(workspace: Folder, images: str, changes: str | None = None) -> Manifest:
     """List the images now and keep the list; nothing is written where it has not changed.
 
     Args:
         workspace: where manifests are kept.
         images: a folder, the beginning of names in one, or a CSV, JSON lines or Parquet file.
+        changes: file or folder of files that name what may have changed since the last list: only
+            that is looked at, and nothing is listed.
 
     Raises:
         ConfigurationError: what is named cannot be listed, or its labels are in conflict.
         StorageError: the images cannot be listed or the workspace cannot be written.
     """
+    if changes is not None:
+        return freeze_changed(workspace, images, changes)[0]
     source = source_of(images)
     with read_source(images, workspace) as rows, _Draft(rows) as draft:
         while True:
@@ -60,6 +65,36 @@ def freeze(workspace: Folder, images: str) -> Manifest:
             manifest = Manifest(_id(source, number), source, number, draft.objects)
             if workspace.write_new_file(_key(manifest.id), draft.file(manifest)):
                 return manifest
+
+
+def freeze_changed(workspace: Folder, images: str, changes: str) -> tuple[Manifest, Found]:
+    """Bring the last list of images up to date by a file of changes, and say what came of these.
+
+    Raises:
+        ConfigurationError: there is no list yet, or the file has a mistake.
+        StorageError: an image cannot be looked up, or the workspace cannot be written.
+    """
+    source = source_of(images)
+    while True:
+        base = newest(workspace, source)
+        if base is None:
+            raise ConfigurationError(
+                f"there is no list of {source} in {workspace.uri} that changes could be put into: "
+                "freeze one first, without changes"
+            )
+        with (
+            local_file(workspace, base.id) as path,
+            read_changed(images, workspace, path, changes) as (rows, found),
+            _Draft(rows) as draft,
+        ):
+            if _metadata(workspace, base.id)["digest"] == draft.digest:
+                return base, found
+            manifest = Manifest(
+                _id(source, base.number + 1), source, base.number + 1, draft.objects
+            )
+            if workspace.write_new_file(_key(manifest.id), draft.file(manifest)):
+                return manifest, found
+        # Somebody else listed the images meanwhile: their list is what the changes go into.
 
 
 def load(workspace: Folder, manifest_id: str) -> pa.Table:

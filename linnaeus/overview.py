@@ -16,21 +16,26 @@ from linnaeus.storage import Entry, Folder, is_local
 from linnaeus.workspace_tables import tables_in
 
 NEWEST_RUNS = 10
+NEWEST_NIGHTS = 3
+"""Of each workflow."""
+_NIGHT = ".summary.json"
 
 
 def overview(workspace: Folder) -> dict[str, Any]:
-    """Rows of each table, versions of each model, and the newest runs.
+    """Rows of each table, versions of each model, the newest runs, and the newest nights if any.
 
     Raises:
         ConfigurationError: If there is no such workspace.
     """
     require(workspace)
-    return {
+    found = {
         "workspace": workspace.uri,
         "tables": _tables(workspace),
         "models": _models(workspace),
         "runs": _runs(workspace),
     }
+    nights = _nights(workspace)
+    return {**found, "nights": nights} if nights else found
 
 
 def require(workspace: Folder) -> None:
@@ -116,6 +121,26 @@ def _silence(heard: Entry | None) -> str:
         return "never heard of"
     seconds = (datetime.now(UTC) - heard.modified).total_seconds()
     return f"silent for {duration_text(seconds)}"
+
+
+def _nights(workspace: Folder) -> list[dict[str, Any]]:
+    """The newest nights of each workflow, as their summaries have them."""
+    described: list[dict[str, Any]] = []
+    for workflow in sorted(workspace.folders(layout.NIGHTS)):
+        entries, _ = workspace.page(f"{layout.NIGHTS}/{workflow}")
+        names = [entry.key.rpartition("/")[2] for entry in entries]
+        newest = sorted((name for name in names if name.endswith(_NIGHT)), reverse=True)
+        for name in newest[:NEWEST_NIGHTS]:
+            summary = json.loads(workspace.read(f"{layout.NIGHTS}/{workflow}/{name}"))
+            described.append(_night(workflow, name.removesuffix(_NIGHT), summary))
+    return described
+
+
+def _night(workflow: str, night: str, summary: dict[str, Any]) -> dict[str, Any]:
+    counts = summary.get("counts", {})
+    told = {name: counts.get(name, 0) for name in ("embedded", "labelled", "failed")}
+    row = {"workflow": workflow, "night": night, "status": summary.get("status"), **told}
+    return row if row["status"] == "done" else {**row, "why": summary.get("headline", "")}
 
 
 def _result(summary: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from linnaeus.storage import Folder
 GIVEN_UP = "given_up"
 """The summary's field by which it is known that nobody will commit the run."""
 
+_WHY = "given_up_because"
+_SILENT = "it showed no sign of life for long"
+
 
 def end_as_committed(workspace: Folder, run: RunSpec, counts: Counts) -> Counts:
     """Write a run's summary, after its tables were committed; the counts that it has in the end.
@@ -39,21 +42,26 @@ def refuse_given_up(workspace: Folder, run_id: str) -> dict[str, Any]:
     summary: dict[str, Any] = json.loads(workspace.read(layout.summary(run_id)))
     if GIVEN_UP in summary:
         raise ConfigurationError(
-            f"Run {run_id} showed no sign of life for long and was given up by linnaeus vacuum; "
-            "run its command again"
+            f"Run {run_id} was given up, {summary.get(_WHY, _SILENT)}; run its command again"
         )
     return summary
 
 
-def give_up(workspace: Folder, run_id: str) -> bool:
+def why_given_up(workspace: Folder, run_id: str) -> str | None:
+    """Why an ended run was given up; None if it was committed."""
+    summary = json.loads(workspace.read(layout.summary(run_id)))
+    return str(summary.get(_WHY, _SILENT)) if GIVEN_UP in summary else None
+
+
+def give_up(workspace: Folder, run_id: str, why: str = _SILENT) -> bool:
     """End a run that nobody carries out, so that it is neither joined nor committed any more.
 
     Returns:
         Whether it is given up; False if it was committed.
     """
-    if _write(workspace, plans.read_spec(workspace, run_id), {GIVEN_UP: True}):
+    if _write(workspace, plans.read_spec(workspace, run_id), {GIVEN_UP: True, _WHY: why}):
         return True
-    return GIVEN_UP in json.loads(workspace.read(layout.summary(run_id)))
+    return why_given_up(workspace, run_id) is not None
 
 
 def _write(workspace: Folder, run: RunSpec, ending: dict[str, object]) -> bool:

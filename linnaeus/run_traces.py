@@ -1,5 +1,6 @@
 """What runs left in `runs/`, and when each last showed a sign of life."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -41,6 +42,12 @@ def survey(workspace: Folder) -> dict[str, RunTraces]:
     for run_id, name, entry in _files(workspace):
         found.setdefault(run_id, RunTraces(entry.modified)).add(name, entry)
     return found
+
+
+def named_run(workspace: Folder, name: Entry) -> str | None:
+    """The id of the run that the file of a name says; None where there was nothing to do."""
+    run_id: str | None = json.loads(workspace.read(name.key))["run_id"]
+    return run_id
 
 
 def _files(workspace: Folder) -> Iterator[tuple[str, str, Entry]]:

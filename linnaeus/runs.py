@@ -7,13 +7,13 @@ is committed.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 
 from ulid import ULID
 
 from linnaeus import churn, layout, manifests, plans, run_endings, todo
-from linnaeus.errors import ConfigurationError, ReconciliationError
+from linnaeus.errors import ConfigurationError, GateFailed, ReconciliationError
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
 from linnaeus.parts import Part
@@ -24,6 +24,11 @@ from linnaeus.shard_rows import decoder_of
 from linnaeus.state import Question, known
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
+
+Gate = Callable[[Counts], None]
+"""Looks at a run's reconciled counts, churn included, before its labels replace others; whatever
+must not be is refused by `GateFailed`.
+"""
 
 
 @dataclass(frozen=True)
@@ -143,13 +148,17 @@ def create_run(workspace: Folder, job: Job, plan: RunPlan) -> RunSpec:
     return plans.read_spec(workspace, winner)
 
 
-def commit(workspace: Folder, run_id: str, reader: ReceiptReader | None = None) -> Counts:
+def commit(
+    workspace: Folder, run_id: str, reader: ReceiptReader | None = None, gate: Gate | None = None
+) -> Counts:
     """Make a finished run's rows visible, all of a table's at once; again does nothing.
 
     Args:
         workspace: where the run is.
         run_id: the run.
         reader: has read receipts of it already, which are not read again.
+        gate: may refuse the labels of a scoring run, which is then given up: what was computed
+            stays in the tables, and the next run plans anew.
 
     Returns:
         The reconciled counts of the run.
@@ -157,6 +166,7 @@ def commit(workspace: Folder, run_id: str, reader: ReceiptReader | None = None) 
     Raises:
         ConfigurationError: there is no such run, or it was given up.
         ReconciliationError: shards are missing or counts do not add up; nothing is committed.
+        GateFailed: by the gate; the labels stay as they were.
     """
     if workspace.head(layout.summary(run_id)):
         return run_endings.counts_of(workspace, run_id)
@@ -171,10 +181,27 @@ def commit(workspace: Folder, run_id: str, reader: ReceiptReader | None = None) 
     for table in tables_of(workspace, run):
         table.append(list(_parts_of(table, run, receipts)), run_id)
     if run.job == "score":
-        with manifests.local_file(workspace, run.manifest_id) as listed:
-            LabelsTable(workspace, run.model).replace(manifest, listed, run)
-        counts = replace(counts, **asdict(churn.of_run(workspace, run_id)))
+        _replace_labels(workspace, run, counts, gate)
+        counts = _with_churn(workspace, run_id, counts)
     return run_endings.end_as_committed(workspace, run, counts)
+
+
+def _replace_labels(workspace: Folder, run: RunSpec, counts: Counts, gate: Gate | None) -> None:
+    def accept() -> None:
+        if gate:
+            gate(_with_churn(workspace, run.run_id, counts))
+
+    manifest = manifests.describe(workspace, run.manifest_id)
+    try:
+        with manifests.local_file(workspace, run.manifest_id) as listed:
+            LabelsTable(workspace, run.model).replace(manifest, listed, run, accept)
+    except GateFailed as refusal:
+        run_endings.give_up(workspace, run.run_id, f"a gate refused its labels: {refusal}")
+        raise
+
+
+def _with_churn(workspace: Folder, run_id: str, counts: Counts) -> Counts:
+    return replace(counts, **asdict(churn.of_run(workspace, run_id)))
 
 
 def _receipts(run: RunSpec, reader: ReceiptReader) -> list[tuple[Receipt, Part]]:

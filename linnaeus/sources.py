@@ -7,7 +7,7 @@ folder, a manifest file, or an S3 Inventory's `manifest.json`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from linnaeus import inventory
+from linnaeus.changed_keys import ChangedFolder, Found
 from linnaeus.errors import ConfigurationError
 from linnaeus.listed_files import ListedFile, list_file
 from linnaeus.listed_folders import ListedFolder, stage
@@ -47,15 +48,36 @@ def read_source(images: str, workspace: Folder) -> Iterator[Iterable[pa.RecordBa
     tells any later change, and lists again: what is embedded can then be found again.
     """
     with TemporaryDirectory(prefix="linnaeus-listing-") as scratch:
-        listing = _Listing(images, workspace, Path(scratch))
+        yield _settled(_Listing(images, workspace, Path(scratch)).take)
+
+
+@contextmanager
+def read_changed(
+    images: str, workspace: Folder, base: Path, changes: str
+) -> Iterator[tuple[Iterable[pa.RecordBatch], Found]]:
+    """The same from a source's last manifest (its Parquet file) and a file of changes.
+
+    Nothing is listed: only what the changes name is looked up.
+    """
+    source = source_of(images)
+    if is_manifest_file(source):
+        raise ConfigurationError(
+            f"{source} is a list, whose images are looked up in any case: leave the changes out"
+        )
+    with TemporaryDirectory(prefix="linnaeus-listing-") as scratch:
+        folder = ChangedFolder(source, base, changes, workspace.uri, Path(scratch))
+        yield _settled(folder.take), folder.found
+
+
+def _settled(take: Callable[[], ListedFolder | ListedFile]) -> Iterator[pa.RecordBatch]:
+    started_ns = time.time_ns()
+    listed = take()
+    settled_in_seconds = listed.youngest_seconds() + RECENT_SECONDS - started_ns / 1e9
+    if 0 < settled_in_seconds <= RECENT_SECONDS:
+        time.sleep(settled_in_seconds)
         started_ns = time.time_ns()
-        listed = listing.take()
-        settled_in_seconds = listed.youngest_seconds() + RECENT_SECONDS - started_ns / 1e9
-        if 0 < settled_in_seconds <= RECENT_SECONDS:
-            time.sleep(settled_in_seconds)
-            started_ns = time.time_ns()
-            listed = listing.take()
-        yield (_marked(batch, started_ns) for batch in listed.rows())
+        listed = take()
+    return (_marked(batch, started_ns) for batch in listed.rows())
 
 
 def _marked(rows: pa.RecordBatch, started_ns: int) -> pa.RecordBatch:

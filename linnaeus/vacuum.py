@@ -20,11 +20,12 @@ from datetime import UTC, datetime, timedelta
 
 from deltalake import DeltaTable
 
+from linnaeus import layout
 from linnaeus.errors import ConfigurationError
 from linnaeus.leases import store_time
 from linnaeus.locations import Entry
 from linnaeus.run_endings import give_up
-from linnaeus.run_traces import survey
+from linnaeus.run_traces import named_run, survey
 from linnaeus.storage import Folder
 from linnaeus.tables import REMEMBERED_DAYS, Table
 from linnaeus.workspace_tables import tables_in
@@ -66,7 +67,7 @@ class Vacuum:
     tables: dict[str, Swept]
     """Parts, by table."""
     runs: Swept
-    """Markers of attempts, and plans of runs that were given up."""
+    """Markers of attempts, names of ended runs, and plans of those that were given up."""
     given_up: list[str]
     """Unfinished runs that were given up, by id."""
 
@@ -157,12 +158,19 @@ class _Sweep:
         return not (run and run.joinable) and self._is_old(entry.modified)
 
     def leftovers(self, given_up: set[str]) -> Iterator[Entry]:
-        """Old markers of ended runs, and the plans of those that were given up."""
+        """Old markers and names of ended runs, and the plans of those that were given up."""
         for run_id, run in self.runs.items():
             if run.ended:
                 yield from (marker for marker in run.markers if self._is_old(marker.modified))
             if run_id in given_up and run.plan:
                 yield run.plan
+        for name in self._workspace.list(layout.RUN_NAMES):
+            if self._is_old(name.modified) and not self._can_be_joined(name):
+                yield name
+
+    def _can_be_joined(self, name: Entry) -> bool:
+        run = self.runs.get(named_run(self._workspace, name) or "")
+        return run is not None and run.joinable
 
 
 def _parts(table: Table) -> Iterator[Entry]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -12,10 +13,13 @@ from linnaeus import (
     maintenance,
     manifests,
     models,
+    named_runs,
     retrying,
     run_details,
     run_watching,
     runs,
+    slice_work,
+    slices,
 )
 from linnaeus.backbones import BackboneSpec
 from linnaeus.compaction import Compaction
@@ -24,16 +28,19 @@ from linnaeus.jobs import RunSummary, commit_run
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model
+from linnaeus.named_runs import FrozenRun
 from linnaeus.overview import overview, require
 from linnaeus.plans import read_spec
-from linnaeus.progress import SILENT, Progress
+from linnaeus.progress import SILENT, Progress, count_text
 from linnaeus.records import PhotoLabels
 from linnaeus.run_details import RunDetails
 from linnaeus.run_watching import Sight
 from linnaeus.runs import Job, RunPlan
 from linnaeus.sampling import sampler
+from linnaeus.slice_work import SliceSummary
 from linnaeus.storage import Folder
 from linnaeus.vacuum import Retention, Vacuum, vacuum
+from linnaeus.worker import Worker
 
 if TYPE_CHECKING:
     from beam_pipelines.preflight import Finding
@@ -43,11 +50,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Compaction",
+    "FrozenRun",
     "Labels",
     "Model",
     "PhotoLabels",
     "PlanSummary",
     "RunSummary",
+    "SliceSummary",
     "Vacuum",
     "Workspace",
 ]
@@ -106,15 +115,33 @@ class Workspace:
         self.folder = Folder(uri)
         self._progress = progress
 
-    def manifest(self, images: str) -> Manifest:
-        """Freeze the list of a source's objects."""
-        return manifests.freeze(self.folder, images)
+    def manifest(self, images: str, changes: str | None = None) -> Manifest:
+        """Freeze the list of a source's objects.
+
+        With `changes`, a file (or folder of files) of events or keys, only what these name is
+        looked up and put into the last list; nothing is listed.
+        """
+        if changes is None:
+            return manifests.freeze(self.folder, images)
+        with self._progress.step("Look up changes", None) as step:
+            manifest, found = manifests.freeze_changed(self.folder, images, changes)
+            if found.named and not found.images:
+                step.warn(f"none of {changes} names an image of {manifest.source}")
+            step.note(
+                f"{found.named:,} named, {found.ignored:,} of them ignored; "
+                f"{count_text(found.images, 'images')} looked up, {found.gone:,} gone"
+            )
+        return manifest
 
     def plan(
-        self, images: str, backbone: str = DEFAULT_BACKBONE, precision: str = "float32"
+        self,
+        images: str,
+        backbone: str = DEFAULT_BACKBONE,
+        precision: str = "float32",
+        changes: str | None = None,
     ) -> PlanSummary:
         """What `embed` would read, compute and reuse."""
-        manifest = self.manifest(images)
+        manifest = self.manifest(images, changes)
         spec = self._prepare(manifest, backbone, precision)
         job = Job("embed", spec.fingerprint)
         plan = runs.make_plan(self.folder, job, manifest)
@@ -133,6 +160,50 @@ class Workspace:
             estimated_seconds=seconds,
         )
 
+    def freeze(  # noqa: PLR0913 - an argument an option of the command
+        self,
+        images: str,
+        name: str,
+        *,
+        model: str | None = None,
+        backbone: str = DEFAULT_BACKBONE,
+        precision: str = "float32",
+        payload: str = "embedding",
+        changes: str | None = None,
+    ) -> FrozenRun:
+        """Give a name to what `embed`, or `score` if a model is named, would do now.
+
+        Processes that know nothing of each other can then do its slices, and `commit_plan` commits.
+        """
+        named_runs.check_name(name)
+        if model is None:
+            manifest = self.manifest(images, changes)
+            fingerprint = self._prepare(manifest, backbone, precision).fingerprint
+            return named_runs.freeze_run(self.folder, Job("embed", fingerprint), manifest, name)
+        from beam_pipelines.score import check_backbone, job_of
+
+        found = models.load_model(self.folder, model)
+        check_backbone(self.folder, found, payload)
+        manifest = self.manifest(images, changes)
+        return named_runs.freeze_run(self.folder, job_of(found, payload), manifest, name)
+
+    def embed_slice(self, plan: str, slice: str) -> SliceSummary:
+        """Do the shards of a slice, such as `3/16` or `auto/16`, of a frozen embedding run."""
+        one = slices.parse(slice)
+        frozen = slice_work.find(self.folder, plan, "embed")
+        opened = partial(Worker, self.folder)
+        return slice_work.do_slice(self.folder, frozen, one, opened, self._progress)
+
+    def score_slice(
+        self, plan: str, slice: str, *, server: str | None = None, skew_gate: bool = True
+    ) -> SliceSummary:
+        """Do the shards of a slice of a frozen scoring run; with the last two as for `score`."""
+        from beam_pipelines.model_servers import ServerChoice
+        from beam_pipelines.slices import score_slice
+
+        choice = ServerChoice(server, skew_gate)
+        return score_slice(self.folder, plan, slices.parse(slice), choice, self._progress)
+
     def _prepare(self, manifest: Manifest, backbone: str, precision: str) -> BackboneSpec:
         with self._progress.step("Prepare backbone", None):
             sample = sampler(self.folder, manifest)
@@ -150,11 +221,17 @@ class Workspace:
         backbone: str = DEFAULT_BACKBONE,
         precision: str = "float32",
         beam_options: Sequence[str] = (),
+        changes: str | None = None,
     ) -> RunSummary:
-        """Turn every new image into an embedding, by a Beam pipeline."""
+        """Turn every new image into an embedding, by a Beam pipeline.
+
+        `changes` are as in `manifest`.
+        """
         from beam_pipelines.embed import EmbedRequest, embed
 
-        request = EmbedRequest(images, backbone, precision, beam_options=beam_options)
+        request = EmbedRequest(
+            images, backbone, precision, beam_options=beam_options, changes=changes
+        )
         return embed(self.folder, request, self._progress)
 
     def train(
@@ -209,11 +286,12 @@ class Workspace:
         payload: str = "embedding",
         skew_gate: bool = True,
         beam_options: Sequence[str] = (),
+        changes: str | None = None,
     ) -> RunSummary:
         """Label every image that the model has not labelled, by a Beam pipeline.
 
         A server that says other things of the model's golden images than this machine is refused,
-        unless `skew_gate` is false.
+        unless `skew_gate` is false. `changes` are as in `manifest`.
         """
         from beam_pipelines.score import ScoreRequest, score
 
@@ -226,6 +304,7 @@ class Workspace:
             format,
             skew_gate=skew_gate,
             beam_options=beam_options,
+            changes=changes,
         )
         return score(self.folder, request, self._progress)
 
@@ -344,6 +423,10 @@ class Workspace:
         run = read_spec(self.folder, run_id)
         objects = run.planned + run.skipped + run.known_failures
         return RunSummary(run_id, run.job, run.source, run.manifest_id, objects, counts, 0.0)
+
+    def commit_plan(self, plan: str) -> RunSummary:
+        """Commit a frozen run, by its name or id, when all its slices are done."""
+        return named_runs.commit(self.folder, named_runs.load(self.folder, plan), self._progress)
 
     def compact(self) -> list[Compaction]:
         """Merge the small parts of all tables into large ones, and sum up their logs."""

@@ -51,7 +51,7 @@ def evaluate(
         left_out["of its training"] = len(used) - len(unseen)
     used = unseen
     with progress.step("Evaluate", None):
-        scores = _scores(workspace, described, used["sha256"].to_pylist())
+        scores = scores_of(workspace, described, used["sha256"].to_pylist())
         targets = _targets(used["truth"], described)
         evaluation = evaluate_scores(scores, targets, DecisionRule.of(described))
     return {
@@ -63,8 +63,8 @@ def evaluate(
     }
 
 
-def _scores(workspace: Folder, model: Model, digests: list[str]) -> NDArray[np.float32]:
-    """Scores [n, C] of stored embeddings."""
+def scores_of(workspace: Folder, model: Model, digests: list[str]) -> NDArray[np.float32]:
+    """A published model's scores [n, C] of images by their stored embeddings."""
     from training.exporting.published import opened  # imports TensorFlow, for seconds
 
     with TemporaryDirectory(prefix="linnaeus-evaluate-") as scratch:

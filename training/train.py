@@ -40,10 +40,12 @@ def train(  # noqa: PLR0913, PLR0917 - where, of what, which, how, and two who a
     config: TrainConfig,
     progress: Progress = SILENT,
     monitoring: Monitoring = Monitoring(),
+    home: Folder | None = None,
 ) -> Model:
     """Fits a head, tests it on the held-out split and publishes the model's next version.
 
-    A training that was interrupted goes on from its last checkpoint.
+    A training that was interrupted goes on from its last checkpoint. The model is published in
+    `home`, where that is not the workspace itself: nobody looks there before it is promoted.
 
     Raises:
         ConfigurationError: If the images, their labels or their embeddings do not suffice.
@@ -61,24 +63,23 @@ def train(  # noqa: PLR0913, PLR0917 - where, of what, which, how, and two who a
         training_run.summarise(verdict, monitoring.summaries_dir)
     pass_gate(verdict, config.gate)
     described = _described(model, config, learned, verdict, facts)
-    published = _publish(workspace, described, learned.spec, verdict, progress)
-    training_run.record(workspace, published, verdict)
+    with progress.step("Export", None) as step:
+        published = _publish(workspace, home or workspace, described, learned.spec, verdict)
+        step.note(_where(published, home or workspace))
+    training_run.record(home or workspace, published, verdict)
     learned.checkpoints.clear()
     return published
 
 
+def _where(published: Model, home: Folder) -> str:
+    return f"{published.name}:{published.version} in {home.uri_of(published.prefix)}"
+
+
 def _publish(
-    workspace: Folder,
-    described: Model,
-    spec: BackboneSpec,
-    verdict: Verdict,
-    progress: Progress,
+    workspace: Folder, home: Folder, described: Model, spec: BackboneSpec, verdict: Verdict
 ) -> Model:
     """Exports the model and makes it the next version, whose description is returned."""
-    with (
-        progress.step("Export", None) as step,
-        publishing(workspace, described.name) as draft,
-    ):
+    with publishing(home, described.name) as draft:
         from training.exporting.export import TrainedModel, export
 
         published = replace(described, version=draft.version)
@@ -86,7 +87,6 @@ def _publish(
         trained = TrainedModel(described.name, verdict.rule, verdict.head, spec, files)
         export(trained, draft.folder)
         (draft.folder / models.DESCRIPTION).write_text(published.to_json(), "utf-8")
-        step.note(f"{published.name}:{draft.version} in {workspace.uri_of(published.prefix)}")
     return published
 
 

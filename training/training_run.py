@@ -22,6 +22,11 @@ def record(workspace: Folder, model: Model, verdict: Verdict) -> None:
     buffer = io.BytesIO()
     pq.write_table(verdict.judged, buffer, compression="zstd")
     workspace.write_new(layout.judged(model.run_id), buffer.getvalue())
+    write_summary(workspace, model)
+
+
+def write_summary(workspace: Folder, model: Model) -> None:
+    """Writes that the training of a version is finished, unless that is written already."""
     summary = json.dumps(_summary(model), indent=2, ensure_ascii=False) + "\n"
     workspace.write_new(layout.summary(model.run_id), summary.encode())
 

@@ -72,6 +72,15 @@ def prepare(
     return store.remember(workspace, key, spec)
 
 
+def find(workspace: Folder, name: str, precision: str = "float32") -> BackboneSpec | None:
+    """The backbone of that name and precision if the workspace has it; nothing is made."""
+    parsed = names.parse(name)
+    if parsed.kind is Kind.TUNED and precision == "float32":
+        return tuned.find(workspace, parsed)
+    identity = network(workspace, parsed).identity()
+    return store.find_named(workspace, _index_key(parsed, precision, identity))
+
+
 def publish_tuned(workspace: Folder, trained: Writable) -> BackboneSpec:
     """Make a network that was fine-tuned a backbone of the workspace, `tuned:<fingerprint>`."""
     return _make(workspace, trained, Precision("float32", None))

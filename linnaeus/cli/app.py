@@ -8,9 +8,11 @@ import typer
 
 from linnaeus.cli import (
     demo,
+    init,
     jobs,
     maintenance,
     models,
+    night,
     preflight,
     report,
     retry,
@@ -31,6 +33,8 @@ app = typer.Typer(
 )
 
 register(app, demo.demo)
+register(app, init.init)
+register(app, night.run, names_workspace=False)
 register(app, jobs.manifest)
 register(app, jobs.plan)
 register(app, jobs.embed)

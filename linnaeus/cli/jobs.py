@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,70 +13,149 @@ from linnaeus.cli.options import (
     DEFAULT_BACKBONE,
     Backbone,
     BeamOptions,
+    Changes,
     Images,
     MaxFailures,
-    ModelVersion,
+    OptionalImages,
+    OptionalModel,
     Output,
     OutputFormat,
     Payload,
+    PlanName,
     PrecisionOption,
     Server,
     SkewGate,
+    SliceOption,
     beam_arguments,
+    chosen_slice,
 )
 from linnaeus.cli.session import TOO_MANY_FAILURES, Session
-from linnaeus.cli.wording import facts_text, run_text
+from linnaeus.cli.wording import facts_text, frozen_text, run_text, slice_text
+from linnaeus.errors import ConfigurationError
 from linnaeus.progress import count_text
 
 if TYPE_CHECKING:
     from linnaeus.workspace import RunSummary
 
 
-def manifest(session: Session, images: Images) -> None:
+def manifest(session: Session, images: Images, changes: Changes = None) -> None:
     """Freeze the list of objects."""
-    frozen = session.workspace.manifest(images)
+    frozen = session.workspace.manifest(images, changes)
     objects = count_text(frozen.objects, "objects")
     session.show(frozen, f"{objects} of {frozen.source} in manifest {frozen.id}")
 
 
-def plan(
+def plan(  # noqa: PLR0913, PLR0917 - a parameter an option
     session: Session,
     images: Images,
     backbone: Backbone = DEFAULT_BACKBONE,
     precision: PrecisionOption = "float32",
+    changes: Changes = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Freeze the run under this name, for slices: embed and score take --plan NAME.",
+            rich_help_panel="Slices",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[:VERSION]",
+            help="Freeze a scoring run by this model, not an embedding run.",
+            rich_help_panel="Slices",
+        ),
+    ] = None,
+    payload: Payload = "embedding",
 ) -> None:
-    """Say what a run would read, compute and reuse."""
-    summary = session.workspace.plan(images, backbone=backbone, precision=precision)
-    session.show(summary, facts_text(asdict(summary)))
+    """Say what a run would read, compute and reuse; or freeze it."""
+    if freeze is None:
+        _refuse(session, ["model", "payload"], "belongs to --freeze NAME")
+        summary = session.workspace.plan(
+            images, backbone=backbone, precision=precision, changes=changes
+        )
+        session.show(summary, facts_text(asdict(summary)))
+        return
+    if model is None:
+        _refuse(session, ["payload"], "belongs to a --model")
+    else:
+        _refuse(
+            session, ["backbone", "precision"], f"is the model's: leave it or --model {model} out"
+        )
+    frozen = session.workspace.freeze(
+        images,
+        freeze,
+        model=model,
+        backbone=backbone,
+        precision=precision,
+        payload=payload,
+        changes=changes,
+    )
+    session.show(frozen, frozen_text(frozen))
+
+
+def _refuse(session: Session, parameters: Sequence[str], why: str) -> None:
+    for parameter in parameters:
+        if parameter in session.given:
+            raise ConfigurationError(f"--{parameter} {why}")
+
+
+_OF_A_SLICE = {"plan", "slice", "server", "skew_gate", "workspace", "as_json", "debug"}
+
+
+def _others(session: Session) -> list[str]:
+    """What was given and says nothing of a slice."""
+    return sorted(session.given - _OF_A_SLICE, key=lambda name: (name != "images", name))
 
 
 def embed(  # noqa: PLR0913, PLR0917 - a parameter an option
     session: Session,
-    images: Images,
+    images: OptionalImages = None,
     beam_options: BeamOptions = None,
     backbone: Backbone = DEFAULT_BACKBONE,
     precision: PrecisionOption = "float32",
+    changes: Changes = None,
     max_failures: MaxFailures = 0,
+    plan: PlanName = None,
+    slice: SliceOption = None,
 ) -> None:
-    """Turn every new image into an embedding."""
+    """Turn every new image into an embedding, or do a slice of that."""
+    if chosen := chosen_slice(plan, slice, _others(session)):
+        done = session.workspace.embed_slice(*chosen)
+        session.show(done, slice_text(done))
+        return
+    assert images is not None
     beam = beam_arguments(beam_options)
-    run = session.workspace.embed(images, backbone=backbone, precision=precision, beam_options=beam)
+    run = session.workspace.embed(
+        images, backbone=backbone, precision=precision, beam_options=beam, changes=changes
+    )
     _conclude(session, run, max_failures)
 
 
 def score(  # noqa: PLR0913, PLR0917 - a parameter an option
     session: Session,
-    images: Images,
-    model: ModelVersion,
+    images: OptionalImages = None,
+    model: OptionalModel = None,
     beam_options: BeamOptions = None,
     server: Server = None,
     output: Output = None,
     output_format: OutputFormat = "parquet",
     payload: Payload = "embedding",
     skew_gate: SkewGate = True,
+    changes: Changes = None,
     max_failures: MaxFailures = 0,
+    plan: PlanName = None,
+    slice: SliceOption = None,
 ) -> None:
-    """Label every image that the model has not labelled yet."""
+    """Label every image that the model has not labelled yet, or do a slice of that."""
+    if chosen := chosen_slice(plan, slice, _others(session)):
+        done = session.workspace.score_slice(*chosen, server=server, skew_gate=skew_gate)
+        session.show(done, slice_text(done))
+        return
+    if model is None:
+        raise ConfigurationError("name the model by --model NAME")
+    assert images is not None
     beam = beam_arguments(beam_options)
     run = session.workspace.score(
         images,
@@ -86,17 +166,28 @@ def score(  # noqa: PLR0913, PLR0917 - a parameter an option
         payload=payload,
         skew_gate=skew_gate,
         beam_options=beam,
+        changes=changes,
     )
     _conclude(session, run, max_failures)
 
 
 def commit(
     session: Session,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")],
+    run: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)
+    ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option("--plan", metavar="NAME", help="The run that was frozen under this name."),
+    ] = None,
     max_failures: MaxFailures = 0,
 ) -> None:
     """Make the results of a finished run visible, where its launcher did not."""
-    _conclude(session, session.workspace.commit(run), max_failures)
+    if (run is None) == (plan is None):
+        raise ConfigurationError("name the run, or its plan by --plan NAME")
+    workspace = session.workspace
+    done = workspace.commit(run) if run else workspace.commit_plan(plan or "")
+    _conclude(session, done, max_failures)
 
 
 def _conclude(session: Session, run: RunSummary, max_failures: int) -> None:

@@ -13,12 +13,26 @@ DEFAULT_BACKBONE = "efficientnet-lite0"
 
 Precision = Literal["float32", "bfloat16", "int8"]
 
-Images = Annotated[
-    str,
-    typer.Argument(
-        metavar="IMAGES",
-        help="Folder or prefix (a label is the folder's name), or a CSV, JSONL or Parquet file "
-        "with the columns uri[,label|labels,split,weight], or an S3 Inventory's manifest.json.",
+_IMAGES_HELP = (
+    "Folder or prefix (a label is the folder's name), or a CSV, JSONL or Parquet file with the "
+    "columns uri[,label|labels,split,weight], or an S3 Inventory's manifest.json."
+)
+Images = Annotated[str, typer.Argument(metavar="IMAGES", help=_IMAGES_HELP)]
+Changes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="List nothing: put what this file (or folder of files) of S3 events or keys names "
+        "into the last list of IMAGES.",
+    ),
+]
+OptionalImages = Annotated[
+    str | None, typer.Argument(metavar="IMAGES", show_default=False, help=_IMAGES_HELP)
+]
+OptionalModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="NAME[:VERSION]", help="The model; its newest version by default."
     ),
 ]
 Model = Annotated[str, typer.Option(metavar="NAME", help="The model.")]
@@ -71,6 +85,67 @@ BeamOptions = Annotated[
         help="Options of the Beam runner, such as --runner=DataflowRunner.",
     ),
 ]
+
+
+PlanName = Annotated[
+    str | None,
+    typer.Option(
+        "--plan",
+        metavar="NAME",
+        help="Do a slice of the run that `linnaeus plan --freeze` froze under this name (or id), "
+        "instead of naming IMAGES.",
+        rich_help_panel="Slices",
+    ),
+]
+SliceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--slice",
+        metavar="K/N",
+        help="Which: 3/16 is the third of sixteen; auto/16 takes the number from the environment "
+        "of a batch system.",
+        rich_help_panel="Slices",
+    ),
+]
+
+
+def chosen_slice(
+    plan: str | None, one: str | None, others: Sequence[str]
+) -> tuple[str, str] | None:
+    """The plan and the slice, or None where IMAGES are named.
+
+    Args:
+        plan: `--plan`.
+        one: `--slice`.
+        others: parameters that the person gave, but for those that a slice has, too.
+
+    Raises:
+        ConfigurationError: both ways are mixed, or neither is whole.
+    """
+    if plan is None:
+        if one is not None:
+            raise ConfigurationError("--slice is of a frozen run: name it by --plan")
+        if "images" not in others:
+            raise ConfigurationError("name IMAGES, or a frozen run by --plan NAME --slice K/N")
+        return None
+    if others:
+        raise ConfigurationError(
+            f"{_shown(others[0])} says nothing of a slice, whose run is frozen: leave it or --plan "
+            "out"
+        )
+    if one is None:
+        raise ConfigurationError(f"say which slice of {plan}: --slice 3/16, or auto/16")
+    return plan, one
+
+
+def _shown(parameter: str) -> str:
+    """A parameter as a person knows it."""
+    names = {
+        "images": "IMAGES or a Beam option",
+        "beam_options": "a Beam option",
+        "output_format": "--format",
+    }
+    return names.get(parameter, f"--{parameter.replace('_', '-')}")
 
 
 def beam_arguments(options: Sequence[str] | None) -> list[str]:

@@ -43,6 +43,8 @@ class Session:
     workspace_uri: str
     as_json: bool = False
     debug: bool = False
+    given: frozenset[str] = frozenset()
+    """Parameters that the person wrote, whether or not with their defaults."""
 
     @property
     def progress(self) -> Progress:
@@ -86,21 +88,37 @@ class Session:
             self.fail(_one_line(error), _status(error), type(error).__name__)
 
 
-def register(app: typer.Typer, command: Command) -> None:
-    """Make `command(session, ...)` a command of `app`."""
+def register(app: typer.Typer, command: Command, *, names_workspace: bool = True) -> None:
+    """Make `command(session, ...)` a command of `app`.
+
+    One that does not name a workspace by an option learns of it from what it reads.
+    """
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     common = list(inspect.signature(_common_options, eval_str=True).parameters.values())
+    if not names_workspace:
+        common = [option for option in common if option.name != "workspace"]
 
     @functools.wraps(command)
-    def run(workspace: str, as_json: bool, debug: bool, **arguments: Any) -> None:
-        session = Session(workspace, as_json, debug)
+    def run(
+        context: typer.Context, as_json: bool, debug: bool, workspace: str = "", **arguments: Any
+    ) -> None:
+        session = Session(workspace, as_json, debug, _given(context))
         with session.reporting():
             command(session, **arguments)
 
+    surroundings = inspect.Parameter(
+        "context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context
+    )
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *common)]
+    parameters.append(surroundings)
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     app.command(command.__name__)(run)
+
+
+def _given(context: typer.Context) -> frozenset[str]:
+    sources = ((name, context.get_parameter_source(name)) for name in context.params)
+    return frozenset(name for name, source in sources if source and source.name == "COMMANDLINE")
 
 
 def _common_options(

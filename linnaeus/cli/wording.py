@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from linnaeus.progress import Meter, count_text, duration_text
 
 if TYPE_CHECKING:
+    from linnaeus.named_runs import FrozenRun
     from linnaeus.records import Counts, PhotoLabels
     from linnaeus.run_details import RunDetails
     from linnaeus.run_progress import RunProgress
     from linnaeus.run_watching import Sight
+    from linnaeus.slice_work import SliceSummary
     from linnaeus.vacuum import Swept
     from linnaeus.workspace import Compaction, RunSummary, Vacuum
 
@@ -34,6 +36,33 @@ def run_text(run: RunSummary) -> str:
         return f"Nothing to do: {counts_text(run.counts)}{output}"
     took = duration_text(run.seconds)
     return f"{counts_text(run.counts)}; run {run.run_id} took {took}{output}"
+
+
+def frozen_text(frozen: FrozenRun) -> str:
+    """What was frozen under a name, and how its slices are done."""
+    if frozen.run_id is None:
+        failed = f", {frozen.known_failures:,} known failures" if frozen.known_failures else ""
+        return f"Plan {frozen.plan}: nothing to do: {frozen.skipped:,} up to date{failed}"
+    joined = ", which was unfinished" if frozen.joined else ""
+    todo = f"{count_text(frozen.objects, 'images')} in {count_text(frozen.shards, 'shards')}"
+    return (
+        f"Plan {frozen.plan}: {todo} to {frozen.job} in run {frozen.run_id}{joined}\n"
+        f"linnaeus {frozen.job} --plan {frozen.plan} --slice K/N  does a slice of it\n"
+        f"linnaeus commit --plan {frozen.plan}  commits it when all are done"
+    )
+
+
+def slice_text(done: SliceSummary) -> str:
+    """What was done of a slice, and that the run waits for its commit."""
+    name = f"Slice {done.slice} of plan {done.plan}"
+    if done.run_id is None:
+        return f"{name}: nothing to do, everything was up to date when it was frozen"
+    if done.over:
+        return f"{name}: nothing to do, run {done.run_id} is committed"
+    before = f", {done.shards_done_before:,} of them done before" if done.shards_done_before else ""
+    counts = done.counts
+    now = f"{counts.done:,} done, {counts.failed:,} failed" if counts.planned else "nothing to do"
+    return f"{name}: {now}; {count_text(done.shards, 'shards')}{before}"
 
 
 def counts_text(counts: Counts) -> str:

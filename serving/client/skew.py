@@ -8,7 +8,7 @@ differ go both ways.
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,11 +58,25 @@ class Comparison:
         return f"{self.image}: {self.what} differs by {self.difference:.2g} ({self.bound:.2g} may)"
 
 
+class Answering(Protocol):
+    """Whoever answers as a model server does: `ScoringClient`, or a graph in this process."""
+
+    def ask(
+        self,
+        model: str,
+        version: int,
+        signature: str,
+        values: Sequence[bytes | NDArray[Any]],
+        outputs: Sequence[str],
+    ) -> dict[str, NDArray[Any]]:
+        """Some outputs of one request, by name."""
+
+
 @dataclass(frozen=True)
 class Served:
     """A version of a model at a server, asked about one image at a time."""
 
-    client: ScoringClient
+    client: Answering
     model: Model
 
     def ask(self, signature: str, value: bytes | NDArray[Any], output: str) -> NDArray[np.float32]:

@@ -22,7 +22,8 @@ from beam_pipelines import embed as embed_job
 from beam_pipelines import score as score_job
 from beam_pipelines.committing import Ending
 from beam_pipelines.options import check_beam_options, launcher_leaves
-from beam_pipelines.shards import WorkerOptions, run_pipeline
+from beam_pipelines.shards import run_pipeline
+from beam_pipelines.workers import WorkerOptions
 from linnaeus import layout
 from linnaeus.errors import LinnaeusError
 from linnaeus.labels import LabelsTable

@@ -11,8 +11,9 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that
 
 from beam_pipelines import embed as embed_job
-from beam_pipelines.shards import WorkerOptions, define_pipeline, open_worker
+from beam_pipelines.shards import define_pipeline
 from beam_pipelines.transforms import EmbedImages
+from beam_pipelines.workers import WorkerOptions, open_worker
 from linnaeus import backbones, layout, manifests
 from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import InThisProcess, run_job

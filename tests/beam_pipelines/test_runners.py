@@ -17,7 +17,7 @@ from beam_pipelines.job_servers import stopped_with
 from beam_pipelines.preflight.flink_rest import look_at
 from beam_pipelines.preflight.submission import Address
 from beam_pipelines.score import ScoreRequest, score
-from beam_pipelines.shards import WorkerOptions, open_worker
+from beam_pipelines.workers import WorkerOptions, open_worker
 from infra.flink import downloads
 from infra.flink.session_cluster import SessionCluster, session_cluster
 from infra.prism import build

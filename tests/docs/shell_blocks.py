@@ -4,6 +4,7 @@ Marks are HTML comments right before a block, each on a line of its own:
 
     <!-- unrun: REASON -->   the block is not run, for that reason
     <!-- with: s3 -->        from here on a local S3 server, with pictures in s3://photos
+    <!-- with: kustomize --> from here on a Kustomize that is built already
     <!-- run: COMMAND -->    run first, unseen by readers
 """
 
@@ -18,7 +19,7 @@ from pathlib import Path
 FENCE = re.compile(r"^( *)```(.*)$")
 MARK = re.compile(r"^\s*<!-- *(\w+): *(.*?) *-->\s*$")
 KINDS = ("unrun", "with", "run")
-SERVERS = ("s3",)
+SERVERS = ("s3", "kustomize")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class Block:
     def wants_s3(self) -> bool:
         """Whether it asks for the S3 server."""
         return "s3" in self.values("with")
+
+    @property
+    def wants_kustomize(self) -> bool:
+        """Whether it asks for a Kustomize, whose first build takes longer than a block may."""
+        return "kustomize" in self.values("with")
 
 
 def blocks_of(page: Path) -> list[Block]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from beam_pipelines import local_runners
+from infra.kubernetes.kustomize import kustomize
 from tests.conftest import S3Server
 from tests.docs.pictures import pictures
 from tests.docs.shell_blocks import Block, blocks_of
@@ -28,7 +30,7 @@ def session(tmp_path: Path) -> Iterator[Session]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", RUN_PAGES, ids=lambda page: page.stem)
 def test_a_pages_commands_do_what_they_say(page, session, request):
     for block in blocks_of(page):
@@ -36,6 +38,9 @@ def test_a_pages_commands_do_what_they_say(page, session, request):
             server = request.getfixturevalue("s3_server")
             refill(server)
             session.environment = dict(server.environment)
+        if block.wants_kustomize:
+            kustomize()
+            session.environment["XDG_CACHE_HOME"] = str(local_runners.folder().parents[1])
         if block.is_run:
             session.run(block)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from linnaeus import golden
-from linnaeus.errors import ConfigurationError, GateFailed, ServingError
+from linnaeus.errors import ConfigurationError, GateFailed, ReconciliationError, ServingError
 from linnaeus.labels import LabelsTable
 from linnaeus.models import load_model
 from linnaeus.plans import RunSpec
@@ -73,6 +73,16 @@ def test_a_server_of_another_model_is_refused_before_anything_is_labelled(
     with pytest.raises(GateFailed, match=r"disagree about \d of 7 golden images of colours:1"):
         loop.workspace.score(str(new), "colours", server=other, payload=payload)
     assert LabelsTable(Folder(str(loop.root)), "colours").table.load() is None
+
+
+def test_a_slice_asks_no_server_of_another_model(loop, other, tmp_path):
+    loop.workspace.freeze(str(fill(tmp_path / "new", 2, first=200)), "night", model="colours")
+    with pytest.raises(GateFailed, match=r"disagree about \d of 7 golden images"):
+        loop.workspace.score_slice("night", "1/1", server=other)
+    with pytest.raises(ReconciliationError, match="1 of 1 shards are not done"):
+        loop.workspace.commit_plan("night")
+    loop.workspace.score_slice("night", "1/1", server=other, skew_gate=False)
+    assert loop.workspace.commit_plan("night").counts.done == 6
 
 
 def test_a_person_can_compare_a_server_by_every_payload(trained, server, other):

@@ -3,16 +3,13 @@
 import importlib
 import json
 import re
-import subprocess
-import sys
 import tomllib
-from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+
+from tests.infra.requirements import installed_with
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "infra" / "dataflow"
@@ -130,15 +127,6 @@ def test_the_launcher_runs_the_jobs_program(job, monkeypatch):
     assert ran == [module.main]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("folder", ["dataflow", "flink"])
-def test_the_container_file_passes_hadolint(folder):
-    program = Path(sys.executable).with_name("hadolint")
-    dockerfile = ROOT / "infra" / folder / "Dockerfile"
-    ended = subprocess.run([program, dockerfile], capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout) == (0, "")
-
-
 def project() -> dict[str, Any]:
     found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return found
@@ -180,24 +168,6 @@ def test_what_the_images_copy_is_in_the_build_context():
     copied = {name.replace("${JOB}", "*") for line in lines for name in line.split()}
     assert copied == let_in
     assert all(any(ROOT.glob(name)) for name in copied)
-
-
-def installed_with(requirement: str) -> set[str]:
-    """Names of all that installing a requirement brings, as this environment resolved it."""
-    found: set[str] = set()
-    waiting = [Requirement(requirement)]
-    seen = set()
-    while waiting:
-        one = waiting.pop()
-        for extra in ("", *sorted(one.extras)):
-            key = (canonicalize_name(one.name), extra)
-            if key in seen:
-                continue
-            seen.add(key)
-            found.add(key[0])
-            needs = map(Requirement, distribution(one.name).requires or [])
-            waiting += [r for r in needs if r.marker is None or r.marker.evaluate({"extra": extra})]
-    return found
 
 
 def test_what_a_worker_installs_has_no_tensorflow_and_nothing_of_googles_client():

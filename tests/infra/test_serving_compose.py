@@ -16,9 +16,11 @@ import yaml
 from linnaeus.storage import Folder
 from serving.model_server import LISTENING
 from tests import colour_model
+from tests.infra.dockerfiles import Dockerfile
 from training.judging.decisions import DecisionRule
 
-FOLDER = Path(__file__).parents[2] / "infra" / "serving"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "infra" / "serving"
 VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 
 
@@ -107,3 +109,22 @@ def test_its_command_line_serves_a_workspaces_model_and_scoring_only_changes_the
     metrics = f"http://{rest}/monitoring/prometheus/metrics"
     with urllib.request.urlopen(metrics, timeout=30) as answer:
         assert b':tensorflow:serving:request_count{model_name="colours"' in answer.read()
+    for words in health_checks():
+        assert status(words, rest.rpartition(":")[2], colour_model.NAME) == 0
+        assert status(words, rest.rpartition(":")[2], "no-such-model") != 0
+        assert status(words, str(free_port()), colour_model.NAME) != 0
+
+
+def health_checks() -> list[list[str]]:
+    """That of the Compose file, and that of the image with these settings."""
+    of_image = Dockerfile(ROOT / "infra" / "docker" / "Dockerfile").last("server", "HEALTHCHECK")
+    of_compose = service(MODEL="$MODEL")["healthcheck"]["test"]
+    return [of_compose[1:], json.loads(of_image.text.partition("CMD ")[2])]
+
+
+def status(words: list[str], port: str, model: str) -> int:
+    """What a health check says of a server on this machine."""
+    command = [word.replace("8501", port) for word in words]
+    environment = {"PATH": os.defpath, "MODEL": model}
+    ended = subprocess.run(command, env=environment, capture_output=True, timeout=30, check=False)
+    return ended.returncode

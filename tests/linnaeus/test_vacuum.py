@@ -16,6 +16,7 @@ from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.labels import LabelsTable
 from linnaeus.merging import write_merged
+from linnaeus.named_runs import freeze_run
 from linnaeus.overview import overview
 from linnaeus.progress import SILENT
 from linnaeus.records import EMBEDDINGS, OBJECTS
@@ -299,3 +300,23 @@ def test_an_object_store_is_vacuumed(s3, bucket):
     assert done.tables[embeddings(workspace).key].files == 3 + 1
     assert digests(workspace) == before
     assert run(workspace, bucket).counts.done == 3
+
+
+def test_old_names_of_ended_runs_go_and_those_of_runs_that_can_be_joined_stay(workspace, bucket):
+    frozen = freeze_run(workspace, EMBED, manifests.freeze(workspace, str(bucket)), "night")
+    age(workspace, layout.RUN_NAMES)
+    assert vacuum(workspace).runs.files == 0
+    carry_out(workspace, plans.read_spec(workspace, frozen.run_id))
+    runs.commit(workspace, frozen.run_id)
+    freeze_run(workspace, EMBED, manifests.freeze(workspace, str(bucket)), "next")
+    assert vacuum(workspace).runs.files == 1
+    assert [entry.key for entry in workspace.list(layout.RUN_NAMES)] == ["runs/.names/next"]
+
+
+def test_the_name_of_a_run_that_is_given_up_goes_with_it(workspace, bucket):
+    first = freeze_run(workspace, EMBED, manifests.freeze(workspace, str(bucket)), "night")
+    age(workspace, layout.RUNS)
+    assert vacuum(workspace, dry_run=True).given_up == [first.run_id]
+    assert vacuum(workspace).given_up == [first.run_id]
+    again = freeze_run(workspace, EMBED, manifests.freeze(workspace, str(bucket)), "night")
+    assert again.run_id not in (None, first.run_id)

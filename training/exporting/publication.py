@@ -40,6 +40,28 @@ def publishing(workspace: Folder, name: str) -> Iterator[Draft]:
         yield Draft(version, folder)
 
 
+def withdraw(workspace: Folder, name: str, version: int) -> None:
+    """Takes a version back, so that servers go on with the one before; its number is not reused.
+
+    Raises:
+        StorageError: If the workspace cannot be written.
+    """
+    prefix = models.version_prefix(name, version)
+    if not is_local(workspace.uri):
+        for last in reversed(LAST):
+            workspace.delete(f"{prefix}/{last}")
+        for entry in list(workspace.list(prefix)):
+            workspace.delete(entry.key)
+        return
+    home = Path(workspace.uri) / models.model_prefix(name)
+    aside = home / f".withdrawn-{version}-{secrets.token_hex(4)}"
+    try:
+        (home / str(version)).rename(aside)
+        shutil.rmtree(aside)
+    except OSError as e:
+        raise StorageError(f"cannot take {name}:{version} back in {home}: {e}") from e
+
+
 def claim_version(workspace: Folder, name: str) -> int:
     """The next number, taken by a create-only write so that no one else gets it."""
     prefix = f"{models.model_prefix(name)}/claims"

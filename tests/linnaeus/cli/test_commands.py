@@ -105,7 +105,7 @@ def run(*arguments: str) -> Result:
 def test_manifest_says_what_was_frozen(workspace: type[RecordingWorkspace]):
     workspace.answers = {"manifest": Frozen()}
     result = run("manifest", "pics", "--workspace", "here")
-    assert workspace.calls == [("open", ("here",), {}), ("manifest", ("pics",), {})]
+    assert workspace.calls == [("open", ("here",), {}), ("manifest", ("pics", None), {})]
     assert result.stdout == "2,624 objects of /pics in manifest abc-00000001\n"
 
 
@@ -115,7 +115,7 @@ def test_plan_shows_every_fact(workspace: type[RecordingWorkspace]):
     assert workspace.calls[-1] == (
         "plan",
         ("pics",),
-        {"backbone": "pixels@8", "precision": "float32"},
+        {"backbone": "pixels@8", "precision": "float32", "changes": None},
     )
     assert "objects: 2,624\n" in result.stdout
 
@@ -132,6 +132,7 @@ def test_embed_passes_beam_options_through(workspace: type[RecordingWorkspace]):
             "backbone": "efficientnet-lite0",
             "precision": "int8",
             "beam_options": ["--runner=Flink", "--parallelism", "4"],
+            "changes": None,
         },
     )
     assert result.stdout == ("9 done, 1 failed (CORRUPT 1), 2 up to date; run 01J took 31 s\n")
@@ -174,6 +175,7 @@ def test_score_passes_every_option(workspace: type[RecordingWorkspace]):
             "payload": "image",
             "skew_gate": False,
             "beam_options": ["--runner=Flink"],
+            "changes": None,
         },
     )
     assert result.stdout.endswith("; written to out\n")

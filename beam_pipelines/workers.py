@@ -1,0 +1,41 @@
+"""What a process needs to do shards of a run, with or without Beam, which is not imported here."""
+
+from dataclasses import dataclass
+
+from linnaeus import plans
+from linnaeus.plans import RunSpec
+from linnaeus.records import prediction_outputs
+from linnaeus.storage import Folder
+from linnaeus.worker import Scorer, Worker
+
+RESTART_SECONDS = 60.0
+"""How long a model server may be away before it has answered a worker."""
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """What a worker needs to know besides the plan."""
+
+    workspace: str
+    run_id: str
+    engine: str = "auto"
+    server: str = ""
+    """`host:port` of the model server; empty for a run that asks none."""
+
+
+def open_worker(options: WorkerOptions) -> Worker:
+    """The run's worker, in this process."""
+    workspace = Folder(options.workspace)
+    run = plans.read_spec(workspace, options.run_id)
+    return Worker(workspace, run, options.engine, lambda: open_scorer(options.server, run))
+
+
+def open_scorer(server: str, run: RunSpec) -> Scorer:
+    """A client of the model server at `host:port` for a run; gRPC is imported only here.
+
+    Patient from the start: the launcher has just had an answer from it.
+    """
+    from serving.client import ScoringClient
+
+    outputs = prediction_outputs(run.task)
+    return ScoringClient(server, outputs=outputs, connect_seconds=RESTART_SECONDS)

@@ -1,0 +1,136 @@
+"""The scheduled job: a whole night by one workflow file."""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from linnaeus.cli.session import FAILED, Session
+from linnaeus.cli.wording import facts_text
+from linnaeus.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from workflow.config import Workflow
+    from workflow.night import Night
+
+
+def run(  # noqa: PLR0913, PLR0917 - a parameter an option
+    session: Session,
+    workflow: Annotated[
+        str, typer.Argument(metavar="WORKFLOW", help="The workflow file; linnaeus init writes one.")
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it would do, take and cost.")
+    ] = False,
+    night: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Of the night; commands of one night have the same.",
+            show_default="the time, UTC",
+        ),
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="STEP,STEP", help="Do only these steps of the night."),
+    ] = None,
+    freeze: Annotated[
+        Literal["embed", "score"] | None,
+        typer.Option(help="Only plan that job, for slices that other processes do."),
+    ] = None,
+    slices: Annotated[int, typer.Option(min=2, help="With --freeze: at most so many slices.")] = 16,
+) -> None:
+    """Run a night: list, embed, retrain, publish, label, report, as a file says."""
+    from workflow.reading import read_workflow
+
+    read = read_workflow(workflow)
+    if [dry_run, only is not None, freeze is not None].count(True) > 1:
+        raise ConfigurationError("choose one of --dry-run, --only and --freeze")
+    if dry_run:
+        _forecast(session, read)
+    elif freeze:
+        _freeze(session, read, night, freeze, slices)
+    else:
+        _run(session, read, night, only)
+
+
+def _forecast(session: Session, workflow: Workflow) -> None:
+    from linnaeus.storage import Folder
+    from workflow.forecast import text
+    from workflow.steps.planning import expect
+
+    found = expect(Folder(workflow.workspace), workflow, progress=session.progress)
+    session.show(found, text(found))
+
+
+def _freeze(
+    session: Session,
+    workflow: Workflow,
+    night: str | None,
+    job: Literal["embed", "score"],
+    slices: int,
+) -> None:
+    from workflow.freezing import FreezeRequest, freeze
+
+    if night is None:
+        raise ConfigurationError("--freeze needs the night's --night ID: others go on with it")
+    frozen = freeze(workflow, FreezeRequest(night, job, slices), session.progress)
+    session.show(frozen, facts_text(asdict(frozen)))
+
+
+def _run(session: Session, workflow: Workflow, night: str | None, only: str | None) -> None:
+    from workflow.engine import NightRequest, night_id, run_night, steps_of, trouble
+    from workflow.night import STEPS
+
+    steps = steps_of(only) if only is not None else STEPS
+    request = NightRequest(night or night_id(), steps, unexpected=_shower(session))
+    with _ended_like_interrupts():
+        done = run_night(workflow, request, session.progress)
+    session.show(asdict(done), night_text(done))
+    if wrong := trouble(done, steps):
+        session.fail(f"{wrong.name}: {wrong.line}", FAILED, wrong.status)
+
+
+def _shower(session: Session) -> Callable[[Exception], None]:
+    return traceback.print_exception if session.debug else lambda _: None
+
+
+@contextmanager
+def _ended_like_interrupts() -> Iterator[None]:
+    """Let a scheduler's SIGTERM end a night as Ctrl-C does, so that the next need not wait."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def night_text(night: Night) -> str:
+    """A line a step, and what all comes to."""
+    lines = [f"{step.name:<8}  {step.status:<7}  {step.line}" for step in night.steps]
+    return "\n".join([*lines, *_expected_lines(night), _end_text(night)])
+
+
+def _expected_lines(night: Night) -> Iterator[str]:
+    """The plan against what became of it."""
+    from workflow.forecast import against_actual, table_text
+
+    if rows := against_actual(night.forecast, night):
+        yield from ("", table_text(rows), "")
+
+
+def _end_text(night: Night) -> str:
+    named = f"Night {night.night} of {night.workflow}"
+    if wrong := night.trouble:
+        return f"{named} stopped at {wrong.name}"
+    done = {s.name: s.facts.get("done", 0) for s in night.steps if s.status == "done"}
+    embedded, labelled = (f"{done.get(name, 0):,}" for name in ("embed", "score"))
+    if not set(done) - {"report", "manifest"}:
+        return f"{named}: nothing to do"
+    return f"{named}: {embedded} embedded, {labelled} labelled"

@@ -1,0 +1,1 @@
+"""A night on Kubernetes: its launcher, which has Jobs do the work."""

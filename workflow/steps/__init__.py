@@ -1,0 +1,1 @@
+"""The steps of a night, a module each: functions from a night under way to an outcome."""

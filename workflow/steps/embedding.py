@@ -1,0 +1,59 @@
+"""embed: every image that has no vector yet gets one."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from linnaeus.jobs import RunSummary
+from linnaeus.manifests import Manifest
+from linnaeus.records import Counts
+from workflow import gates
+from workflow.context import Context, Outcome, skipped
+from workflow.differences import images_text
+
+_WORK = ("planned", "done", "failed", "new_failures", "bytes_read", "embedded")
+
+
+def embed(context: Context) -> Outcome:
+    """Embed the images, and the labelled ones where they are others.
+
+    Raises:
+        Refused: too many images failed that never had before; the rest is embedded.
+    """
+    planned = context.facts("plan")
+    if not planned["to_embed"] and not planned["unfinished"]:
+        known = {"skipped": planned["up_to_date"], "known_failures": planned["known_failures"]}
+        return skipped("every image is embedded", run_id=None, **asdict(Counts(**known)))
+    run = _embedded(context, context.manifest)
+    counts = run.counts
+    if context.labelled_manifest.id != context.manifest.id:
+        counts = _with_work(counts, _embedded(context, context.labelled_manifest).counts)
+    facts = {"run_id": run.run_id, **asdict(counts)}
+    gates.refuse_failures(context.workflow.gates, counts, facts)
+    return Outcome(line(facts), facts)
+
+
+def _embedded(context: Context, manifest: Manifest) -> RunSummary:
+    from beam_pipelines.embed import EmbedRequest, embed_listed, refuse_unfit
+
+    backbone, options = context.workflow.backbone, context.workflow.beam.options
+    request = EmbedRequest(manifest.source, backbone.name, backbone.precision, beam_options=options)
+    refuse_unfit(context.workspace, request, context.progress)
+    return embed_listed(context.workspace, manifest, request, context.progress)
+
+
+def _with_work(counts: Counts, more: Counts) -> Counts:
+    """What was done in both runs; what was up to date is counted of the first alone."""
+    done: dict[str, Any] = {name: getattr(counts, name) + getattr(more, name) for name in _WORK}
+    return replace(counts, **done, codes=(counts + more).codes)
+
+
+def line(facts: Mapping[str, Any]) -> str:
+    """`7 images embedded, 1 failed, 88 up to date`."""
+    words = [f"{images_text(facts['done'])} embedded"]
+    if known := facts["done"] - facts["embedded"]:
+        words[0] += f" ({known:,} of known content)"
+    if facts["failed"]:
+        words.append(f"{facts['failed']:,} failed ({facts['new_failures']:,} new)")
+    words.append(f"{facts['skipped']:,} up to date")
+    return ", ".join(words)

@@ -1,0 +1,62 @@
+"""manifest: list the images, and the labelled ones where they lie elsewhere."""
+
+from linnaeus import manifests
+from linnaeus.database import query
+from linnaeus.labels import LabelsTable
+from linnaeus.manifests import Manifest
+from linnaeus.sources import source_of
+from linnaeus.storage import Folder
+from workflow.config import Workflow
+from workflow.context import Context, Outcome
+from workflow.differences import Differences, between, images_text
+
+
+def list_images(context: Context) -> Outcome:
+    """Freeze the lists that the whole night goes by."""
+    workspace, workflow = context.workspace, context.workflow
+    last = manifests.newest(workspace, source_of(workflow.images.location))
+    listed, labelled = freeze_lists(workspace, workflow)
+    since = _last_labelled(workspace, workflow, listed)
+    differences = between(workspace, since, listed) if since else None
+    facts = {
+        "manifest_id": listed.id,
+        "source": listed.source,
+        "objects": listed.objects,
+        "bytes": _bytes(workspace, listed),
+        "labelled_manifest_id": labelled.id,
+        "added": differences.added if differences else listed.objects,
+        "changed": differences.changed if differences else 0,
+        "gone": differences.gone if differences else 0,
+    }
+    unchanged = last == listed and differences is not None and not differences.all
+    return Outcome(_line(listed, differences), facts, "skipped" if unchanged else "done")
+
+
+def freeze_lists(workspace: Folder, workflow: Workflow) -> tuple[Manifest, Manifest]:
+    """The lists of images, and of images with labels, now; often the same.
+
+    Changed keys are put into the last list; the first one is listed in full.
+    """
+    images, changes = workflow.images.location, workflow.images.changes
+    is_first = changes is None or manifests.newest(workspace, source_of(images)) is None
+    listed = manifests.freeze(workspace, images, None if is_first else changes)
+    if workflow.labelled_images == workflow.images.location:
+        return listed, listed
+    return listed, manifests.freeze(workspace, workflow.labelled_images)
+
+
+def _last_labelled(workspace: Folder, workflow: Workflow, listed: Manifest) -> Manifest | None:
+    """The list whose labels are there now."""
+    number, _ = LabelsTable(workspace, workflow.model.name).current(listed.source)
+    return manifests.numbered(workspace, listed.source, number) if number else None
+
+
+def _line(listed: Manifest, differences: Differences | None) -> str:
+    since = f"{differences} since they were labelled last" if differences else "never labelled yet"
+    return f"{images_text(listed.objects)} in {listed.source}: {since}"
+
+
+def _bytes(workspace: Folder, listed: Manifest) -> int:
+    with manifests.local_file(workspace, listed.id) as file:
+        found = query("SELECT coalesce(sum(size), 0) AS bytes FROM listed", {"listed": file})
+    return int(found["bytes"][0].as_py())

@@ -1,0 +1,51 @@
+"""train: a candidate, where there is reason to train one."""
+
+from workflow import candidates, retraining
+from workflow.candidates import Candidate
+from workflow.context import Context, Outcome, skipped
+from workflow.retraining import config_of, same_settings
+
+
+def train(context: Context) -> Outcome:
+    """Train a candidate, or take one that an earlier night left, trained on the same images."""
+    current, labelled = context.current_model, context.labelled_manifest
+    decision = retraining.decide(context.workspace, context.workflow, current, labelled)
+    if not decision.train:
+        return skipped(decision.why, changed=decision.changed)
+    kept = _kept(context)
+    candidate = kept or _trained(context)
+    model = candidate.model
+    accuracy = model.metrics["test"]["accuracy"]
+    facts = {
+        "candidate": candidate.key,
+        "labels": list(model.labels),
+        "accuracy": accuracy,
+        "run_id": model.run_id,
+        "changed": decision.changed,
+    }
+    made = "the candidate of an earlier night still holds" if kept else "trained a candidate"
+    return Outcome(f"{made}, test accuracy {accuracy:.3f}: {decision.why}", facts)
+
+
+def _kept(context: Context) -> Candidate | None:
+    """A candidate of equal images and settings; of this very night where each has its own."""
+    name, night = context.workflow.model.name, context.night.night
+    config, manifest = config_of(context.workflow), context.labelled_manifest
+    for of_night, one in candidates.listed(context.workspace, name):
+        fits = one.model.data["manifest_id"] == manifest.id and same_settings(one.model, config)
+        if fits and (of_night == night or context.workflow.retrain.when != "always"):
+            return one
+    return None
+
+
+def _trained(context: Context) -> Candidate:
+    from training.train import train as train_head
+
+    workspace, name = context.workspace, context.workflow.model.name
+    candidates.discard(workspace, name)
+    home = candidates.home_of(workspace, name, context.night.night)
+    config = config_of(context.workflow)
+    train_head(
+        workspace, context.labelled_manifest, name, config, progress=context.progress, home=home
+    )
+    return candidates.load(workspace, name, context.night.night)
