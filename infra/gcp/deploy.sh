@@ -164,8 +164,8 @@ alerts() {
     fi
     for file in "$here"/alerts/*.yaml; do
         name=$(sed -n 's/^displayName: //p' "$file")
-        existing=$(g monitoring policies list --filter="displayName=\"$name\"" --format='value(name)')
-        [ -n "$existing" ] || g monitoring policies create --policy-from-file="$file" "${channel[@]}"
+        existing=$(g alpha monitoring policies list --filter="displayName=\"$name\"" --format='value(name)')
+        [ -n "$existing" ] || g alpha monitoring policies create --policy-from-file="$file" "${channel[@]}"
     done
 }
 
