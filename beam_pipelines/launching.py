@@ -5,7 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,11 @@ class OnBeam:
     """Where the last step also writes labels as plain files."""
     format: str = "parquet"
     progress: Progress = SILENT
+    may_commit: bool = True
+
+    def without_commit(self) -> "OnBeam":
+        """The same, but that the pipeline leaves the commit to whoever froze the run."""
+        return replace(self, may_commit=False)
 
     def get_ready(self, run: RunSpec) -> None:
         """Say where the run's job will be found, if it goes to Dataflow."""
@@ -73,7 +78,8 @@ class OnBeam:
 
         options = WorkerOptions(self.workspace.uri, run.run_id, self.engine, self.server)
         asked = with_fetched(dataflow.with_defaults(self.beam_options, run.run_id))
-        commits = launcher_leaves(asked) or dataflow.is_dataflow(asked)
+        leaves = launcher_leaves(asked) or dataflow.is_dataflow(asked)
+        commits = self.may_commit and leaves
         ending = Ending(self.workspace.uri, run.run_id, self.output, self.format)
         with failures_in_words(asked):
             return run_pipeline(options, len(run.shard_sizes), asked, ending if commits else None)

@@ -1,0 +1,88 @@
+"""The shards of a run that was frozen before, and nothing else: who froze it also commits it.
+
+python -m beam_pipelines.run_shards --workspace W --plan PLAN [--server S] [BEAM OPTIONS]
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+
+from beam_pipelines.launching import OnBeam, run_program
+from beam_pipelines.model_servers import ModelServer, ServerChoice
+from beam_pipelines.options import check_beam_options
+from linnaeus import models, named_runs, plans
+from linnaeus.errors import ConfigurationError
+from linnaeus.named_runs import FrozenRun
+from linnaeus.plans import RunSpec
+from linnaeus.progress import SILENT, Progress, for_stream
+from linnaeus.storage import Folder
+
+
+@dataclass(frozen=True)
+class ShardsRequest:
+    """Which run, and by what its shards are done."""
+
+    plan: str
+    """Its name or id."""
+    server: str = ""
+    """`host:port` of the model server that a scoring run asks."""
+    engine: str = "auto"
+    beam_options: Sequence[str] = ()
+
+
+def run_shards(workspace: Folder, request: ShardsRequest, progress: Progress = SILENT) -> FrozenRun:
+    """Do what is left of a frozen run's shards; nothing is committed.
+
+    Raises:
+        ConfigurationError: there is no such run, or nothing was frozen, or no server is named.
+        LinnaeusError: storage or a server that refuses, or one that is skewed.
+    """
+    check_beam_options(request.beam_options)
+    frozen = named_runs.load(workspace, request.plan)
+    if frozen.run_id is None:
+        raise ConfigurationError(f"Plan {request.plan}: nothing was to do when it was frozen")
+    if not named_runs.is_over(workspace, frozen):
+        run = plans.read_spec(workspace, frozen.run_id)
+        _check_server(workspace, run, request, progress)
+        options = tuple(request.beam_options)
+        executor = OnBeam(workspace, request.engine, options, request.server, progress=progress)
+        executor.without_commit().execute(run)
+    return frozen
+
+
+def _check_server(
+    workspace: Folder, run: RunSpec, request: ShardsRequest, progress: Progress
+) -> None:
+    if run.job != "score":
+        return
+    if not request.server:
+        raise ConfigurationError(f"Plan {request.plan} scores: --server says which server is asked")
+    model = models.load_model(workspace, f"{run.model}:{run.model_version}")
+    with ExitStack() as started:
+        choice = ServerChoice(request.server, engine=request.engine)
+        ModelServer(workspace, model, choice, progress, started).reach(run)
+
+
+def options() -> argparse.ArgumentParser:
+    """The program's own options."""
+    parser = argparse.ArgumentParser(prog="python -m beam_pipelines.run_shards")
+    for name in ("workspace", "plan"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--server")
+    parser.add_argument("--engine", default=ShardsRequest.engine)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line of the job; options it does not know go to Beam."""
+    known, beam_options = options().parse_known_args(argv)
+    request = ShardsRequest(known.plan, known.server or "", known.engine, beam_options)
+    frozen = run_shards(Folder(known.workspace), request, for_stream(sys.stderr))
+    print(json.dumps(asdict(frozen), ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    run_program(main)
