@@ -91,7 +91,12 @@ class _Reader:
         self._name, self._root = name, root
 
     def read(self, file: IO[bytes]) -> Uris:
-        lines = self._lines(file)
+        try:
+            yield from self._all(self._lines(file))
+        except RecursionError as e:
+            raise ConfigurationError(f"{self._name}: JSON that is nested too deep") from e
+
+    def _all(self, lines: Iterator[tuple[int, str]]) -> Uris:
         number, first = next(((n, text) for n, text in lines if text.strip()), (0, ""))
         if not first:
             return
@@ -190,8 +195,8 @@ class _Reader:
                 return normalise(text)
             except ConfigurationError as e:
                 raise _Malformed(str(e)) from e
-        if is_local(self._root) and text.startswith("/"):
-            return text
+        if is_local(self._root):
+            return normalise(posixpath.join(self._root, text))
         return join(self._root, "") + "/" + text.removeprefix("./")
 
 

@@ -22,7 +22,7 @@ from linnaeus.database import database, query
 from linnaeus.errors import ConfigurationError, FailureCode, StorageError
 from linnaeus.listed_folders import BATCH_ROWS, ListedFolder, stage
 from linnaeus.listing import images_among
-from linnaeus.locations import Entry, parent
+from linnaeus.locations import Entry, is_local, parent
 from linnaeus.records import LISTING, TIMESTAMP
 from linnaeus.storage import Folder
 
@@ -72,13 +72,16 @@ class ChangedFolder:
         """Look up what the changes name, and put it into the list.
 
         Raises:
-            ConfigurationError: the file of changes has a mistake, or no image is left.
+            ConfigurationError: the file of changes has a mistake, no image is left, or the folder
+                itself is gone.
             StorageError: an object can neither be seen nor be said to be gone.
         """
         self.found.named = self.found.ignored = self.found.images = self.found.gone = 0
         root = self._root()
         _write(self._named(root), self._path("named"), _KEYS)
         _write(self._looked_up(Folder(root)), self._path("looked-up"), _LOOKED_UP)
+        if self.found.gone:
+            _refuse_vanished(root)
         if not stage(self._folded(root), self._path("listing")):
             raise ConfigurationError(f"no images are left in {self.source}")
         return ListedFolder(self.source, root, self._path("listing"))
@@ -139,6 +142,16 @@ class ChangedFolder:
         with database(sources) as connection:
             for batch in connection.sql(sql).to_arrow_reader(BATCH_ROWS):
                 yield batch.cast(LISTING)
+
+
+def _refuse_vanished(root: str) -> None:
+    """A store says the same of an object in a bucket that is gone as of one that was deleted."""
+    if not is_local(root):
+        next(Folder(root).list(), None)
+    elif not Path(root).is_dir():
+        raise ConfigurationError(
+            f"there is no folder {root}: check the name, or whether it is mounted"
+        )
 
 
 def _start(uri: str) -> str:

@@ -160,7 +160,7 @@ def is_over(workspace: Folder, frozen: FrozenRun) -> bool:
     if workspace.head(layout.summary(frozen.run_id)):
         if why := run_endings.why_given_up(workspace, frozen.run_id):
             raise ConfigurationError(
-                f"Plan {frozen.plan}: run {frozen.run_id} was given up, {why}; freeze a new plan "
+                f"Plan {frozen.plan}: run {frozen.run_id} was given up: {why}; freeze a new plan "
                 "under another name"
             )
         return True

@@ -40,16 +40,17 @@ def counts_of(workspace: Folder, run_id: str) -> Counts:
 def refuse_given_up(workspace: Folder, run_id: str) -> dict[str, Any]:
     """An ended run's summary, unless it was given up, which is a `ConfigurationError`."""
     summary: dict[str, Any] = json.loads(workspace.read(layout.summary(run_id)))
-    if GIVEN_UP in summary:
-        raise ConfigurationError(
-            f"Run {run_id} was given up, {summary.get(_WHY, _SILENT)}; run its command again"
-        )
+    if why := _why(summary):
+        raise ConfigurationError(f"Run {run_id} was given up: {why}; run its command again")
     return summary
 
 
 def why_given_up(workspace: Folder, run_id: str) -> str | None:
-    """Why an ended run was given up; None if it was committed."""
-    summary = json.loads(workspace.read(layout.summary(run_id)))
+    """Why an ended run was given up; None where it was committed."""
+    return _why(json.loads(workspace.read(layout.summary(run_id))))
+
+
+def _why(summary: dict[str, Any]) -> str | None:
     return str(summary.get(_WHY, _SILENT)) if GIVEN_UP in summary else None
 
 

@@ -109,6 +109,12 @@ def test_lines_of_a_folder_of_this_machine_are_paths_below_it(tmp_path):
     assert read(tmp_path, lines, source="/pics") == expected
 
 
+def test_an_image_of_this_machine_has_one_path_however_it_is_written(tmp_path):
+    names = ("cats//1.jpg", "cats/./1.jpg", "x/../cats/1.jpg", "//pics//cats/1.jpg")
+    assert set(read(tmp_path, "\n".join(names), source="/pics")) == {"/pics/cats/1.jpg"}
+    assert read(tmp_path, "a//1.jpg") == ["s3://photos/a//1.jpg"]
+
+
 @pytest.mark.parametrize(
     ("text", "where", "words"),
     [
@@ -120,6 +126,7 @@ def test_lines_of_a_folder_of_this_machine_are_paths_below_it(tmp_path):
         ("a.jpg\nhttp://host/b.jpg\n", ":2:", "cannot read http://"),
         (b"a.jpg\n\xff\xfe.jpg\n", ":2:", "not UTF-8"),
         ('{"uri": "\\ud800.jpg"}', ":1:", "not Unicode"),
+        pytest.param("[" * 100_000, ":", "nested too deep", id="deep"),
         ('{"Records": [{"body": "hello"}]}', ":1:", "not JSON"),
         ('{"Records": [{"eventName": "ObjectCreated:Put", "s3": {}}]}', ":1:", "no bucket and key"),
         ('{"detail-type": "Object Created"}', ":1:", "no bucket and key"),

@@ -175,6 +175,29 @@ def test_an_image_that_may_not_be_looked_at_is_not_taken_for_gone(
     assert manifests.newest(workspace, str(folder)).number == 1
 
 
+def test_a_folder_that_vanished_is_not_one_whose_images_are_gone(workspace, folder, changes):
+    freeze(workspace, str(folder))
+    folder.rename(folder.with_name("elsewhere"))
+    with pytest.raises(ConfigurationError, match=r"there is no folder .*pics"):
+        freeze(workspace, str(folder), changes("cats/1.jpg"))
+    assert manifests.newest(workspace, str(folder)).number == 1
+
+
+@pytest.mark.slow
+def test_a_bucket_that_vanished_is_not_one_whose_images_are_gone(workspace, s3, changes):
+    bucket, client = s3.bucket(), s3.client()
+    name = bucket.removeprefix("s3://")
+    for key in ("photos/1.jpg", "photos/2.jpg"):
+        client.put_object(Bucket=name, Key=key, Body=b"1")
+    freeze(workspace, f"{bucket}/photos")
+    for key in ("photos/1.jpg", "photos/2.jpg"):
+        client.delete_object(Bucket=name, Key=key)
+    client.delete_bucket(Bucket=name)
+    with pytest.raises(StorageError, match=f"no bucket {bucket}"):
+        freeze(workspace, f"{bucket}/photos", changes("photos/1.jpg"))
+    assert manifests.newest(workspace, f"{bucket}/photos").number == 1
+
+
 @pytest.mark.slow
 def test_events_of_a_bucket_name_whole_keys(workspace, s3, tmp_path):
     bucket, client = s3.bucket(), s3.client()

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from linnaeus import layout, manifests, named_runs, plans, slice_work, slices
-from linnaeus.errors import ConfigurationError, ReconciliationError
+from linnaeus.errors import ConfigurationError, GateFailed, ReconciliationError
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.labels import LabelsTable
 from linnaeus.named_runs import freeze_run, load
@@ -182,12 +182,29 @@ def test_a_run_that_was_given_up_or_is_gone_is_told_in_a_line(workspace, bucket)
         lambda: commit(workspace, "night"),
         lambda: freeze(workspace, bucket),
     ):
-        with pytest.raises(ConfigurationError, match=r"given up .* another name"):
+        with pytest.raises(ConfigurationError, match=r"given up: .* another name"):
             use()
     workspace.delete(layout.summary(frozen.run_id))
     workspace.delete(layout.plan(frozen.run_id))
     with pytest.raises(ConfigurationError, match="is gone"):
         do(workspace, "night", "1/1")
+
+
+def test_a_plan_whose_labels_a_gate_refused_says_so(workspace, bucket):
+    freeze(workspace, bucket, job=SCORE)
+    do(workspace, "night", "1/1")
+
+    def refuse(_counts):
+        raise GateFailed("churn is 12 %")
+
+    executor = InThisProcess(lambda run: TestWorker(workspace, run))
+    manifest = manifests.freeze(workspace, str(bucket))
+    with pytest.raises(GateFailed):
+        run_job(workspace, SCORE, manifest, executor, SILENT, refuse)
+    for use in (commit, lambda *plan: do(*plan, "1/1")):
+        with pytest.raises(ConfigurationError, match=r"churn is 12 %") as told:
+            use(workspace, "night")
+        assert "vacuum" not in str(told.value)
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "-a", "a b", "x" * 201, "01" + "A" * 24])

@@ -30,10 +30,10 @@ def in_a_bucket(s3) -> Place:
 
 def test_the_night_after_embeds_only_what_is_new_or_changed(in_a_bucket, monkeypatch):
     place = in_a_bucket
-    night = place.night("1", output={"location": f"{place.root}/plain", "format": "csv"})
+    night = place.night("1", output={"location": f"{place.images}-out", "format": "csv"})
     assert statuses(night) == DONE
     assert (night.step("embed").facts["embedded"], night.step("score").facts["done"]) == (45, 45)
-    assert place.workspace.head("plain/_SUCCESS.json")
+    assert Folder(f"{place.images}-out").head("_SUCCESS.json")
     images = Folder(place.images)
     for seed in range(100, 105):
         images.write(f"blue/blue{seed}.jpg", picture("blue", seed))

@@ -45,3 +45,18 @@ def test_wrong_usage_is_one_line_and_status_2(command, words, tmp_path, monkeypa
     assert result.exit_code == 2, result.output
     assert words in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_changes_are_counted_for_a_person(tmp_path):
+    (tmp_path / "pics").mkdir()
+    (tmp_path / "pics" / "1.jpg").write_bytes(b"1")
+    (tmp_path / "changes").write_text("2.jpg\n1.jpg\nnotes.txt\n3.jpg\n")
+    arguments = ["manifest", str(tmp_path / "pics"), "--workspace", str(tmp_path / "workspace")]
+    first = CliRunner().invoke(app, [*arguments, "--changes", str(tmp_path / "changes")])
+    assert first.exit_code == 2
+    assert "there is no list of" in first.stderr
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    (tmp_path / "pics" / "2.jpg").write_bytes(b"22")
+    result = CliRunner().invoke(app, [*arguments, "--changes", str(tmp_path / "changes")])
+    assert result.stdout.startswith("2 objects of ")
+    assert "4 named, 1 of them ignored; 3 images looked up, 1 gone" in result.stderr
