@@ -24,9 +24,18 @@ _KINDS = (
         "an address with a token or a signature",
         _WEB_REMEDY,
     ),
-    (r"(?i)^--[a-z0-9_.-]*(?:password|secret|token)[a-z0-9_.-]*=.", "a secret option", _REMEDY),
-    (r"hooks\.slack\.com/|/api/webhooks/", "a webhook's address", ""),
-    (r"-----BEGIN |AccountKey=|\bgh[pousr]_[A-Za-z0-9]{20}|\bxox[abprs]-", "a secret", _REMEDY),
+    (
+        r"(?i)^--[a-z0-9_.-]*(?:password|secret|token|api[_-]?key)[a-z0-9_.-]*=.",
+        "a secret option",
+        _REMEDY,
+    ),
+    (r"hooks\.slack\.com/|/api/webhooks/|\.webhook\.office\.com/", "a webhook's address", ""),
+    (
+        r"-----BEGIN |AccountKey=|\bgh[pousr]_[A-Za-z0-9]{20}|\bxox[abprs]-|\bglpat-"
+        r"|\bAIza[A-Za-z0-9_-]{35}",
+        "a secret",
+        _REMEDY,
+    ),
 )
 _PATTERNS = tuple((re.compile(pattern), what, remedy) for pattern, what, remedy in _KINDS)
 _WEBHOOK_REMEDY = (

@@ -39,7 +39,7 @@ def _lines(summary: Summary) -> Iterator[str]:
     if summary.report:
         yield f"Page: {summary.report}"
     if summary.status != "done":
-        yield f"Last good night: {summary.last_success_at or 'none yet'}"
+        yield f"Last good night: {summary.last_success_at or 'none that is known'}"
     yield "Steps:"
     for step in summary.steps:
         yield f"  {step.name} {step.status}, {duration_text(step.seconds)}: {step.line}"
@@ -65,7 +65,7 @@ def _counts(summary: Summary) -> str:
 def _model(summary: Summary) -> str:
     model = summary.model
     if model.after is None:
-        return f"{model.name}, of which there is no version"
+        return f"{model.name}, of which no version is known"
     accuracy = "" if model.accuracy is None else f", test accuracy {model.accuracy:.3f}"
     if model.before == model.after:
         kept = " as before" if summary.status == "done" else " stays"

@@ -166,6 +166,13 @@ def test_an_answer_that_never_ends_holds_no_night_up(monkeypatch):
     assert line == "metrics, Pushgateway 127.0.0.1: not exported: not done within 0.4 s"
 
 
+@pytest.mark.parametrize("status", [302, 404])
+def test_a_collector_that_does_not_take_them_is_said_with_its_answer(status):
+    with receiver(status) as there:
+        [line] = export(Metrics(otlp=there.url), full())
+    assert line == f"metrics, OpenTelemetry 127.0.0.1: not exported: it answers {status}"
+
+
 def test_nothing_is_exported_to_nowhere():
     assert export(Metrics(), full()) == []
 

@@ -138,8 +138,8 @@ VALUES = [
     ("metrics", 'textfile = "linnaeus.txt"', "files that end in .prom"),
     ("metrics", 'textfile = "s3://b/x.prom"', "name a file of the machine"),
     ("metrics", 'textfile = ""', "metrics.textfile: an empty name"),
-    ("labels", 'location = "a\\u0000b"', "labels.location: a control character"),
-    ("output", 'location = "s3://b/a\\nb"', "output.location: a control character"),
+    ("labels", 'location = "a\\u0000b"', "labels.location: no place has the character"),
+    ("output", 'location = "s3://b/\\u0000"', "output.location: no place has the character"),
     ("metrics", 'pushgateway = "gateway:9091"', "write a URL"),
     ("metrics", 'otlp = "http://:1"', "write a URL"),
     ("metrics", 'otlp = "http://[1"', "write a URL"),
@@ -184,6 +184,10 @@ SECRETS = [
     ("metrics", 'otlp = "https://h:1/?access_token=abc"', "an address with a token or a signature"),
     ("labels", 'location = "https://a/b?x=1&X-Amz-Signature=12"', "with a token or a signature"),
     ("labels", 'location = "https://a/b?sv=1&sig=12"', "with a token or a signature"),
+    ("beam", 'options = ["--api_key=0secret"]', "beam.options[0] looks like a secret option"),
+    ("labels", 'location = "https://x.webhook.office.com/0secret"', "looks like a webhook's"),
+    ("prices", f'currency = "AIza{"0secret" * 5}"', "looks like a secret"),
+    ("prices", 'currency = "glpat-0secret"', "looks like a secret"),
     ("prices", 'currency = "ghp_abcdefghijklmnopqrstuvwxyz0123"', "looks like a secret"),
 ]
 
@@ -201,7 +205,17 @@ def test_a_wrong_line_is_named_with_its_number_and_a_remedy(tmp_path, section, l
 def test_secrets_are_not_repeated(tmp_path, section, line, said):
     del said
     found = complaint(tmp_path, with_line(section, line)[0])
-    for word in ("hooks.slack", "AKIA", SECRET, "pass@", "token@", "=abc", "=12", "ghp_"):
+    for word in (
+        "hooks.slack",
+        "AKIA",
+        SECRET,
+        "pass@",
+        "token@",
+        "=abc",
+        "=12",
+        "ghp_",
+        "0secret",
+    ):
         assert word not in found
 
 

@@ -248,5 +248,6 @@ def test_a_night_whose_workspace_is_gone_can_still_be_told_of(tmp_path):
     found = check(summarise(Gone(str(tmp_path)), workflow_of(), night))
     assert (found.status, found.new_failures, found.report) == ("failed", (), None)
     assert found.last_success_at is None
+    assert "Last good night: none that is known" in text(found)
     found = summarise(Gone(str(tmp_path)), workflow_of(), done_night(score={"run_id": "01B"}))
     assert "no such bucket" in found.drift.why_not

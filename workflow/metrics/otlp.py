@@ -12,6 +12,7 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricExportResult, MetricsData
 from opentelemetry.sdk.resources import Resource
+from requests import Session
 
 from workflow.metrics.measurements import BYTES, NUMBER, RATIO, SECONDS, TIMESTAMP, measurements
 from workflow.summary import Summary
@@ -25,12 +26,17 @@ _UCUM = {SECONDS: "s", TIMESTAMP: "s", BYTES: "By", RATIO: "1", NUMBER: "1"}
 def send(collector: str, summary: Summary) -> str:
     """Send the numbers to a collector: its address, or the whole URL of its metrics."""
     data = _data(summary)
-    exporter = OTLPMetricExporter(endpoint(collector), timeout=TIMEOUT_SECONDS)
+    answers: list[int] = []
+    session = Session()
+    session.hooks["response"].append(lambda response, **_: answers.append(response.status_code))
+    exporter = OTLPMetricExporter(endpoint(collector), timeout=TIMEOUT_SECONDS, session=session)
     try:
         with _said_to_nobody():
             result = exporter.export(data, timeout_millis=TIMEOUT_SECONDS * 1000)
     finally:
         exporter.shutdown()
+    if answers and not 200 <= answers[-1] < 300:  # the exporter takes a redirect for success
+        return f"it answers {answers[-1]}"
     return "" if result is MetricExportResult.SUCCESS else "the collector did not take them"
 
 
