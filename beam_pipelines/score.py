@@ -107,7 +107,7 @@ def score_listed(
     with ExitStack() as servers:
         way = ServerChoice(request.server, request.skew_gate, request.engine)
         server = ModelServer(workspace, model, way, progress, servers)
-        executor = _Scoring(workspace, request, progress, server)
+        executor = _Scoring(workspace, request, progress, server, gated=gate is not None)
         if launcher_leaves(request.beam_options):
             handed_over = submit_job(workspace, job, manifest, executor)
             return replace(handed_over, output=request.output)
@@ -157,6 +157,8 @@ class _Scoring:
     request: ScoreRequest
     progress: Progress
     server: ModelServer
+    gated: bool = False
+    """Whether the commit waits for a gate, which is this process's and not the pipeline's."""
 
     def get_ready(self, run: RunSpec) -> None:
         """Start the embedded server, or find the one that was named."""
@@ -170,7 +172,7 @@ class _Scoring:
 
     def _beam(self) -> OnBeam:
         request = self.request
-        return OnBeam(
+        beam = OnBeam(
             self.workspace,
             request.engine,
             request.beam_options,
@@ -179,6 +181,7 @@ class _Scoring:
             request.format,
             self.progress,
         )
+        return beam.without_commit() if self.gated else beam
 
 
 def options() -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -17,18 +18,21 @@ from google.api_core.exceptions import Forbidden
 from google.auth.exceptions import DefaultCredentialsError
 from google.cloud import dataflow_v1beta3
 
-from beam_pipelines import dataflow
+from beam_pipelines import dataflow, run_shards
 from beam_pipelines import embed as embed_job
 from beam_pipelines import score as score_job
 from beam_pipelines.committing import Ending
 from beam_pipelines.options import check_beam_options, launcher_leaves
 from beam_pipelines.shards import run_pipeline
 from beam_pipelines.workers import WorkerOptions
-from linnaeus import layout
+from linnaeus import backbones, layout, manifests, named_runs
 from linnaeus.errors import LinnaeusError
 from linnaeus.labels import LabelsTable
 from linnaeus.output import SUCCESS
+from linnaeus.plans import RunSpec
+from linnaeus.progress import SILENT
 from linnaeus.records import OBJECTS
+from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
 from serving.local import start_server
@@ -247,6 +251,34 @@ def test_an_embed_template_describes_a_job_that_embeds_and_commits(
     counts = json.loads(bucket.gs.read(layout.summary(said["run_id"])))["counts"]
     assert (counts["done"], counts["failed"]) == (12, 0)
     assert Table(bucket.gs, layout.OBJECTS, OBJECTS).scan().read_all().num_rows == 12
+
+
+def test_a_template_for_the_shards_of_a_frozen_run_commits_nothing(
+    bucket, staged, tmp_path, capsys
+):
+    bucket.images.upload(fill(tmp_path / "bucket", 12), "")
+    manifest = manifests.freeze(bucket.gs, bucket.images.uri)
+    spec = backbones.prepare(bucket.gs, colour_model.BACKBONE, "float32")
+    frozen = named_runs.freeze_run(bucket.gs, Job("embed", spec.fingerprint), manifest, "night")
+    job = launch(run_shards.main, staged, f"--workspace={bucket.gs.uri}", "--plan=night")
+    assert job.name == dataflow.job_name(frozen.run_id)
+    assert json.loads(capsys.readouterr().out)["plan"] == "night"
+    run_staged(staged)
+    assert not named_runs.is_over(bucket.gs, frozen)
+    assert named_runs.commit(bucket.gs, frozen).counts.done == 12
+
+
+@pytest.mark.parametrize(("gate", "commits"), [(None, True), (lambda _: None, False)])
+def test_a_pipeline_on_dataflow_leaves_the_commit_to_a_gate(gate, commits, monkeypatch, workspace):
+    endings = []
+    monkeypatch.setattr(
+        "beam_pipelines.shards.run_pipeline", lambda *asked: endings.append(asked[-1])
+    )
+    request = score_job.ScoreRequest("images", "model", "server:8500", beam_options=ASKED)
+    reached = SimpleNamespace(address="server:8500")
+    run = RunSpec(RUN, "score", "source", "manifest", "fingerprint", "model", 1, shard_sizes=(3,))
+    score_job._Scoring(workspace, request, SILENT, reached, gated=gate is not None).execute(run)
+    assert [ending is not None for ending in endings] == [commits]
 
 
 def test_a_template_launched_where_nothing_is_new_still_describes_a_job(
