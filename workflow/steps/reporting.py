@@ -51,6 +51,9 @@ def _tell(context: Context) -> Iterator[str]:
 
     with context.progress.step("Sum up", None):
         summary = summarise(context.workspace, context.workflow, context.night)
-        save_summary(context.workspace, summary)
+        try:
+            save_summary(context.workspace, summary)
+        except LinnaeusError as error:  # people are told all the same
+            yield f"the summary is not kept: {error}"
     yield from export(context.workflow.metrics, summary)
     yield from tell(context.workflow.news, summary)
