@@ -100,11 +100,11 @@ class ChangedFolder:
         """The keys of images that the changes name, as often as they do."""
         start, skip = _start(root), _start(self.skip)
         begins = start if root == self.source else self.source
-        skip = skip[len(start) :] if skip.startswith(start) else "/"
         uris = iter(read_changes(self.changes, self.source))
         while chunk := list(islice(uris, BATCH_ROWS)):
-            inside = [uri[len(start) :] for uri in chunk if uri and uri.startswith(begins)]
-            images = _images([key for key in inside if not key.startswith(skip)])
+            inside = [uri for uri in chunk if uri and uri.startswith(begins)]
+            keys = [uri[len(start) :] for uri in inside if not uri.startswith(skip)]
+            images = _images(keys)
             self.found.named += len(chunk)
             self.found.ignored += len(chunk) - images.num_rows
             yield images

@@ -199,6 +199,16 @@ def test_a_bucket_that_vanished_is_not_one_whose_images_are_gone(workspace, s3, 
 
 
 @pytest.mark.slow
+def test_a_name_that_begins_with_a_slash_is_a_name(workspace, s3, changes):
+    bucket, client = s3.bucket(), s3.client()
+    for key in ("photos/1.jpg", "photos//2.jpg"):
+        client.put_object(Bucket=bucket.removeprefix("s3://"), Key=key, Body=b"1")
+    freeze(workspace, f"{bucket}/photos")
+    found = freeze_changed(workspace, f"{bucket}/photos", changes("photos//2.jpg"))[1]
+    assert (found.named, found.ignored, found.images) == (1, 0, 1)
+
+
+@pytest.mark.slow
 def test_events_of_a_bucket_name_whole_keys(workspace, s3, tmp_path):
     bucket, client = s3.bucket(), s3.client()
     name = bucket.removeprefix("s3://")
