@@ -73,10 +73,10 @@ def _scored(context: Context, version: int) -> dict[str, Any]:
 
 
 def _gate(workflow: Workflow, version: int) -> Gate:
-    def look(counts: Counts) -> None:
+    def look(run_id: str, counts: Counts) -> None:
         facts = {"run_id": None, "model_version": version, **asdict(counts)}
-        gates.refuse_failures(workflow.gates, counts, facts)
-        gates.refuse_churn(workflow.gates, counts, facts)
+        gates.refuse_failures(workflow.gates, run_id, counts, facts)
+        gates.refuse_churn(workflow.gates, run_id, counts, facts)
 
     return look
 
