@@ -89,7 +89,7 @@ class LabelsTable:
             return False
         with translated("read", self.table.uri):
             of_version = pc.field("model_version") == model_version
-            return snapshot.to_pyarrow_dataset().count_rows(filter=of_version) > 0
+            return bool(snapshot.to_pyarrow_dataset().count_rows(filter=of_version))
 
     def replace(
         self,
