@@ -6,7 +6,7 @@ Who executes is a parameter: a Beam pipeline, or `InThisProcess`, its plain twin
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from linnaeus import maintenance, plans, runs
@@ -47,6 +47,8 @@ class RunSummary:
     output: str | None = None
     committed: bool = True
     """False: the run's pipeline commits it, or `linnaeus commit`; its counts only say the plan."""
+    joined: Counts = field(default_factory=Counts)
+    """Of unfinished runs of older manifests, done first; `counts` has their new failures, too."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,9 @@ def run_job(  # noqa: PLR0913, PLR0917 - where, what, of what, by whom, and two 
         GateFailed: by the gate; labels stay as they were, and the run is given up.
     """
     started = time.perf_counter()
-    counts, run, failed_earlier = Counts(), None, 0
+    counts, run, joined = Counts(), None, Counts()
     while run is None or run.manifest_id != manifest.id:
-        failed_earlier += counts.new_failures  # in the run of an older manifest that was joined
+        joined += counts
         begun = runs.open_run(workspace, job, manifest.source)
         if begun is None:
             plan = runs.make_plan(workspace, job, manifest)
@@ -99,8 +101,9 @@ def run_job(  # noqa: PLR0913, PLR0917 - where, what, of what, by whom, and two 
         source=manifest.source,
         manifest_id=manifest.id,
         objects=manifest.objects,
-        counts=replace(counts, new_failures=counts.new_failures + failed_earlier),
+        counts=replace(counts, new_failures=counts.new_failures + joined.new_failures),
         seconds=time.perf_counter() - started,
+        joined=joined,
     )
 
 

@@ -82,6 +82,15 @@ class LabelsTable:
         snapshot = self.table.load()
         return (0, 0) if snapshot is None else _noted(snapshot, source)
 
+    def are_of(self, model_version: int) -> bool:
+        """Whether any are, of whatever source, that version's."""
+        snapshot = self.table.load()
+        if snapshot is None:
+            return False
+        with translated("read", self.table.uri):
+            of_version = pc.field("model_version") == model_version
+            return bool(snapshot.to_pyarrow_dataset().count_rows(filter=of_version))
+
     def replace(
         self,
         manifest: Manifest,

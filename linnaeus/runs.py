@@ -25,9 +25,9 @@ from linnaeus.state import Question, known
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
 
-Gate = Callable[[Counts], None]
-"""Looks at a run's reconciled counts, churn included, before its labels replace others; whatever
-must not be is refused by `GateFailed`.
+Gate = Callable[[str, Counts], None]
+"""Looks at a run's id and its reconciled counts, churn included, before its labels replace others;
+whatever must not be is refused by `GateFailed`.
 """
 
 
@@ -189,7 +189,7 @@ def commit(
 def _replace_labels(workspace: Folder, run: RunSpec, counts: Counts, gate: Gate | None) -> None:
     def accept() -> None:
         if gate:
-            gate(_with_churn(workspace, run.run_id, counts))
+            gate(run.run_id, _with_churn(workspace, run.run_id, counts))
 
     manifest = manifests.describe(workspace, run.manifest_id)
     try:

@@ -115,16 +115,19 @@ def known_churn(candidate: Candidate) -> float | None:
 
 
 def withdraw(workspace: Folder, name: str, version: int) -> None:
-    """Take a version back, so that the one before it is the newest again, here and on servers."""
+    """Take a version back, so that the one before it is the newest again, here and on servers.
+
+    While the version is there, whoever was killed half-way finds it and does it again.
+    """
     from training.exporting import publication
 
     published = models.load_model(workspace, f"{name}:{version}")
-    publication.withdraw(workspace, name, version)
     workspace.delete(layout.summary(published.run_id))  # it may be published again
+    publication.withdraw(workspace, name, version)
 
 
 def discard(workspace: Folder, name: str) -> None:
-    """Delete all candidates of a model: one was published that is newer."""
+    """Delete all candidates of a model: a newer one is about to be trained."""
     for entry in list(workspace.list(f"{CANDIDATES}/{name}")):
         workspace.delete(entry.key)
 

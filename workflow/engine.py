@@ -123,6 +123,7 @@ def do(context: Context, only: Sequence[StepName]) -> None:
         _do(context, "report", WORK["report"], None)
         return
     done = {step.name: step for step in context.night.steps if step.status == "done"}
+    context.night = replace(context.night, finished_at=None)  # of the commands before this
     for name in only:
         context.night = _without(context.night, name)
     for name in only:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from linnaeus import layout
 from linnaeus.records import Counts
 from workflow.config import Gates
 from workflow.context import Refused
@@ -13,7 +14,9 @@ def failures_allowed(limit: int | float, planned: int) -> int:
     return limit if isinstance(limit, int) else int(limit * planned)
 
 
-def refuse_failures(gates: Gates, counts: Counts, facts: Mapping[str, Any] | None = None) -> None:
+def refuse_failures(
+    gates: Gates, run_id: str, counts: Counts, facts: Mapping[str, Any] | None = None
+) -> None:
     """Refuse what failed too often.
 
     Raises:
@@ -25,12 +28,14 @@ def refuse_failures(gates: Gates, counts: Counts, facts: Mapping[str, Any] | Non
         raise Refused(
             f"{counts.new_failures:,} of {counts.planned:,} images failed for the first time "
             f"({codes}), and failures_at_most = {gates.failures_at_most:g} allows {allowed:,}: "
-            "linnaeus status RUN says why each; the labels stay as they were",
+            f"linnaeus status {run_id} says why each; the labels stay as they were",
             facts,
         )
 
 
-def refuse_churn(gates: Gates, counts: Counts, facts: Mapping[str, Any] | None = None) -> None:
+def refuse_churn(
+    gates: Gates, run_id: str, counts: Counts, facts: Mapping[str, Any] | None = None
+) -> None:
     """Refuse labels of which too many are others than before.
 
     Raises:
@@ -43,7 +48,7 @@ def refuse_churn(gates: Gates, counts: Counts, facts: Mapping[str, Any] | None =
         raise Refused(
             f"{counts.changed:,} of {counts.compared:,} labels would change ({share:.1%}), and "
             f"churn_at_most = {gates.churn_at_most:g}: the labels stay as they were; "
-            "changes.parquet of the run that linnaeus status lists as given up has what would "
-            "change: raise churn_at_most for a night if it should",
+            f"{layout.changes(run_id)} in the workspace has what would change: raise churn_at_most "
+            "for a night if it should",
             facts,
         )

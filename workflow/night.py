@@ -34,8 +34,9 @@ class Step:
 
     manifest: manifest_id, source, objects, bytes. plan: to_embed, to_read_bytes, up_to_date,
     known_failures, shards. embed and score: run_id, and the fields of `records.Counts`. train:
-    candidate, labels, accuracy, run_id. evaluate: accuracy, current_accuracy, current_version.
-    publish: model, version, replaced. score also: model_version, compared, changed. report: page.
+    candidate, labels, accuracy, run_id. evaluate: judged (a training run), accuracy,
+    current_accuracy, current_version. publish: model, version, replaced. score also:
+    model_version, compared, changed. report: page.
     """
 
 

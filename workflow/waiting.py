@@ -10,6 +10,8 @@ from linnaeus.progress import Progress, count_text, duration_text
 from serving.client.channels import SECURE
 
 LOOK_SECONDS = 2.0
+_BY_NAME = "dns:///"
+"""Before `HOST:PORT` where gRPC is told to ask for all addresses of a name."""
 
 
 def wait_for(server: str, model: Model, minutes: float, progress: Progress) -> str:
@@ -36,8 +38,11 @@ def wait_for(server: str, model: Model, minutes: float, progress: Progress) -> s
 
 
 def addresses(server: str) -> Sequence[str]:
-    """Every server behind `HOST:PORT`; by TLS only the name itself, which its certificate has."""
-    host, _, port = server.rpartition(":")
+    """Every server behind `HOST:PORT` or `dns:///HOST:PORT`.
+
+    By TLS only the name itself, which its certificate has.
+    """
+    host, _, port = server.removeprefix(_BY_NAME).rpartition(":")
     if server.startswith(SECURE) or not port.isdigit():
         return [server]
     try:

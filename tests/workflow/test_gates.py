@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 
 from linnaeus import golden
+from linnaeus.jobs import RunSummary
 from linnaeus.models import load_model
 from linnaeus.records import Counts
 from serving.server import EmbeddedServer
 from tests.workflow.conftest import statuses
 from training.comparison import Comparison
-from workflow import gates
+from workflow import gates, waiting
 from workflow.config import Gates
 from workflow.context import Refused
+from workflow.steps import embedding
 
 REST = "evaluate,publish,score"
 
@@ -118,14 +120,29 @@ def test_a_limit_of_failures_is_a_number_or_a_share():
     assert gates.failures_allowed(1.0, 10) == 10
     assert gates.failures_allowed(0.01, 10) == 0
     counts = Counts(planned=10, failed=1, new_failures=1, codes={"CORRUPT": 1})
-    gates.refuse_failures(Gates(failures_at_most=1), counts)
-    with pytest.raises(Refused, match=r"CORRUPT 1.*allows 0"):
-        gates.refuse_failures(Gates(failures_at_most=0.01), counts)
+    gates.refuse_failures(Gates(failures_at_most=1), "RUN1", counts)
+    with pytest.raises(Refused, match=r"CORRUPT 1.*allows 0: linnaeus status RUN1"):
+        gates.refuse_failures(Gates(failures_at_most=0.01), "RUN1", counts)
 
 
 def test_churn_is_judged_only_where_there_were_labels():
-    gates.refuse_churn(Gates(churn_at_most=0.0), Counts(planned=10, done=10))
-    gates.refuse_churn(Gates(churn_at_most=0.5), Counts(compared=10, changed=5))
-    gates.refuse_churn(Gates(churn_at_most=None), Counts(compared=10, changed=10))
-    with pytest.raises(Refused, match="5 of 10 labels"):
-        gates.refuse_churn(Gates(churn_at_most=0.4), Counts(compared=10, changed=5))
+    gates.refuse_churn(Gates(churn_at_most=0.0), "RUN1", Counts(planned=10, done=10))
+    gates.refuse_churn(Gates(churn_at_most=0.5), "RUN1", Counts(compared=10, changed=5))
+    gates.refuse_churn(Gates(churn_at_most=None), "RUN1", Counts(compared=10, changed=10))
+    with pytest.raises(Refused, match=r"5 of 10 labels.*RUN1/changes"):
+        gates.refuse_churn(Gates(churn_at_most=0.4), "RUN1", Counts(compared=10, changed=5))
+
+
+def test_all_servers_behind_a_name_are_waited_for():
+    assert waiting.addresses("dns:///127.0.0.1:8500") == ["127.0.0.1:8500"]
+    assert waiting.addresses("127.0.0.1:8500") == ["127.0.0.1:8500"]
+    assert waiting.addresses("grpcs://127.0.0.1:8500") == ["grpcs://127.0.0.1:8500"]
+
+
+def test_failures_of_a_run_that_was_joined_are_held_against_all_that_it_did():
+    joined = Counts(planned=1000, done=995, failed=5, new_failures=5, codes={"CORRUPT": 5})
+    last = Counts(new_failures=5, skipped=995, known_failures=5)
+    run = RunSummary("RUN1", "embed", "s", "m", 1000, last, 1.0, joined=joined)
+    counts = embedding._work_of(run)
+    assert (counts.planned, counts.done, counts.new_failures) == (1000, 995, 5)
+    gates.refuse_failures(Gates(failures_at_most=0.01), "RUN1", counts)

@@ -25,12 +25,19 @@ def embed(context: Context) -> Outcome:
         known = {"skipped": planned["up_to_date"], "known_failures": planned["known_failures"]}
         return skipped("every image is embedded", run_id=None, **asdict(Counts(**known)))
     run = _embedded(context, context.manifest)
-    counts = run.counts
+    counts, run_id = _work_of(run), run.run_id
     if context.labelled_manifest.id != context.manifest.id:
-        counts = _with_work(counts, _embedded(context, context.labelled_manifest).counts)
+        more = _embedded(context, context.labelled_manifest)
+        counts, run_id = _with_work(counts, _work_of(more)), run_id or more.run_id
     facts = {"run_id": run.run_id, **asdict(counts)}
-    gates.refuse_failures(context.workflow.gates, counts, facts)
-    return Outcome(line(facts), facts)
+    gates.refuse_failures(context.workflow.gates, run_id or "", counts, facts)
+    return Outcome(line(facts), facts, "done" if run_id else "skipped")
+
+
+def _work_of(run: RunSummary) -> Counts:
+    """What was done, runs that were joined and finished included."""
+    new_failures = run.counts.new_failures - run.joined.new_failures  # `joined` has these, too
+    return _with_work(replace(run.counts, new_failures=new_failures), run.joined)
 
 
 def _embedded(context: Context, manifest: Manifest) -> RunSummary:

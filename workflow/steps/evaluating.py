@@ -21,6 +21,9 @@ def evaluate(context: Context) -> Outcome:
     if key is None:
         return skipped("no new model", current_version=version)
     candidate = candidates.at(context.workspace, key)
+    judged = candidate.model.run_id
+    if current and current.run_id == judged:
+        return skipped(f"{current.name}:{version} is published already", judged=judged)
     gates = context.workflow.gates
     facts = _facts(context, candidate, current)
     _refuse_inaccurate(gates, facts)
@@ -31,12 +34,13 @@ def evaluate(context: Context) -> Outcome:
 
 def _facts(context: Context, candidate: Candidate, current: Model | None) -> dict[str, Any]:
     facts: dict[str, Any] = {
+        "judged": candidate.model.run_id,
         "accuracy": candidate.model.metrics["test"]["accuracy"],
         "current_version": current.version if current else None,
         "current_accuracy": None,
         "compared_images": 0,
     }
-    if current and current.run_id != candidate.model.run_id:
+    if current:
         from training.comparison import compare
 
         with context.progress.step("Compare with the current model", None):

@@ -1,5 +1,7 @@
 """publish: a candidate that passed becomes the model's next version, whole or not at all."""
 
+from linnaeus import models
+from linnaeus.errors import ConfigurationError
 from linnaeus.models import Model
 from workflow import candidates
 from workflow.context import Context, Outcome, skipped
@@ -9,6 +11,7 @@ def publish(context: Context) -> Outcome:
     """Promote the candidate, and wait until the server has it.
 
     Raises:
+        ConfigurationError: the candidate was not evaluated.
         GateFailed: its graph sees the golden images otherwise than a worker; nothing is published.
         ServingError: the server does not load it in time.
     """
@@ -17,13 +20,18 @@ def publish(context: Context) -> Outcome:
     if key is None:
         return _nothing(context, current)
     candidate = candidates.at(context.workspace, key)
+    if context.facts("evaluate").get("judged") != candidate.model.run_id:
+        raise ConfigurationError(
+            "the candidate was trained after the last one was evaluated: run --only evaluate first"
+        )
     told = []
     if context.workflow.gates.skew:
         told.append(_compared(context, candidate))
     published = candidates.promote(context.workspace, candidate)
     if context.workflow.serving.server:
         told.append(_wait(context, published))
-    replaced = context.facts("evaluate")["current_version"]
+    earlier = models.versions(context.workspace, published.name)
+    replaced = max((one for one in earlier if one < published.version), default=None)
     facts = {"model": published.name, "version": published.version, "replaced": replaced}
     was = f" in place of version {replaced}" if replaced else ""
     return Outcome("; ".join([f"{published.name}:{published.version}{was}", *told]), facts)

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from linnaeus import models
-from linnaeus.errors import GateFailed, LinnaeusError
+from linnaeus.errors import ConfigurationError, GateFailed, LinnaeusError
 from linnaeus.labels import LabelsTable
 from linnaeus.progress import count_text
 from linnaeus.records import Counts
@@ -37,8 +37,18 @@ def score(context: Context) -> Outcome:
 
 
 def model_version(context: Context) -> int:
-    """The version that gives the labels: the one that is published, tonight or before."""
+    """The version that gives the labels: the one that is published, tonight or before.
+
+    Raises:
+        ConfigurationError: the night has not come to it, or it was taken back since.
+    """
     version: int = context.facts("publish")["version"]
+    name = context.workflow.model.name
+    if version not in models.versions(context.workspace, name):
+        raise ConfigurationError(
+            f"{name}:{version} is not there any more, such as one that a gate had taken back: run "
+            "the night's steps again from train"
+        )
     return version
 
 
@@ -63,10 +73,10 @@ def _scored(context: Context, version: int) -> dict[str, Any]:
 
 
 def _gate(workflow: Workflow, version: int) -> Gate:
-    def look(counts: Counts) -> None:
+    def look(run_id: str, counts: Counts) -> None:
         facts = {"run_id": None, "model_version": version, **asdict(counts)}
-        gates.refuse_failures(workflow.gates, counts, facts)
-        gates.refuse_churn(workflow.gates, counts, facts)
+        gates.refuse_failures(workflow.gates, run_id, counts, facts)
+        gates.refuse_churn(workflow.gates, run_id, counts, facts)
 
     return look
 
@@ -91,11 +101,12 @@ def _take_back(context: Context, version: int, refusal: GateFailed) -> None:
 
 
 def _replaced(context: Context, version: int) -> int | None:
-    """The version before one that has given no labels yet."""
+    """The version before one that has given no labels yet, not of any source."""
     name = context.workflow.model.name
-    _, labelled_by = LabelsTable(context.workspace, name).current(context.manifest.source)
     earlier = [one for one in models.versions(context.workspace, name) if one < version]
-    return earlier[-1] if earlier and labelled_by != version else None
+    if not earlier or LabelsTable(context.workspace, name).are_of(version):
+        return None
+    return earlier[-1]
 
 
 def _line(facts: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """train: a candidate, where there is reason to train one."""
 
+from linnaeus.models import Model
 from workflow import candidates, retraining
 from workflow.candidates import Candidate
 from workflow.context import Context, Outcome, skipped
@@ -12,7 +13,7 @@ def train(context: Context) -> Outcome:
     decision = retraining.decide(context.workspace, context.workflow, current, labelled)
     if not decision.train:
         return skipped(decision.why, changed=decision.changed)
-    kept = _kept(context)
+    kept = _kept(context, current)
     candidate = kept or _trained(context)
     model = candidate.model
     accuracy = model.metrics["test"]["accuracy"]
@@ -27,13 +28,18 @@ def train(context: Context) -> Outcome:
     return Outcome(f"{made}, test accuracy {accuracy:.3f}: {decision.why}", facts)
 
 
-def _kept(context: Context) -> Candidate | None:
-    """A candidate of equal images and settings; of this very night where each has its own."""
+def _kept(context: Context, current: Model | None) -> Candidate | None:
+    """A candidate of equal images and settings; of this very night where each has its own.
+
+    One of an earlier night that is the current model already would be nothing new.
+    """
     name, night = context.workflow.model.name, context.night.night
     config, manifest = config_of(context.workflow), context.labelled_manifest
+    each_night = context.workflow.retrain.when == "always"
     for of_night, one in candidates.listed(context.workspace, name):
         fits = one.model.data["manifest_id"] == manifest.id and same_settings(one.model, config)
-        if fits and (of_night == night or context.workflow.retrain.when != "always"):
+        is_current = current is not None and one.model.run_id == current.run_id
+        if fits and (of_night == night or not (each_night or is_current)):
             return one
     return None
 
