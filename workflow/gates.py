@@ -21,11 +21,12 @@ def refuse_failures(gates: Gates, counts: Counts, facts: Mapping[str, Any] | Non
     """
     allowed = failures_allowed(gates.failures_at_most, counts.planned)
     if counts.new_failures > allowed:
+        run = (facts or {}).get("run_id") or "RUN"
         codes = ", ".join(f"{code} {count:,}" for code, count in counts.codes.items())
         raise Refused(
             f"{counts.new_failures:,} of {counts.planned:,} images failed for the first time "
             f"({codes}), and failures_at_most = {gates.failures_at_most:g} allows {allowed:,}: "
-            "linnaeus status RUN says why each; the labels stay as they were",
+            f"linnaeus status {run} says why each; the labels stay as they were",
             facts,
         )
 

@@ -121,6 +121,8 @@ def test_a_limit_of_failures_is_a_number_or_a_share():
     gates.refuse_failures(Gates(failures_at_most=1), counts)
     with pytest.raises(Refused, match=r"CORRUPT 1.*allows 0"):
         gates.refuse_failures(Gates(failures_at_most=0.01), counts)
+    with pytest.raises(Refused, match="linnaeus status 01M8J says why each"):
+        gates.refuse_failures(Gates(failures_at_most=0), counts, {"run_id": "01M8J"})
 
 
 def test_churn_is_judged_only_where_there_were_labels():
