@@ -28,7 +28,12 @@ def _lines(forecast: Forecast) -> Iterator[tuple[str, str]]:
     if forecast.bfloat16_seconds is not None:
         took = duration_text(forecast.bfloat16_seconds)
         yield "", f'embed would take {took} with precision = "bfloat16"'
-    yield "cost", f"about {money_text(forecast.cost, forecast.prices['currency'])}"
+    yield "cost", _cost_text(forecast)
+
+
+def _cost_text(forecast: Forecast) -> str:
+    said = money_text(forecast.cost, forecast.prices["currency"])
+    return said if said.startswith("under") else f"about {said}"
 
 
 def _embed_text(forecast: Forecast) -> str:
