@@ -229,11 +229,12 @@ def _step_lines(night: Night) -> tuple[StepLine, ...]:
 def _counts(night: Night) -> NightCounts:
     embed = _facts(night, "embed")
     embedded = _sum(night, "embedded")
+    score = night.step("score")  # of a gate that refused, it counts labels that nobody has
     return NightCounts(
         listed=_number(_facts(night, "manifest"), "objects"),
         embedded=embedded,
         reused=max(0, _number(embed, "done") - _number(embed, "embedded")),
-        labelled=_number(_facts(night, "score"), "done"),
+        labelled=_number(score.facts, "done") if score and score.status == "done" else 0,
         failed=_sum(night, "failed"),
         new_failures=_sum(night, "new_failures"),
         known_failures=_number(embed, "known_failures"),
@@ -281,13 +282,17 @@ def _report(workspace: Folder, night: Night) -> str | None:
 
 
 def _last_success(workspace: Folder, night: Night) -> str | None:
-    """What the newest earlier summary says; each hands it on to the next."""
-    ending = ".summary.json"
-    names = [entry.key.rpartition("/")[2] for entry in workspace.list(f"{NIGHTS}/{night.workflow}")]
-    earlier = sorted(n for n in names if n.endswith(ending) and n < night.night + ending)
-    if not earlier:
+    """What the newest other summary says; each hands it on to the next.
+
+    The newest by its time: a scheduler or a person names nights as they like.
+    """
+    own = summary_key(night.workflow, night.night, "json")
+    entries = workspace.list(f"{NIGHTS}/{night.workflow}")
+    others = [one for one in entries if one.key.endswith(".summary.json") and one.key != own]
+    if not others:
         return None
-    kept: dict[str, Any] = json.loads(workspace.read(f"{NIGHTS}/{night.workflow}/{earlier[-1]}"))
+    newest = max(others, key=lambda one: (one.modified, one.key))
+    kept: dict[str, Any] = json.loads(workspace.read(newest.key))
     return kept.get("last_success_at")
 
 

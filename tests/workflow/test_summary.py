@@ -1,6 +1,7 @@
 """A night's figures, from its record and what its runs left; and how they are kept and told."""
 
 import json
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -68,6 +69,14 @@ def test_a_refused_night_keeps_the_old_model_and_says_why(workspace):
     assert found.model == ModelChange("labels", 3, 3, None)
 
 
+def test_labels_that_a_gate_refused_are_none(workspace):
+    facts = done_night().step("score").facts
+    night = done_night().after(Step("score", "refused", "too many would change", 1.0, facts))
+    found = check(summarise(workspace, workflow_of(), night))
+    assert (found.status, found.counts.labelled) == ("refused", 0)
+    assert found.churn == NightChurn(2, 1, 0.5)
+
+
 def test_a_night_that_failed_early_still_has_the_version_of_before(workspace):
     for version in (1, 2):
         workspace.write(f"models/labels/{version}/linnaeus.json", b"{}")
@@ -94,6 +103,16 @@ def test_the_last_good_night_is_handed_on(workspace):
     assert found.last_success_at == first.finished_at
     third = Night.begin("nightly", "20260303T020000Z")
     assert summarise(workspace, workflow_of(), third).last_success_at == first.finished_at
+
+
+def test_the_last_good_night_is_the_newest_by_time_whatever_it_is_called(workspace):
+    for age, name in enumerate(["zeta", "alpha"]):
+        night = replace(done_night(), night=name, finished_at=f"2026-03-0{age + 1}T02:10:00+00:00")
+        path = Path(save_summary(workspace, summarise(workspace, workflow_of(), night)))
+        os.utime(path.with_suffix(".json"), (1000 + age, 1000 + age))
+    tonight = Night.begin("nightly", "beta")
+    found = summarise(workspace, workflow_of(), tonight).last_success_at
+    assert found == "2026-03-02T02:10:00+00:00"
 
 
 def test_cost_is_of_hours_bytes_and_reads(workspace):
