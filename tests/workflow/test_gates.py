@@ -3,6 +3,7 @@
 import socket
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from training.comparison import Comparison
 from workflow import gates
 from workflow.config import Gates
 from workflow.context import Refused
+from workflow.steps import evaluating
 
 REST = "evaluate,publish,score"
 
@@ -131,3 +133,15 @@ def test_churn_is_judged_only_where_there_were_labels():
     gates.refuse_churn(Gates(churn_at_most=None), Counts(compared=10, changed=10))
     with pytest.raises(Refused, match="5 of 10 labels"):
         gates.refuse_churn(Gates(churn_at_most=0.4), Counts(compared=10, changed=5))
+
+
+def test_a_version_that_a_killed_night_published_replaces_the_one_before(monkeypatch):
+    context, name = SimpleNamespace(workspace=None), "colours"
+    monkeypatch.setattr("linnaeus.models.versions", lambda *_: [1, 3, 4])
+    metrics = {"test": {"accuracy": 1.0}}
+    candidate = SimpleNamespace(model=SimpleNamespace(run_id="tonight", metrics=metrics))
+    published = SimpleNamespace(name=name, version=4, run_id="tonight")
+    facts = evaluating._facts(context, candidate, published)
+    assert facts["current_version"] == 3
+    monkeypatch.setattr("linnaeus.models.versions", lambda *_: [4])
+    assert evaluating._facts(context, candidate, published)["current_version"] is None

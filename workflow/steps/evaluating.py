@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from linnaeus import models
 from linnaeus.models import Model
 from workflow import candidates
 from workflow.candidates import Candidate
@@ -32,7 +33,7 @@ def evaluate(context: Context) -> Outcome:
 def _facts(context: Context, candidate: Candidate, current: Model | None) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "accuracy": candidate.model.metrics["test"]["accuracy"],
-        "current_version": current.version if current else None,
+        "current_version": _version_before(context, candidate, current),
         "current_accuracy": None,
         "compared_images": 0,
     }
@@ -45,6 +46,14 @@ def _facts(context: Context, candidate: Candidate, current: Model | None) -> dic
             facts["accuracy_beside"], facts["current_accuracy"] = found.accuracy, found.before
             facts["compared_images"] = found.images
     return facts
+
+
+def _version_before(context: Context, candidate: Candidate, current: Model | None) -> int | None:
+    """The version that the candidate replaces, also where a process that died published it."""
+    if current is None or current.run_id != candidate.model.run_id:
+        return current.version if current else None
+    versions = models.versions(context.workspace, current.name)
+    return max((one for one in versions if one < current.version), default=None)
 
 
 def _refuse_inaccurate(gates: Gates, facts: dict[str, Any]) -> None:
