@@ -127,9 +127,10 @@ def _nights(workspace: Folder) -> list[dict[str, Any]]:
     """The newest nights of each workflow, as their summaries have them."""
     described: list[dict[str, Any]] = []
     for workflow in sorted(workspace.folders(layout.NIGHTS)):
-        entries, _ = workspace.page(f"{layout.NIGHTS}/{workflow}")
-        names = [entry.key.rpartition("/")[2] for entry in entries]
-        newest = sorted((name for name in names if name.endswith(_NIGHT)), reverse=True)
+        # By their time, since a scheduler or a person names nights as they like.
+        entries = workspace.list(f"{layout.NIGHTS}/{workflow}")
+        kept = sorted((one.modified, one.key) for one in entries if one.key.endswith(_NIGHT))
+        newest = [key.rpartition("/")[2] for _, key in reversed(kept)]
         for name in newest[:NEWEST_NIGHTS]:
             summary = json.loads(workspace.read(f"{layout.NIGHTS}/{workflow}/{name}"))
             described.append(_night(workflow, name.removesuffix(_NIGHT), summary))

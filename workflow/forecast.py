@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
@@ -82,7 +82,7 @@ class Forecast:
     train: bool
     why: str
     to_score: int
-    """All images, if a new model takes the old one's place."""
+    """All images but known failures, if a new model takes the old one's place."""
     seconds: Mapping[str, float]
     """By step; of steps that are not known nothing is said."""
     unknown: tuple[str, ...]
@@ -132,6 +132,9 @@ def forecast(
             measured |= _measured(home, spec, planned, progress)
     decision = decision or _FirstModel(workspace, workflow)
     scoring = _scoring(workspace, workflow, lists.images, train=decision.train)
+    if decision.train and workflow.serving.payload == "embedding":
+        without = planned.plans[0].spec.known_failures  # they have no vector to ask about
+        scoring = replace(scoring, objects=scoring.objects - without)
     work = _Work(planned, scoring, decision, measured)
     return _forecast(workflow, lists, work, past)
 

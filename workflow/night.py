@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from linnaeus.errors import FailureCode, StorageError
+from linnaeus.errors import ConfigurationError, FailureCode, StorageError
 from linnaeus.storage import Folder
 
 StepName = Literal["manifest", "plan", "embed", "train", "evaluate", "publish", "score", "report"]
@@ -101,3 +101,16 @@ def record_key(workflow: str, night: str) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def check_night(night: str) -> str:
+    """Return a night's id if it can be one: any name of a file that is not hidden.
+
+    Raises:
+        ConfigurationError: it cannot; its record would lie elsewhere, or be found by nobody.
+    """
+    if not night or night.startswith(".") or "/" in night or not night.isprintable():
+        raise ConfigurationError(
+            f"--night {night!r} is no name of a night: leave out '/' and a '.' in front"
+        )
+    return night

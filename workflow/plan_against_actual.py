@@ -38,8 +38,8 @@ def against_actual(forecast: Mapping[str, Any], night: Night) -> list[Row]:
 
 def _rows(forecast: Mapping[str, Any], night: Night) -> Iterator[Row]:
     yield Row("listed", forecast["objects"], _fact(night.step("manifest"), "objects"), "images")
-    yield Row("embedded", forecast["to_embed"], _fact(night.step("embed"), "planned"), "images")
-    yield Row("scored", forecast["to_score"], _fact(night.step("score"), "planned"), "images")
+    yield Row("embedded", forecast["to_embed"], _fact(night.step("embed"), "done"), "images")
+    yield Row("scored", forecast["to_score"], _fact(night.step("score"), "done"), "images")
     read = _total(night, "bytes_read")
     yield Row("read", forecast["to_read_bytes"], read, "bytes")
     expected: Mapping[str, float] = forecast["seconds"]

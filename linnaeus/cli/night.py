@@ -44,18 +44,26 @@ def run(  # noqa: PLR0913, PLR0917 - a parameter an option
         Literal["embed", "score"] | None,
         typer.Option(help="Only plan that job, for slices that other processes do."),
     ] = None,
-    slices: Annotated[int, typer.Option(min=2, help="With --freeze: at most so many slices.")] = 16,
+    slices: Annotated[
+        int | None,
+        typer.Option(min=2, help="With --freeze: at most so many slices.", show_default="16"),
+    ] = None,
 ) -> None:
     """Run a night: list, embed, retrain, publish, label, report, as a file says."""
+    from workflow.night import check_night
     from workflow.reading import read_workflow
 
     read = read_workflow(workflow)
     if [dry_run, only is not None, freeze is not None].count(True) > 1:
         raise ConfigurationError("choose one of --dry-run, --only and --freeze")
+    if slices is not None and not freeze:
+        raise ConfigurationError("--slices goes with --freeze embed or --freeze score")
+    if night is not None:
+        check_night(night)
     if dry_run:
         _forecast(session, read)
     elif freeze:
-        _freeze(session, read, night, freeze, slices)
+        _freeze(session, read, night, freeze, slices or 16)
     else:
         _run(session, read, night, only)
 

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -52,6 +53,16 @@ def test_the_newest_nights_of_each_workflow_are_shown(workspace):
     assert line == (
         "  - workflow weekly, night 20260301T040000Z, status done, embedded 7, labelled 6, failed 1"
     )
+
+
+def test_the_newest_nights_are_so_by_their_time_whatever_they_are_called(tmp_path):
+    workspace = Folder(str(tmp_path))
+    for age, name in enumerate(["first", "b7c1", "second", "20260305T020000Z"]):
+        night(workspace, "nightly", name)
+        path = tmp_path / "nights" / "nightly" / f"{name}.summary.json"
+        os.utime(path, (1000 + age, 1000 + age))
+    shown = overview(workspace)["nights"]
+    assert [one["night"] for one in shown] == ["20260305T020000Z", "second", "b7c1"]
 
 
 def test_without_nights_nothing_is_said_of_them(tmp_path):

@@ -105,6 +105,25 @@ def test_the_next_night_has_only_what_is_new(workspace, workflow, bucket):
 
 
 @pytest.mark.usefixtures("prepared")
+def test_what_failed_before_is_not_expected_to_be_labelled(workspace, workflow, bucket):
+    (bucket / "even" / "0002.png").write_bytes(b"no picture")
+    embed(workspace, bucket)
+    found = forecast(workspace, workflow)
+    assert (found.train, found.known_failures, found.to_score) == (True, 1, 19)
+
+
+def test_what_failed_does_not_count_as_embedded_or_scored(workspace, workflow):
+    kept = night(0, 25, 3.0)
+    failed = {name: {**kept.step(name).facts, "done": 20} for name in ("embed", "score")}
+    for name, facts in failed.items():
+        kept = kept.after(replace(kept.step(name), facts=facts))
+    plan = {"objects": 25, "to_embed": 25, "to_score": 25, "to_read_bytes": 0, "cost": 0}
+    plan |= {"seconds": {}, "unknown": ["train"], "prices": workflow.prices.model_dump()}
+    rows = {row.what: row.actual for row in against_actual(plan, kept)}
+    assert (rows["embedded"], rows["scored"]) == (20, 20)
+
+
+@pytest.mark.usefixtures("prepared")
 def test_a_run_that_was_not_finished_is_named(workspace, workflow, bucket):
     manifest, job = manifests.freeze(workspace, str(bucket)), Job("embed", SPEC.fingerprint)
     begun = runs.create_run(workspace, job, runs.make_plan(workspace, job, manifest))
@@ -171,7 +190,7 @@ def test_times_are_those_of_earlier_nights(workspace, workflow):
 
 
 def night(number: int, embedded: int, seconds: float) -> Night:
-    counts = {"planned": embedded, "bytes_read": embedded * 1000}
+    counts = {"planned": embedded, "done": embedded, "bytes_read": embedded * 1000}
     steps = [
         Step("manifest", "done", "", 1.0, {"objects": 1000}),
         Step("plan", "done", "", 1.0),

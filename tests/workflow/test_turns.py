@@ -142,6 +142,9 @@ def test_the_command_says_what_became_of_each_step(place, file):
         ["--only", "embde"],
         ["--freeze", "embed"],
         ["--dry-run", "--only", "embed"],
+        ["--slices", "4"],
+        ["--night", "../elsewhere"],
+        ["--night", ""],
     ):
         assert CliRunner().invoke(app, ["run", file, *wrong]).exit_code == 2
 
