@@ -107,7 +107,8 @@ class Retrain(Section):
     when: Literal["labels-changed", "always", "never"] = Field(
         "labels-changed",
         description="With labels-changed, when labelled images came, went or changed since the "
-        "model was trained; with never, only the first model is trained.",
+        "model was trained, or this file asks for other settings; with never, only the first model "
+        "is trained.",
     )
     changed_at_least: Annotated[int, Field(ge=1)] = Field(
         1, description="How many labelled images must have come, gone or changed."
