@@ -17,7 +17,7 @@ from urllib.parse import quote
 Calls = Mapping[str, Callable[..., Any]]
 LONGEST_EXPRESSION = 400
 STEP = {"assign", "call", "args", "result", "switch", "next", "return", "raise", "try", "except"}
-CASE = {"condition", "next", "return", "raise", "assign"}
+CASE = {"condition", "next", "return", "raise", "steps"}
 
 
 class RaisedError(Exception):
@@ -114,6 +114,9 @@ class Interpreter:
             assert case.keys() <= CASE, case.keys() - CASE
             condition = self.value(case["condition"])
             assert isinstance(condition, bool), case
+            if condition and "steps" in case:
+                self.steps(case["steps"])
+                return None
             if condition:
                 return self.act({k: v for k, v in case.items() if k != "condition"})
         return None
