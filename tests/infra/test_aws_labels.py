@@ -62,6 +62,8 @@ class Carried:
     said: dict[str, list[str]] = field(default_factory=dict)
     written: dict[str, set[str]] = field(default_factory=dict)
     """New keys in the workspace's bucket, by the job."""
+    ending: dict[str, Any] = field(default_factory=dict)
+    """Of the first night."""
     ended: threading.Event = field(default_factory=threading.Event)
     servers: ExitStack = field(default_factory=ExitStack)
 
@@ -120,7 +122,7 @@ def patience() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def labelled(patience: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Carried]:
-    """The stacks with twenty pictures of each colour in the images' bucket."""
+    """The stacks with twenty pictures of each colour in the images' bucket, after a first night."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -141,6 +143,7 @@ def labelled(patience: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         with cloud(carried, server, ModelName=MODEL, Slices="2") as made:
             carried.cloud = made
             fill(made, server)
+            carried.ending = made.night("first")
             yield carried
     finally:
         carried.ended.set()
@@ -177,8 +180,7 @@ def record(made: Cloud, night: str) -> dict[str, Any]:
 
 def test_a_bucket_is_labelled_by_a_night(labelled):
     made = labelled.cloud
-    ended = made.night("first")
-    assert ended["status"] == "SUCCEEDED", labelled.said
+    assert labelled.ending["status"] == "SUCCEEDED", labelled.said
     steps = record(made, "first")
     assert {step["status"] for step in steps.values()} == {"done"}
     assert steps["embed"]["facts"]["done"] == steps["score"]["facts"]["done"] == 60
