@@ -194,7 +194,7 @@ def test_a_plan_whose_labels_a_gate_refused_says_so(workspace, bucket):
     freeze(workspace, bucket, job=SCORE)
     do(workspace, "night", "1/1")
 
-    def refuse(_counts):
+    def refuse(_run_id, _counts):
         raise GateFailed("churn is 12 %")
 
     executor = InThisProcess(lambda run: TestWorker(workspace, run))

@@ -419,7 +419,8 @@ def test_float16_trains_and_leaves_a_float32_backbone(
     tuned = tune(lite, LAST_LAYERS)
     found, exact = ([point.train_loss for point in fit.curve] for fit in (tuned, last_layers))
     assert found != exact
-    np.testing.assert_allclose(found[:2], exact[:2], rtol=0.1)
+    # Half precision rounds otherwise on every processor, and the second loss is a small one.
+    np.testing.assert_allclose(found[:2], exact[:2], rtol=0.1, atol=0.03)
     assert tuned.spec.precision == "float32"
     by_engine = [
         tuning.embeddings(lite.workspace, tuned.spec, lite.files[:4], engine)
