@@ -1,9 +1,10 @@
 """Leases: who may do something that is wasted if two do it at once.
 
 A lease is a numbered file, created and never overwritten by others; the highest number counts. One
-that its owner has not renewed for a while, by the store's clock, is taken over under the next
-number, which only one of many can create. A lease saves work and protects nothing: whoever was
-asleep may wake up without it, so what must not be done twice is decided by a create-only write.
+whose owner is dead for certain, or has not renewed it for a while by the store's clock, is taken
+over under the next number, which only one of many can create. A lease saves work and protects
+nothing: whoever was asleep may wake up without it, so what must not be done twice is decided by a
+create-only write.
 """
 
 import json
@@ -19,6 +20,7 @@ from typing import Any
 from linnaeus import layout
 from linnaeus.errors import FailureCode, LinnaeusError, StorageError
 from linnaeus.locations import Entry
+from linnaeus.processes import identity, is_dead
 from linnaeus.storage import Folder
 
 LEASE = timedelta(minutes=10)
@@ -105,7 +107,8 @@ def _take(workspace: Folder, name: str, lease: timedelta, note: Mapping[str, str
     number = 0
     if newest is not None:
         number, entry = newest
-        if store_time(workspace) - entry.modified < lease:
+        dead = is_dead((holder(workspace, name) or {}).get("identity"))
+        if not dead and store_time(workspace) - entry.modified < lease:
             return None
     taken = Lease(workspace, name, number + 1, _owner(note))
     if not workspace.write_own(layout.lease(name, number + 1), taken.owner):
@@ -127,6 +130,7 @@ def _owner(note: Mapping[str, str]) -> bytes:
         **note,
         "host": socket.gethostname(),
         "process": os.getpid(),
+        "identity": identity(),
         "token": secrets.token_hex(),
     }
     return json.dumps(owner).encode()

@@ -1,6 +1,10 @@
 """Leases: one owner at a time, and none for ever."""
 
 import concurrent.futures
+import json
+import os
+import subprocess
+import sys
 import threading
 from datetime import timedelta
 
@@ -8,9 +12,19 @@ import pytest
 
 from linnaeus import layout
 from linnaeus.leases import LeaseLost, leased, store_time
+from linnaeus.processes import identity, is_dead
 from linnaeus.storage import Folder
 
 AT_ONCE = timedelta(0)
+HOLDING = """
+import sys, time
+from linnaeus.leases import leased
+from linnaeus.storage import Folder
+
+with leased(Folder(sys.argv[1]), "work"):
+    print("taken", flush=True)
+    time.sleep(600)
+"""
 
 
 def test_while_somebody_has_the_lease_nobody_else_gets_it(workspace: Folder):
@@ -40,6 +54,33 @@ def test_the_lease_of_an_owner_that_died_is_taken_over_and_lost_to_it(workspace:
         heir.renew()
         dead.release()
         heir.renew()
+
+
+def test_the_lease_of_a_process_of_this_machine_that_was_killed_is_free_at_once(workspace: Folder):
+    command = [sys.executable, "-c", HOLDING, workspace.uri]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout.readline() == "taken\n"
+        with leased(workspace, "work") as mine:
+            assert mine is None
+        owner.kill()
+        os.waitid(os.P_PID, owner.pid, os.WEXITED | os.WNOWAIT)  # it stays a zombie
+        with leased(workspace, "work") as mine:
+            assert mine is not None
+
+
+@pytest.mark.parametrize("foreign", ["", "x", None, 7, "other-boot pid:[1] 999999999 5"])
+def test_of_a_process_elsewhere_nobody_says_that_it_is_dead(workspace: Folder, foreign: object):
+    assert not is_dead(foreign)
+    owner = json.dumps({"host": "elsewhere", "identity": foreign}).encode()
+    workspace.write(layout.lease("work", 1), owner)
+    with leased(workspace, "work") as mine:
+        assert mine is None
+
+
+def test_a_process_is_known_by_its_start_as_its_number_may_be_anothers_by_now():
+    place, pid, started = identity().rsplit(maxsplit=2)
+    assert not is_dead(identity())
+    assert is_dead(f"{place} {pid} {int(started) - 1}")
 
 
 def test_of_many_at_once_one_gets_the_lease(workspace: Folder):

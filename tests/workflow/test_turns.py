@@ -57,7 +57,7 @@ def linnaeus(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_a_second_night_leaves_and_a_killed_one_is_taken_over(place, file):
+def test_a_second_night_leaves_and_a_killed_one_is_taken_over_at_once(place, file):
     (Path(place.images) / "red/new.jpg").write_bytes(picture("red", 900))
     with subprocess.Popen(
         [sys.executable, "-c", FOR_EVER, file], stdout=subprocess.PIPE, text=True
@@ -71,8 +71,7 @@ def test_a_second_night_leaves_and_a_killed_one_is_taken_over(place, file):
             assert place.workspace.head("nights/nightly/first.json")  # of the steps so far
         finally:
             os.kill(running.pid, signal.SIGKILL)
-    short = NightRequest("second", turn=timedelta(seconds=0.1))
-    night = run_night(place.workflow(**NEVER), short)
+    night = run_night(place.workflow(**NEVER), NightRequest("second"))
     assert night.trouble is None
     assert night.step("embed").facts["embedded"] == 1
     assert place.said["new.jpg"] == "red"
