@@ -16,7 +16,7 @@ BEFORE = ("uri", "etag", "status", "labels", "confidence", "model_version", "run
 """The columns of the labels table that a run is compared with."""
 
 _COMPARED = """
-CREATE TEMP TABLE compared AS
+CREATE OR REPLACE TEMP TABLE compared AS
 SELECT uri, etag, now.sha256, before.labels AS was, before.confidence AS was_confidence,
     before.model_version AS was_version, now.labels, now.confidence
 FROM current AS now JOIN before USING (uri, etag)
@@ -33,19 +33,24 @@ class Churn:
     changed: int = 0
 
 
-def record(workspace: Folder, connection: DuckDBPyConnection, run_id: str) -> None:
-    """Keep a run's changes, schema `CHANGES`, unless they are kept already.
+def record(
+    workspace: Folder, connection: DuckDBPyConnection, before: pa.RecordBatchReader, run_id: str
+) -> None:
+    """Keep a run's changes, schema `CHANGES`; in place of those against labels that are older.
 
     Args:
         workspace: where the run is.
-        connection: has the tables `before` (columns `BEFORE`) and `current` (`records.LABELS`).
+        connection: has the table `current` (`records.LABELS`).
+        before: the labels that are to be replaced, columns `BEFORE`.
         run_id: whose labels `current` are. A label that both have of one run is not compared: it
             was not given anew.
     """
+    connection.register("before", before)
     connection.execute(_COMPARED)
+    connection.unregister("before")
     [(compared,)] = connection.execute("SELECT count(*) FROM compared").fetchall()
     changed = connection.sql(_CHANGED).to_arrow_reader().cast(CHANGES)
-    workspace.write_new(layout.changes(run_id), _encoded(changed, compared))
+    workspace.write(layout.changes(run_id), _encoded(changed, compared))
 
 
 def of_run(workspace: Folder, run_id: str) -> Churn:

@@ -102,7 +102,8 @@ class LabelsTable:
 
         Does nothing where a newer manifest's are there, or this run put them there already.
         What changes is recorded first, since nobody could tell afterwards; then `accept` may refuse
-        it by an exception, and the labels stay as they were.
+        it by an exception, and the labels stay as they were. Where other labels came meanwhile,
+        both are done again, so nothing is replaced but what was judged.
 
         Raises:
             ReconciliationError: an object is neither labelled nor failed.
@@ -113,14 +114,18 @@ class LabelsTable:
             number, _ = _noted(snapshot, manifest.source)
             return number > manifest.number or snapshot.transaction_version(run.run_id) is not None
 
+        def judge(snapshot: DeltaTable) -> None:
+            with translated("read", self.table.uri):
+                of_source = pc.field("source") == run.source
+                before = self.table.scan(churn.BEFORE, of_source, snapshot)
+                churn.record(self.workspace, connection, before, run.run_id)
+            accept()
+
         source = manifest.source.replace("'", "''")
         with ExitStack() as stack:
             with translated("read", self.workspace.uri):
                 connection = stack.enter_context(database(self._sources(listed, run)))
                 _join(connection, run)
-            if not done(self.table.create()):
-                churn.record(self.workspace, connection, run.run_id)
-                accept()
             self.table.replace(
                 lambda: connection.table("current").to_arrow_reader().cast(LABELS),
                 predicate=f"source = '{source}'",
@@ -130,6 +135,7 @@ class LabelsTable:
                     run.run_id: 1,
                 },
                 done=done,
+                judge=judge,
             )
 
     def _sources(self, listed: Path, run: RunSpec) -> Sources:
@@ -138,7 +144,6 @@ class LabelsTable:
             "listed": listed,
             "predictions": predictions.scan(where=pc.field("model_version") == run.model_version),
             "failures": Table(self.workspace, layout.FAILURES, FAILURES).scan(),
-            "before": self.table.scan(churn.BEFORE, pc.field("source") == run.source),
         }
 
 

@@ -192,10 +192,12 @@ def _replace_labels(workspace: Folder, run: RunSpec, counts: Counts, gate: Gate 
             gate(run.run_id, _with_churn(workspace, run.run_id, counts))
 
     manifest = manifests.describe(workspace, run.manifest_id)
+    labels = LabelsTable(workspace, run.model)
     try:
         with manifests.local_file(workspace, run.manifest_id) as listed:
-            LabelsTable(workspace, run.model).replace(manifest, listed, run, accept)
+            labels.replace(manifest, listed, run, accept)
     except GateFailed as refusal:
+        labels.table.append([], run.run_id)  # whoever commits it at this moment replaces nothing
         run_endings.give_up(workspace, run.run_id, f"a gate refused its labels: {refusal}")
         raise
 

@@ -89,11 +89,14 @@ class Table:
         return [Part(f"{self.key}/{path}", size, records) for path, size, records in rows]
 
     def scan(
-        self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+        self,
+        columns: Sequence[str] | None = None,
+        where: pc.Expression | None = None,
+        snapshot: DeltaTable | None = None,
     ) -> pa.RecordBatchReader:
         """Stream of the rows that satisfy `where`, empty if the table does not exist."""
         columns = list(columns or self.schema.names)
-        table = self.load()
+        table = snapshot or self.load()
         if table is None:
             schema = pa.schema([self.schema.field(name) for name in columns])
             return pa.RecordBatchReader.from_batches(schema, [])
@@ -161,15 +164,24 @@ class Table:
         predicate: str,
         versions: dict[str, int],
         done: Callable[[DeltaTable], bool],
+        judge: Callable[[DeltaTable], None],
     ) -> None:
         """Put `rows` in the place of those that satisfy `predicate`, in one commit.
+
+        It is the very next after a snapshot that was judged.
 
         Args:
             rows: makes the stream anew for every attempt.
             predicate: SQL over the table's columns.
             versions: application transactions to note in the log.
             done: says of the newest snapshot that this commit is not to be made (any more).
+            judge: looks at the snapshot that the commit is made upon, and may raise.
         """
+
+        def done_or_judged(snapshot: DeltaTable) -> bool:
+            if not (is_done := done(snapshot)):
+                judge(snapshot)
+            return is_done
 
         def commit(table: DeltaTable) -> None:
             transactions = [Transaction(name, version) for name, version in versions.items()]
@@ -183,7 +195,7 @@ class Table:
                 ),
             )
 
-        self._commit(done, commit)
+        self._commit(done_or_judged, commit)
 
     def _commit(
         self, done: Callable[[DeltaTable], bool], commit: Callable[[DeltaTable], None]

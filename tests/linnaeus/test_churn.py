@@ -3,8 +3,9 @@
 import pyarrow.parquet as pq
 import pytest
 
-from linnaeus import layout, manifests, runs
+from linnaeus import layout, manifests, plans, runs
 from linnaeus.churn import Churn, of_run
+from linnaeus.errors import GateFailed
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.labels import LabelsTable
 from linnaeus.progress import SILENT
@@ -38,7 +39,7 @@ class Contrary(BrightnessScorer):
                 yield key, said
 
 
-def score(workspace, bucket, version, below=0.0):
+def score(workspace, bucket, version, below=0.0, gate=None):
     def open_worker(spec):
         worker = TestWorker(workspace, spec)
         worker.__dict__["_scorer"] = Contrary(below)
@@ -46,7 +47,7 @@ def score(workspace, bucket, version, below=0.0):
 
     job = Job("score", SPEC.fingerprint, "m", version, "embedding")
     manifest = manifests.freeze(workspace, str(bucket))
-    return run_job(workspace, job, manifest, InThisProcess(open_worker), SILENT)
+    return run_job(workspace, job, manifest, InThisProcess(open_worker), SILENT, gate)
 
 
 def labels(workspace):
@@ -107,6 +108,37 @@ def test_a_commit_that_is_repeated_still_knows_the_changes(workspace, bucket):
     second = score(workspace, bucket, 2, below=0.5)
     workspace.delete(layout.summary(second.run_id))
     assert runs.commit(workspace, second.run_id).changed == second.counts.changed > 0
+
+
+def test_a_gate_judges_again_where_other_labels_came_while_it_judged(workspace, bucket):
+    score(workspace, bucket, 1)
+    judged = []
+
+    def gate(run_id, counts):
+        judged.append(counts.changed)
+        if len(judged) == 1:  # an ungated run that ends at this very moment
+            score(workspace, bucket, 3, below=0.5)
+
+    last = score(workspace, bucket, 2, gate=gate)
+    assert judged[0] == 0 < judged[1] == last.counts.changed
+    assert {row["model_version"] for row in labels(workspace).values()} == {2}
+
+
+def test_what_a_gate_refuses_replaces_no_labels_by_any_other_commit(workspace, bucket):
+    score(workspace, bucket, 1)
+    before, ids, tables = labels(workspace), [], LabelsTable(workspace, "m")
+
+    def gate(run_id, counts):
+        ids.append(run_id)
+        raise GateFailed("no")
+
+    with pytest.raises(GateFailed):
+        score(workspace, bucket, 2, below=0.5, gate=gate)
+    run = plans.read_spec(workspace, ids[0])
+    manifest = manifests.describe(workspace, run.manifest_id)
+    with manifests.local_file(workspace, run.manifest_id) as listed:
+        tables.replace(manifest, listed, run)  # as a commit that had begun before
+    assert labels(workspace) == before
 
 
 def test_the_report_lists_changes_by_kind_and_the_surest_ones(workspace, bucket):
