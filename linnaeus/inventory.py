@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from linnaeus.errors import ConfigurationError, FailureCode, StorageError
-from linnaeus.inventory_files import FORMATS, read_file
+from linnaeus.inventory_files import FORMATS, REQUIRED, read_file
 from linnaeus.listing import images_among
 from linnaeus.locations import is_local, parent, split_uri
 from linnaeus.storage import Folder
@@ -39,7 +39,6 @@ _SNAKE = {
     "IsDeleteMarker": "is_delete_marker",
 }
 """Columns as CSV files call them, and as Parquet and ORC files do."""
-_OPTIONAL = ("is_latest", "is_delete_marker")
 
 
 def is_inventory(source: str) -> bool:
@@ -80,12 +79,13 @@ def _load(name: str) -> _Inventory:
     try:
         said = json.loads(Folder(parent(name)).read(NAME))
         files = [_File(file["key"], file["MD5checksum"]) for file in said["files"]]
-        bucket, kind, schema = (said[key] for key in ("sourceBucket", "fileFormat", "fileSchema"))
+        said = {key: str(said[key]) for key in ("sourceBucket", "fileFormat", "fileSchema")}
+        bucket, kind, schema = said.values()
     except StorageError as e:
         if e.code is FailureCode.NOT_FOUND:
             raise ConfigurationError(f"there is no file {name}: check the name") from e
         raise
-    except (ValueError, KeyError, TypeError) as e:
+    except (ValueError, KeyError, TypeError, RecursionError) as e:
         raise ConfigurationError(
             f"{name} is not the manifest of an S3 Inventory: it says nothing of {e}"
         ) from e
@@ -103,7 +103,7 @@ def _load(name: str) -> _Inventory:
 
 def _is_missing(column: str, schema: str, found: _Inventory) -> bool:
     has = column in (found.columns if found.format == "CSV" else re.findall(r"\w+", schema))
-    return column not in _OPTIONAL and not has
+    return column in REQUIRED and not has
 
 
 def _root(name: str) -> Folder:

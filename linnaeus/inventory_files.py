@@ -23,6 +23,7 @@ _TYPES = {
     "is_latest": pa.bool_(),
     "is_delete_marker": pa.bool_(),
 }
+REQUIRED = ("key", "size", "e_tag", "last_modified_date")
 
 
 def read_file(kind: str, data: pa.Buffer, columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -42,6 +43,8 @@ def read_file(kind: str, data: pa.Buffer, columns: list[str]) -> Iterator[pa.Rec
 
 def _listing(rows: pa.RecordBatch, *, decode: bool) -> pa.RecordBatch:
     """Newest versions of objects (or all rows where versions are not listed) as a listing."""
+    if missing := [name for name in REQUIRED if name not in rows.schema.names]:
+        raise ValueError(f"there is no column {missing[0]}")
     for column, wanted in (("is_latest", True), ("is_delete_marker", False)):
         if column in rows.schema.names:
             rows = rows.filter(pc.equal(rows[column].cast(pa.bool_()), wanted))

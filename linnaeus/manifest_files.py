@@ -110,7 +110,7 @@ def _json_lines(data: bytes) -> _Fields:
             continue
         try:
             fields = json.loads(text)
-        except ValueError as e:
+        except (ValueError, RecursionError) as e:
             raise _Mistake(f"not JSON: {e}", line) from e
         if not isinstance(fields, dict):
             raise _Mistake('each line must be an object such as {"uri": "a.jpg"}', line)

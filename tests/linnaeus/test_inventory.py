@@ -232,6 +232,7 @@ def test_a_file_that_is_not_the_one_meant_is_refused(workspace, tmp_path, row):
             {"fileFormat": "Parquet", "fileSchema": "key size last_modified_date e_tag"},
             "not an Inv",
         ),
+        ({"fileFormat": 7}, "cannot read 7; use CSV"),
         ({"files": None}, "not the manifest of an S3 Inventory"),
         ({"files": []}, "no images in"),
     ],
@@ -241,6 +242,23 @@ def test_what_is_wrong_with_an_inventory_is_said(workspace, tmp_path, row, chang
     with pytest.raises(ConfigurationError, match=message) as raised:
         freeze(workspace, rewrite(name, said | change))
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["ORC", "Parquet"])
+@pytest.mark.parametrize("column", ["key", "size", "e_tag", "last_modified_date"])
+def test_a_file_without_a_column_that_its_manifest_names_is_refused(
+    workspace, tmp_path, row, kind, column
+):
+    name, said = copied(tmp_path, row, kind)
+    folder, key = Folder(name.rpartition("/")[0]), said["files"][0]["key"]
+    module, sink = {"ORC": orc, "Parquet": pq}[kind], io.BytesIO()
+    table = module.read_table(io.BytesIO(ENCODERS[kind]([row])))
+    module.write_table(table.drop_columns([column]), sink)
+    data = sink.getvalue()
+    folder.write(key, data)
+    said["files"][0]["MD5checksum"] = hashlib.md5(data).hexdigest()
+    with pytest.raises(ConfigurationError, match=f"not an Inventory in .*no column {column}$"):
+        freeze(workspace, rewrite(name, said))
 
 
 def test_an_inventory_that_is_not_there_is_named(workspace, tmp_path):
