@@ -1,12 +1,30 @@
 """What must hold, or the night ends with the old model and the old labels in place."""
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 from linnaeus import layout
 from linnaeus.records import Counts
 from workflow.config import Gates
 from workflow.context import Refused
+
+_WORK = ("planned", "done", "failed", "new_failures", "bytes_read", "embedded")
+
+
+def with_work(counts: Counts, more: Counts) -> Counts:
+    """What was done in both runs; what was up to date is counted of the first alone."""
+    done: dict[str, Any] = {name: getattr(counts, name) + getattr(more, name) for name in _WORK}
+    return replace(counts, **done, codes=(counts + more).codes)
+
+
+def with_refused(counts: Counts, refused: Mapping[str, Any]) -> Counts:
+    """Counts of a step with those of its attempts that a gate refused in the same night.
+
+    What failed for the first time then is no new failure any more, and would pass the gate now.
+    """
+    names = [field.name for field in fields(Counts) if field.name in refused]
+    return with_work(counts, Counts(**{name: refused[name] for name in names}))
 
 
 def failures_allowed(limit: int | float, planned: int) -> int:

@@ -52,6 +52,10 @@ class Night:
     forecast: Mapping[str, Any] = field(default_factory=dict)
     """What the plan step expected of the later ones, for plan against actual."""
     finished_at: str | None = None
+    refused: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Facts of steps that a gate refused and that were not done since, of which nothing is new to
+    their repetition.
+    """
 
     @classmethod
     def begin(cls, workflow: str, night: str) -> "Night":
@@ -66,7 +70,12 @@ class Night:
         """The night with that step, in place of what it had of the same name, in STEPS' order."""
         kept = [step for step in self.steps if step.name != done.name]
         steps = sorted([*kept, done], key=lambda step: STEPS.index(step.name))
-        return replace(self, steps=tuple(steps))
+        refused = dict(self.refused)
+        if done.status == "refused":
+            refused[done.name] = done.facts
+        elif done.status == "done":
+            refused.pop(done.name, None)
+        return replace(self, steps=tuple(steps), refused=refused)
 
     def finished(self) -> "Night":
         """The night with its end's time."""

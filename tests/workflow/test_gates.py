@@ -1,7 +1,7 @@
 """Gates: what they refuse leaves the old model and the old labels in place."""
 
 import socket
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from training.comparison import Comparison
 from workflow import gates, waiting
 from workflow.config import Gates
 from workflow.context import Refused
-from workflow.steps import embedding
+from workflow.steps import embedding, scoring
 
 REST = "evaluate,publish,score"
 
@@ -108,6 +108,12 @@ def test_new_failures_above_the_limit_stop_the_night_and_are_known_in_the_next(p
     assert statuses(night)["embed"] == "refused" and night.step("score") is None
     assert night.trouble.facts["new_failures"] == 2
     assert place.said == before
+    for only in ("embed", "manifest,plan,embed", "embed"):  # a repetition has nothing new
+        night = place.night("1", only, gates={"failures_at_most": 1}, **settings)
+        assert statuses(night)["embed"] == "refused"
+        assert night.trouble.facts["new_failures"] == 2
+    night = place.night("1", "embed", gates={"failures_at_most": 2}, **settings)
+    assert statuses(night)["embed"] == "done"
     night = place.night("2", gates={"failures_at_most": 1}, **settings)
     assert night.trouble is None
     assert night.step("embed").facts["known_failures"] == 2
@@ -131,6 +137,14 @@ def test_churn_is_judged_only_where_there_were_labels():
     gates.refuse_churn(Gates(churn_at_most=None), "RUN1", Counts(compared=10, changed=10))
     with pytest.raises(Refused, match=r"5 of 10 labels.*RUN1/changes"):
         gates.refuse_churn(Gates(churn_at_most=0.4), "RUN1", Counts(compared=10, changed=5))
+
+
+def test_scoring_again_what_was_refused_is_held_against_all_that_failed(place):
+    refused = {"model_version": 3, **asdict(Counts(planned=10, new_failures=2, codes={"X": 2}))}
+    workflow = place.workflow(gates={"failures_at_most": 1})
+    with pytest.raises(Refused, match="2 of 10 images"):
+        scoring._gate(workflow, 3, refused)("RUN2", Counts())
+    scoring._gate(workflow, 4, refused)("RUN2", Counts())
 
 
 def test_all_servers_behind_a_name_are_waited_for():

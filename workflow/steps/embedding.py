@@ -11,8 +11,6 @@ from workflow import gates
 from workflow.context import Context, Outcome, skipped
 from workflow.differences import images_text
 
-_WORK = ("planned", "done", "failed", "new_failures", "bytes_read", "embedded")
-
 
 def embed(context: Context) -> Outcome:
     """Embed the images, and the labelled ones where they are others.
@@ -20,16 +18,18 @@ def embed(context: Context) -> Outcome:
     Raises:
         Refused: too many images failed that never had before; the rest is embedded.
     """
-    planned = context.facts("plan")
-    if not planned["to_embed"] and not planned["unfinished"]:
+    planned, refused = context.facts("plan"), context.night.refused.get("embed", {})
+    if not (planned["to_embed"] or planned["unfinished"] or refused):
         known = {"skipped": planned["up_to_date"], "known_failures": planned["known_failures"]}
         return skipped("every image is embedded", run_id=None, **asdict(Counts(**known)))
     run = _embedded(context, context.manifest)
     counts, run_id = _work_of(run), run.run_id
     if context.labelled_manifest.id != context.manifest.id:
         more = _embedded(context, context.labelled_manifest)
-        counts, run_id = _with_work(counts, _work_of(more)), run_id or more.run_id
-    facts = {"run_id": run.run_id, **asdict(counts)}
+        counts, run_id = gates.with_work(counts, _work_of(more)), run_id or more.run_id
+    run_id = run_id or refused.get("run_id")
+    counts = gates.with_refused(counts, refused)
+    facts = {"run_id": run.run_id or refused.get("run_id"), **asdict(counts)}
     gates.refuse_failures(context.workflow.gates, run_id or "", counts, facts)
     return Outcome(line(facts), facts, "done" if run_id else "skipped")
 
@@ -37,7 +37,7 @@ def embed(context: Context) -> Outcome:
 def _work_of(run: RunSummary) -> Counts:
     """What was done, runs that were joined and finished included."""
     new_failures = run.counts.new_failures - run.joined.new_failures  # `joined` has these, too
-    return _with_work(replace(run.counts, new_failures=new_failures), run.joined)
+    return gates.with_work(replace(run.counts, new_failures=new_failures), run.joined)
 
 
 def _embedded(context: Context, manifest: Manifest) -> RunSummary:
@@ -47,12 +47,6 @@ def _embedded(context: Context, manifest: Manifest) -> RunSummary:
     request = EmbedRequest(manifest.source, backbone.name, backbone.precision, beam_options=options)
     refuse_unfit(context.workspace, request, context.progress)
     return embed_listed(context.workspace, manifest, request, context.progress)
-
-
-def _with_work(counts: Counts, more: Counts) -> Counts:
-    """What was done in both runs; what was up to date is counted of the first alone."""
-    done: dict[str, Any] = {name: getattr(counts, name) + getattr(more, name) for name in _WORK}
-    return replace(counts, **done, codes=(counts + more).codes)
 
 
 def line(facts: Mapping[str, Any]) -> str:

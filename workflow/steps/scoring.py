@@ -67,13 +67,15 @@ def _scored(context: Context, version: int) -> dict[str, Any]:
         beam_options=workflow.beam.options,
     )
     refuse_unfit(context.workspace, request, context.progress)
-    gate = _gate(workflow, version)
+    gate = _gate(workflow, version, context.night.refused.get("score", {}))
     run = score_listed(context.workspace, manifest, request, context.progress, gate)
     return {"run_id": run.run_id, "model_version": version, **asdict(run.counts)}
 
 
-def _gate(workflow: Workflow, version: int) -> Gate:
+def _gate(workflow: Workflow, version: int, refused: Mapping[str, Any]) -> Gate:
     def look(run_id: str, counts: Counts) -> None:
+        if refused.get("model_version") == version:
+            counts = gates.with_refused(counts, refused)
         facts = {"run_id": None, "model_version": version, **asdict(counts)}
         gates.refuse_failures(workflow.gates, run_id, counts, facts)
         gates.refuse_churn(workflow.gates, run_id, counts, facts)
