@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 
 import apache_beam as beam
 
-from linnaeus import plans
+from linnaeus import models, plans
 from linnaeus.jobs import commit_run
 from linnaeus.labels import LabelsTable
-from linnaeus.output import LabelFiles
+from linnaeus.output import LabelFiles, written_by
 from linnaeus.records import Counts
 from linnaeus.storage import Folder
 
@@ -35,10 +35,10 @@ def end_run(ending: Ending) -> Counts:
     counts = commit_run(workspace, ending.run_id)
     if ending.output:
         run = plans.read_spec(workspace, ending.run_id)
-        facts = {"model": run.model, "model_version": run.model_version, "run_id": run.run_id}
+        model = models.load_model(workspace, f"{run.model}:{run.model_version}")
+        facts = {**written_by(model), "run_id": run.run_id, "counts": asdict(counts)}
         files = LabelFiles(Folder(ending.output), ending.format)
-        labels = LabelsTable(workspace, run.model)
-        files.write(labels, run.source, {**facts, "counts": asdict(counts)})
+        files.write(LabelsTable(workspace, run.model), run.source, facts)
     return counts
 
 

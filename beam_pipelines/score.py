@@ -22,7 +22,7 @@ from linnaeus.jobs import RunSummary, run_job, submit_job
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model
-from linnaeus.output import LabelFiles
+from linnaeus.output import LabelFiles, written_by
 from linnaeus.plans import RunSpec
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
 from linnaeus.runs import Gate, Job
@@ -101,6 +101,8 @@ def score_listed(
         GateFailed: by the gate or by a server that sees otherwise; the labels stay as they were.
     """
     files = LabelFiles(Folder(request.output), request.format) if request.output else None
+    if files:
+        files.refuse_strangers()
     model = models.load_model(workspace, request.model)
     check_backbone(workspace, model, request.payload)
     job = replace(job_of(model, request.payload), retried_codes=request.retried_codes)
@@ -113,9 +115,8 @@ def score_listed(
             return replace(handed_over, output=request.output)
         summary = run_job(workspace, job, manifest, executor, progress, gate)
     if files:
-        facts = {"model": model.name, "model_version": model.version, "run_id": summary.run_id}
-        labels = LabelsTable(workspace, model.name)
-        files.write(labels, manifest.source, {**facts, "counts": asdict(summary.counts)})
+        facts = {**written_by(model), "run_id": summary.run_id, "counts": asdict(summary.counts)}
+        files.write(LabelsTable(workspace, model.name), manifest.source, facts)
     return replace(summary, output=request.output)
 
 

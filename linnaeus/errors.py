@@ -57,6 +57,10 @@ class StoreUnavailable(StorageError):  # noqa: N818 - what is the case
     """An object store gives no answers: the fault is no object's, and the work ends."""
 
 
+class DamagedFile(StorageError):  # noqa: N818 - what is the case
+    """A file of the workspace is cut short, or was written by somebody else."""
+
+
 class ImageError(LinnaeusError):
     """An object's bytes are not a picture that can be decoded; `code` says why."""
 

@@ -12,14 +12,20 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from linnaeus import documents
 from linnaeus.errors import ConfigurationError
 from linnaeus.labels import LabelsTable
+from linnaeus.models import Model
 from linnaeus.storage import Folder
 
 SUCCESS = "_SUCCESS.json"
+UNFINISHED = "_UNFINISHED.json"
+"""While files change: which of them are ours, so that whoever is killed leaves no stranger's."""
 ROWS_PER_FILE = 500_000
-_OURS = re.compile(r"part-\d{5}-of-\d{5}\.(parquet|jsonl|csv)")
-"""What an earlier run may have left; other files in the folder are somebody's."""
+_PART = re.compile(r"part-\d{5}-of-\d{5}\.(parquet|jsonl|csv)")
+_IDENTITY = ("source", "format", "model", "model_version", "trained_by", "table", "labels")
+"""Of a commit of a table that was made once, by Delta's id, and of the model that gave the labels.
+"""
 
 
 @dataclass(frozen=True)
@@ -36,38 +42,86 @@ class LabelFiles:
                 f"There is no format {self.format!r}; choose {', '.join(ENCODERS)}"
             )
 
+    def refuse_strangers(self) -> None:
+        """Refuse a folder with parts that no marker of ours names: they would be read with ours.
+
+        Raises:
+            ConfigurationError: it is such a folder.
+        """
+        strangers = self._parts().keys() - self._earlier().keys()
+        if strangers:
+            raise ConfigurationError(
+                f"{self.folder.uri_of(min(strangers))} is of no `score --output` that is noted "
+                "beside it: move it away, or choose another folder"
+            )
+
     def write(self, labels: LabelsTable, source: str, summary: dict[str, Any]) -> None:
         """Write a source's labels; does nothing where the same commit's are written already.
 
         `_SUCCESS.json` is away while files change, so whoever waits for it never reads a mixture.
+
+        Raises:
+            ConfigurationError: the folder has parts that are not ours.
         """
         table = labels.table.load()
         assert table is not None
-        marker = {**summary, "source": source, "format": self.format, "labels": table.version()}
+        commit = {"table": str(table.metadata().id), "labels": table.version()}
+        marker = {**summary, "source": source, "format": self.format, **commit}
+        self.refuse_strangers()
         if self._is_written(marker):
             return
-        self.folder.delete(SUCCESS)
         rows = table.to_pyarrow_dataset().to_table(filter=pc.field("source") == source)
-        names = self._write_files(rows.sort_by("uri"))
-        for entry in self.folder.page("")[0]:
-            if _OURS.fullmatch(entry.key) and entry.key not in names:
-                self.folder.delete(entry.key)
-        marker = {**marker, "files": names, "rows": rows.num_rows, **_by_status(rows)}
-        text = json.dumps(marker, indent=1, ensure_ascii=False) + "\n"
-        self.folder.write(SUCCESS, text.encode())
+        names, earlier = self._names(rows.num_rows), self._earlier()
+        self._mark(UNFINISHED, {"files": {**earlier, **dict.fromkeys(names)}})
+        self.folder.delete(SUCCESS)
+        files = self._write_files(rows.sort_by("uri"), names)
+        for name in earlier.keys() - files.keys():
+            self.folder.delete(name)
+        self._mark(SUCCESS, {**marker, "files": files, "rows": rows.num_rows, **_by_status(rows)})
+        self.folder.delete(UNFINISHED)
 
     def _is_written(self, marker: dict[str, Any]) -> bool:
-        if self.folder.head(SUCCESS) is None:
-            return False
-        written = json.loads(self.folder.read(SUCCESS))
-        return all(written.get(name) == marker[name] for name in ("source", "format", "labels"))
+        written = self._read(SUCCESS)
+        same = all(written.get(name) == marker.get(name) for name in _IDENTITY)
+        return same and written.get("files") == self._parts()
 
-    def _write_files(self, rows: pa.Table) -> list[str]:
-        starts = range(0, max(rows.num_rows, 1), self.rows_per_file)
-        names = [f"part-{i:05d}-of-{len(starts):05d}.{self.format}" for i in range(len(starts))]
-        for name, start in zip(names, starts, strict=True):
-            self.folder.write(name, ENCODERS[self.format](rows.slice(start, self.rows_per_file)))
-        return names
+    def _parts(self) -> dict[str, int]:
+        """Bytes of each part that is there, whoever wrote it."""
+        return {one.key: one.size for one in self.folder.page("")[0] if _PART.fullmatch(one.key)}
+
+    def _earlier(self) -> dict[str, Any]:
+        """The parts that our markers name."""
+        named = {**self._read(UNFINISHED).get("files", {}), **self._read(SUCCESS).get("files", {})}
+        return {name: size for name, size in named.items() if _PART.fullmatch(name)}
+
+    def _read(self, marker: str) -> dict[str, Any]:
+        if self.folder.head(marker) is None:
+            return {}
+        remedy = "move it away, or choose another folder"
+        return documents.read_json(
+            self.folder, marker, remedy, lambda fields: {**fields, "files": {**fields["files"]}}
+        )
+
+    def _mark(self, marker: str, fields: dict[str, Any]) -> None:
+        text = json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
+        self.folder.write(marker, text.encode())
+
+    def _names(self, rows: int) -> list[str]:
+        count = max(1, -(-rows // self.rows_per_file))
+        return [f"part-{i:05d}-of-{count:05d}.{self.format}" for i in range(count)]
+
+    def _write_files(self, rows: pa.Table, names: list[str]) -> dict[str, int]:
+        sizes = {}
+        for i, name in enumerate(names):
+            data = ENCODERS[self.format](rows.slice(i * self.rows_per_file, self.rows_per_file))
+            self.folder.write(name, data)
+            sizes[name] = len(data)
+        return sizes
+
+
+def written_by(model: Model) -> dict[str, Any]:
+    """What `_SUCCESS.json` says of the model that gave the labels."""
+    return {"model": model.name, "model_version": model.version, "trained_by": model.run_id}
 
 
 def _by_status(rows: pa.Table) -> dict[str, int]:
