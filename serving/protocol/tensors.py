@@ -2,7 +2,7 @@
 
 Works on the real stubs' TensorProto and on `serving.protocol.wire`'s alike. Requests carry
 `tensor_content`, raw little-endian bytes; TensorFlow Serving answers in the typed `*_val` fields.
-Strings are object arrays of `bytes`.
+Strings are object arrays of `bytes`; who writes may also give `str`, and NumPy's own text.
 """
 
 import math
@@ -13,6 +13,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+try:
+    from ml_dtypes import bfloat16
+except ImportError:  # it comes with TensorFlow: a client without either has no such numbers
+    bfloat16 = None
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class _Kind:
     """What the field's elements are in memory: the bits of a half, the parts of a complex."""
 
 
-def _kind(number: int, dtype: str, field: str, stored: str | None = None) -> _Kind:
+def _kind(number: int, dtype: Any, field: str, stored: str | None = None) -> _Kind:
     return _Kind(number, np.dtype(dtype), field, np.dtype(stored or dtype))
 
 
@@ -42,12 +47,23 @@ _KINDS = (
     _kind(8, "complex64", "scomplex_val", "float32"),
     _kind(9, "int64", "int64_val"),
     _kind(10, "bool", "bool_val"),
+    *([_kind(14, bfloat16, "half_val", "uint16")] if bfloat16 else []),
     _kind(17, "uint16", "int_val"),
     _kind(18, "complex128", "dcomplex_val", "float64"),
     _kind(19, "float16", "half_val", "uint16"),
     _kind(22, "uint32", "uint32_val"),
     _kind(23, "uint64", "uint64_val"),
 )
+_NUMBERS_OF_FIELDS: dict[str, Any] = {
+    "int_val": np.int32,
+    "half_val": np.int32,
+    "int64_val": np.int64,
+    "bool_val": np.bool_,
+    "uint32_val": np.uint32,
+    "uint64_val": np.uint64,
+}
+"""What a typed field holds; narrower types take the low bits, as in TensorFlow."""
+_MOST_VARINT_BYTES = 10
 _DELIMITED = 2
 """The wire type of what has a length: bytes, messages, packed fields."""
 _FIXED_SIZES = {1: 8, 3: 0, 4: 0, 5: 4}
@@ -64,6 +80,7 @@ def dtype_of(number: int) -> np.dtype[Any]:
 
 def fill_content(tensor: Any, array: NDArray[Any]) -> None:
     """Write an array into an empty TensorProto as a request does: raw bytes where it has any."""
+    array = _with_bytes(array)
     kind = _describe(tensor, array)
     if kind is _STRING:
         tensor.string_val.extend(array.ravel().tolist())
@@ -73,6 +90,7 @@ def fill_content(tensor: Any, array: NDArray[Any]) -> None:
 
 def fill_values(tensor: Any, array: NDArray[Any]) -> None:
     """Write an array into an empty TensorProto as TensorFlow Serving answers: typed fields."""
+    array = _with_bytes(array)
     kind = _describe(tensor, array)
     values = np.ascontiguousarray(array).reshape(-1).view(kind.stored)
     if kind.stored.kind == "f":
@@ -99,6 +117,15 @@ def to_array(tensor: Any) -> NDArray[Any]:
     if tensor.tensor_content:
         return np.frombuffer(tensor.tensor_content, kind.dtype).reshape(shape)
     return _fitted(_typed_values(tensor, kind), count, kind.dtype.type(0)).reshape(shape)
+
+
+def _with_bytes(array: NDArray[Any]) -> NDArray[Any]:
+    """Text as the bytes of its UTF-8, which TensorFlow takes it for."""
+    if array.dtype.kind not in "OUS":
+        return array
+    texts = array.ravel().tolist()
+    values = [text.encode() if isinstance(text, str) else text for text in texts]
+    return _object_array(values).reshape(array.shape)
 
 
 def _describe(tensor: Any, array: NDArray[Any]) -> _Kind:
@@ -151,7 +178,7 @@ def _typed_values(tensor: Any, kind: _Kind) -> NDArray[Any]:
         packed = _packed_bytes(tensor.SerializeToString(), number)
         return np.frombuffer(packed, kind.stored).view(kind.dtype)
     field = getattr(tensor, kind.field)
-    values = np.fromiter(field, kind.stored if kind.stored.kind != "u" else np.int64, len(field))
+    values = np.fromiter(field, _NUMBERS_OF_FIELDS[kind.field], len(field))
     return values.astype(kind.stored, copy=False).view(kind.dtype)
 
 
@@ -208,12 +235,9 @@ def _content_strings(content: bytes, count: int) -> list[bytes]:
 
 
 def _read_varint(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while position < len(data):
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
+    value = 0
+    for shift, byte in enumerate(data[position : position + _MOST_VARINT_BYTES]):
+        value |= (byte & 0x7F) << 7 * shift
         if byte < 0x80:
-            return value, position
-        shift += 7
+            return value, position + shift + 1
     raise ValueError("string content ends within a length")
