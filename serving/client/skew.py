@@ -20,7 +20,7 @@ from linnaeus.golden import GoldenImage, load
 from linnaeus.models import Model
 from linnaeus.plans import RunSpec
 from linnaeus.storage import Folder
-from linnaeus.worker import Worker
+from linnaeus.worker import SIGNATURES, Worker
 from serving.client.scoring import ScoringClient
 
 MOST_RELATIVE = 1e-4
@@ -43,7 +43,8 @@ class Comparison:
     image: str
     payload: str
     what: str
-    """`embedding of this machine`, `embedding`, `scores`, `scores of its embedding` or `label`."""
+    """`embedding of this machine`, `embedding`, `scores`, `scores of its embedding`, `label`, or
+    `labels by their scores`."""
     difference: float
     """Relative for vectors, 1 - cosine for embeddings of bytes, 1 for another label."""
     bound: float
@@ -85,10 +86,15 @@ class Served:
         Raises:
             ServingError: the server refuses the image, or the signature.
         """
+        return self.ask_all(signature, value, [output])[0]
+
+    def ask_all(
+        self, signature: str, value: bytes | NDArray[Any], outputs: Sequence[str]
+    ) -> list[NDArray[Any]]:
+        """The same of several outputs, in their order."""
         model = self.model
-        outputs = self.client.ask(model.name, model.version, signature, [value], [output])
-        row: NDArray[np.float32] = outputs[output][0]
-        return row
+        found = self.client.ask(model.name, model.version, signature, [value], outputs)
+        return [found[output][0] for output in outputs]
 
 
 def compare_all(workspace: Folder, model: Model, server: str | None) -> list[Comparison]:
@@ -157,10 +163,11 @@ def _excess(comparison: Comparison) -> float:
 def _embedding(served: Served, golden: GoldenImage, worker: Worker) -> list[Comparison]:
     """The worker's vector against the one that the model was made with, then the head on that."""
     here = worker.engine.embed(_decoded(golden, worker)[np.newaxis])[0]
-    scores = served.ask("embedding", golden.embedding, "scores")
+    scores, named = _said(served, golden, "embedding", golden.embedding)
     return [
         _embedding_here(served.model, golden, here),
         of_scores(golden, "embedding", scores),
+        named,
     ]
 
 
@@ -174,20 +181,35 @@ def _embedding_here(model: Model, golden: GoldenImage, here: NDArray[np.float32]
 
 
 def _pixels(served: Served, golden: GoldenImage, worker: Worker) -> list[Comparison]:
-    scores = served.ask("pixels", _decoded(golden, worker), "scores")
+    scores, named = _said(served, golden, "pixels", _decoded(golden, worker))
     if served.model.backbone.precision != "float32":  # the exported graph computes in float32
-        return [_label(served.model, golden, "pixels", scores), _head(served, golden, "pixels")]
-    return [of_scores(golden, "pixels", scores)]
+        label = _label(served.model, golden, "pixels", scores)
+        return [label, named, _head(served, golden, "pixels")]
+    return [of_scores(golden, "pixels", scores), named]
 
 
 def _image(served: Served, golden: GoldenImage, worker: Worker) -> list[Comparison]:
     distance = _distance(served.ask("embed", golden.data, "embedding"), golden.embedding)
-    scores = served.ask("serving_default", golden.data, "scores")
+    scores, named = _said(served, golden, "image", golden.data)
     return [
         Comparison(golden.name, "image", "embedding", distance, 1 - LEAST_COSINE),
         _label(served.model, golden, "image", scores),
+        named,
         _head(served, golden, "image"),
     ]
+
+
+def _said(
+    served: Served, golden: GoldenImage, payload: str, value: bytes | NDArray[Any]
+) -> tuple[NDArray[np.float32], Comparison]:
+    """The scores, and whether the best labels beside them are the model's own for such scores."""
+    scores, top = served.ask_all(SIGNATURES[payload], value, ["scores", "top_labels"])
+    known = {label.encode(): place for place, label in enumerate(served.model.labels)}
+    places = [known.get(label, -1) for label in top.ravel().tolist()]
+    sound = scores.shape == (len(known),) and bool(places) and min(places) >= 0
+    same = sound and np.array_equal(scores[places], np.sort(scores)[::-1][: len(places)])
+    what = "labels by their scores"
+    return scores, Comparison(golden.name, payload, what, 0.0 if same else 1.0, 0.0)
 
 
 def _head(served: Served, golden: GoldenImage, payload: str) -> Comparison:

@@ -1,7 +1,7 @@
 """The skew gate's comparisons: what counts as the same answer."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -92,12 +92,52 @@ class OtherHead:
 
     def ask(self, model, version, signature, values, outputs):
         answers = {
-            "embed": vector(1, 2),
-            "serving_default": vector(0.6, 0.4),
-            "embedding": vector(0.6, 0.4),
-            "pixels": vector(0.6, 0.4),
+            "embedding": vector(1, 2),
+            "scores": vector(0.6, 0.4),
+            "top_labels": np.array([b"a", b"b"], object),
         }
-        return {outputs[0]: answers[signature][np.newaxis]}
+        return {output: answers[output][np.newaxis] for output in outputs}
+
+
+@dataclass
+class OtherNames:
+    """A server whose scores are right, and whose labels may not be."""
+
+    names: list[bytes]
+
+    def ask(self, model, version, signature, values, outputs):
+        answers = {
+            "embedding": vector(1, 2),
+            "scores": vector(0.9, 0.1),
+            "top_labels": np.array(self.names, object),
+        }
+        return {output: answers[output][np.newaxis] for output in outputs}
+
+
+@pytest.mark.parametrize("payload", ["embedding", "image", "pixels"])
+@pytest.mark.parametrize(
+    ("names", "sound"),
+    [
+        ([b"a", b"b"], True),
+        ([b"b", b"a"], False),
+        ([b"a", b"c"], False),
+        ([b"a", b"a"], False),
+        ([b"\xff", b"b"], False),
+        ([], False),
+        ([1, 0], False),
+    ],
+)
+def test_labels_that_are_swapped_or_unknown_beside_right_scores_are_a_difference(
+    payload, names, sound
+):
+    golden = [GoldenImage("a.jpg", pictures.jpeg(), vector(1, 2), vector(0.9, 0.1))]
+    size: Any = SimpleNamespace(height=8, width=8)
+    engine: Any = SimpleNamespace(embed=lambda _: vector(1, 2)[np.newaxis])
+    worker: Any = SimpleNamespace(spec=size, engine=engine)
+    client: Any = OtherNames(names)
+    found = compare(Served(client, MODEL), golden, payload, worker)
+    differing = [one.what for one in found if not one.passes]
+    assert differing == ([] if sound else ["labels by their scores"])
 
 
 @pytest.mark.parametrize("payload", ["image", "pixels"])
