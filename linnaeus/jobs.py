@@ -44,6 +44,8 @@ class RunSummary:
     objects: int
     counts: Counts
     seconds: float
+    working_seconds: float = 0.0
+    """Those in which shards were done; getting ready for them takes the rest, however many."""
     output: str | None = None
     committed: bool = True
     """False: the run's pipeline commits it, or `linnaeus commit`; its counts only say the plan."""
@@ -82,7 +84,7 @@ def run_job(  # noqa: PLR0913, PLR0917 - where, what, of what, by whom, and two 
         GateFailed: by the gate; labels stay as they were, and the run is given up.
     """
     started = time.perf_counter()
-    counts, run, joined = Counts(), None, Counts()
+    counts, run, joined, working_seconds = Counts(), None, Counts(), 0.0
     while run is None or run.manifest_id != manifest.id:
         joined += counts
         begun = runs.open_run(workspace, job, manifest.source)
@@ -92,7 +94,10 @@ def run_job(  # noqa: PLR0913, PLR0917 - where, what, of what, by whom, and two 
                 counts = Counts(skipped=plan.spec.skipped, known_failures=plan.spec.known_failures)
                 break
             begun = runs.create_run(workspace, job, plan)
+        executor.get_ready(begun)
+        ready = time.perf_counter()
         run, counts = begun, _carry_out(workspace, begun, executor, progress, gate)
+        working_seconds += time.perf_counter() - ready
     if run:
         maintenance.after_run(workspace, run, progress)
     return RunSummary(
@@ -103,6 +108,7 @@ def run_job(  # noqa: PLR0913, PLR0917 - where, what, of what, by whom, and two 
         objects=manifest.objects,
         counts=replace(counts, new_failures=counts.new_failures + joined.new_failures),
         seconds=time.perf_counter() - started,
+        working_seconds=working_seconds,
         joined=joined,
     )
 
@@ -155,7 +161,6 @@ def is_current(workspace: Folder, job: Job, manifest: Manifest, scored: int) -> 
 def _carry_out(
     workspace: Folder, run: RunSpec, executor: Executor, progress: Progress, gate: Gate | None
 ) -> Counts:
-    executor.get_ready(run)
     started = time.perf_counter()
     receipts = ReceiptReader(workspace, run)
     verb = {"embed": "Embed", "score": "Score"}[run.job]

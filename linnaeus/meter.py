@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +116,12 @@ def settings_text(settings: Mapping[str, Any]) -> str:
     lists = {name: one for name, one in settings.items() if isinstance(one, list | tuple)}
     told = {**settings, **{name: " and ".join(map(str, one)) for name, one in lists.items()}}
     return ", ".join(f"{name} {value}" for name, value in told.items())
+
+
+def names_text(names: Sequence[str], shown: int = 20) -> str:
+    """`'bird', 'cat'`, and how many more there are where all would fill the terminal."""
+    more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
+    return ", ".join(map(repr, names[:shown])) + more
 
 
 def count_text(count: int, unit: str) -> str:

@@ -2,6 +2,8 @@
 
 The split of an image is a hash of its path, so it stays where it is when others come and go.
 The formula is that of TensorFlow's `retrain.py` (image_retraining example, 2017), to the digit.
+Of a label that the hash would leave without an image to choose or to test by, those of its images
+whose hash is nearest are held out: a few dozen images are too few to leave it to chance.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -82,8 +84,10 @@ def assign(
     given, in place of the source's URI: `retrain.py` hashed `photos/daisy/1.jpg` of `photos`.
     A split that the manifest names is kept, and its rows without one are `train`; `validation`
     or `test`, where the manifest names no such row, is taken out of `train` by the hash.
-    Where the hash leaves one of them without a labelled image, the groups of `train` whose hash
-    is nearest fill it, as long as every label keeps one to train on; else ConfigurationError.
+    Where the hash leaves a label without a row of one of these, the label's groups in `train`
+    whose hash is nearest are its share, if it has one for each split; by `full-path`, which is
+    `retrain.py`'s own split, only where no label has a row. ConfigurationError where a split has
+    no labelled image and every label needs its last group to train on.
     """
     _check(validation_percentage, testing_percentage, by)
     paths = _paths(manifest, by, root)
@@ -96,14 +100,14 @@ def assign(
         splits.append(
             by_hash if (split or TRAIN) == TRAIN and by_hash in wanted else split or TRAIN
         )
-    labels = manifest["label"].to_pylist()
-    for name, share in wanted.items():
-        _fill(name, share, _Rows(paths, labels, splits))
-    if any(labels) and TRAIN not in _labelled(splits, labels):
-        raise ConfigurationError(
-            "no labelled image is left to train on: add images of each label, or lower the "
-            "validation and test percentages"
-        )
+    rows = _Rows(paths, _labels(manifest), splits)
+    if any(rows.labels):
+        _hold_out(wanted, rows, by_label=by == "root-relative")
+        if not rows.labels_in(TRAIN):
+            raise ConfigurationError(
+                "no labelled image is left to train on: add images of each label, or lower the "
+                "validation and test percentages"
+            )
     return pa.array(splits, pa.string())
 
 
@@ -127,48 +131,83 @@ def _paths(manifest: pa.Table, by: str, root: str | None) -> list[str]:
     return below if by == "root-relative" else [join(root or "", path) for path in below]
 
 
+def _labels(manifest: pa.Table) -> list[tuple[str, ...]]:
+    """Each row's labels; none where it has none."""
+    single, several = manifest["label"].to_pylist(), manifest["labels"].to_pylist()
+    return [
+        (label,) if label is not None else tuple(labels or ())
+        for label, labels in zip(single, several, strict=True)
+    ]
+
+
 @dataclass(frozen=True)
 class _Rows:
     paths: list[str]
-    labels: list[str | None]
+    labels: list[tuple[str, ...]]
     splits: list[str]
 
+    def labels_in(self, name: str) -> set[str]:
+        """Labels of which a split has a row."""
+        pairs = zip(self.splits, self.labels, strict=True)
+        return {label for split, labels in pairs if split == name for label in labels}
 
-def _labelled(splits: Iterable[str], labels: Iterable[str | None]) -> set[str]:
-    return {split for split, label in zip(splits, labels, strict=True) if label is not None}
+    def groups(self) -> list[_Group]:
+        """The labelled groups in `train`, in the order of the hash."""
+        members: dict[str, list[int]] = {}
+        for index, (path, split) in enumerate(zip(self.paths, self.splits, strict=True)):
+            if split == TRAIN and self.labels[index]:
+                members.setdefault(group_of(path), []).append(index)
+        groups = [_Group(m, {x for i in m for x in self.labels[i]}) for m in members.values()]
+        return sorted(groups, key=lambda group: percentage_of(self.paths[group.members[0]]))
 
 
-def _fill(name: str, share: float, rows: _Rows) -> None:
-    """Move whole groups from `train` into the split `name` where it has no labelled image."""
-    if not any(rows.labels) or name in _labelled(rows.splits, rows.labels):
+@dataclass(frozen=True)
+class _Group:
+    members: list[int]
+    labels: set[str]
+
+
+def _hold_out(wanted: Mapping[str, float], rows: _Rows, by_label: bool) -> None:
+    """Move groups from `train` into the wanted splits where the hash left a label, or all, out."""
+    present = {name: rows.labels_in(name) for name in wanted}
+    every = {label for labels in rows.labels for label in labels}
+    if all(found == every if by_label else found for found in present.values()):
         return
-    groups = _training_groups(rows)
-    left = Counter(label for indices in groups for label in _labels(rows, indices))
-    wanted = max(1, round(len(groups) * share / 100))
-    moved = 0
-    for indices in groups:
-        labels = _labels(rows, indices)
-        if moved < wanted and all(left[label] > 1 for label in labels):
-            left.subtract(labels)
-            moved += 1
-            for index in indices:
+    groups = rows.groups()
+    left = Counter(label for group in groups for label in group.labels)
+    for label, own in sorted(_by_label(groups).items()) if by_label else ():
+        names = [name for name in wanted if label not in present[name]]
+        for name in names if left[label] > len(names) else ():
+            for group in _move(own, name, wanted[name], rows, left):
+                present[name] |= group.labels
+    for name, share in wanted.items():
+        if not present[name] and not _move(groups, name, share, rows, left):
+            raise ConfigurationError(
+                f"{len(groups)} images are too few for a {name} split: add images of each label, "
+                f"or set the {name} percentage to 0"
+            )
+
+
+def _by_label(groups: Sequence[_Group]) -> dict[str, list[_Group]]:
+    own: dict[str, list[_Group]] = {}
+    for group in groups:
+        for label in group.labels:
+            own.setdefault(label, []).append(group)
+    return own
+
+
+def _move(
+    groups: Sequence[_Group], name: str, share: float, rows: _Rows, left: Counter[str]
+) -> list[_Group]:
+    """Move the first groups, a share in %, as long as every label keeps one in `train`."""
+    moved: list[_Group] = []
+    for group in groups:
+        if len(moved) == max(1, round(len(groups) * share / 100)):
+            break
+        in_train = rows.splits[group.members[0]] == TRAIN
+        if in_train and all(left[label] > 1 for label in group.labels):
+            left.subtract(group.labels)
+            moved.append(group)
+            for index in group.members:
                 rows.splits[index] = name
-    if not moved:
-        raise ConfigurationError(
-            f"{len(groups)} images are too few for a {name} split: add images of each label, "
-            f"or set the {name} percentage to 0"
-        )
-
-
-def _training_groups(rows: _Rows) -> list[list[int]]:
-    """Return the rows of each labelled group in `train`, in the order of the hash."""
-    members: dict[str, list[int]] = {}
-    for index, (path, split) in enumerate(zip(rows.paths, rows.splits, strict=True)):
-        if split == TRAIN:
-            members.setdefault(group_of(path), []).append(index)
-    labelled = [indices for indices in members.values() if _labels(rows, indices)]
-    return sorted(labelled, key=lambda indices: percentage_of(rows.paths[indices[0]]))
-
-
-def _labels(rows: _Rows, indices: list[int]) -> set[str]:
-    return {label for index in indices if (label := rows.labels[index]) is not None}
+    return moved

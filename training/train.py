@@ -17,6 +17,7 @@ from linnaeus import backbones, models
 from linnaeus.backbones import BackboneSpec
 from linnaeus.embeddings import EmbeddingTable
 from linnaeus.manifests import Manifest
+from linnaeus.meter import names_text
 from linnaeus.models import Model, ModelBackbone
 from linnaeus.progress import SILENT, Progress, Step
 from linnaeus.storage import Folder
@@ -131,9 +132,9 @@ def _facts(workspace: Folder, manifest: Manifest, learned: Learned) -> dict[str,
 def _tell(step: Step, verdict: Verdict, facts: dict[str, Any]) -> None:
     """One line of what a person should know of the test before believing it."""
     told = [
-        f"no {split} image has the label {label!r}"
+        f"no {split} image has {names_text(missing)}"
         for split, evaluation in verdict.evaluations.items()
-        for label in unrepresented(evaluation)[:1]
+        if (missing := unrepresented(evaluation))
     ]
     if abstention := verdict.evaluations["test"].abstention:
         told.append(

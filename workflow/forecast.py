@@ -1,7 +1,8 @@
 """What a night would do, how long that would take and what it would cost, before it begins.
 
-Nothing is written but the list of images. Counts are exact; times are those of earlier nights, and
-before the first one the embedding's is measured on some of the images, on this machine.
+Nothing is written but the list of images. Counts are exact. What was done to find them out, listing
+and planning, takes as long as it took now; the rest as long as in earlier nights, and before the
+first one the embedding's time is measured on some of the images, on this machine.
 """
 
 from __future__ import annotations
@@ -125,9 +126,10 @@ def forecast(
         lists = _listed(workspace, workflow, progress)
         measured["manifest"] = time.perf_counter() - started
     past = PastNights.of(workspace, workflow.name)
+    started = time.perf_counter()
     with _backbone(workspace, workflow, lists.images, progress) as (home, spec):
         planned = _planned(workspace, spec, lists)
-        measured["plan"] = planned.seconds
+        measured["plan"] = time.perf_counter() - started
         if not past.count("embed"):
             measured |= _measured(home, spec, planned, progress)
     decision = decision or _FirstModel(workspace, workflow)
@@ -162,7 +164,6 @@ class _Planned:
 
     plans: Sequence[RunPlan]
     unfinished: str | None
-    seconds: float
 
     @property
     def to_embed(self) -> int:
@@ -231,11 +232,10 @@ def _backbone(
 
 
 def _planned(workspace: Folder, spec: BackboneSpec, lists: Lists) -> _Planned:
-    started = time.perf_counter()
     job = Job("embed", spec.fingerprint)
     plans = [runs.make_plan(workspace, job, manifest) for manifest in lists.distinct]
     begun = runs.open_run(workspace, job, lists.images.source)
-    return _Planned(plans, begun.run_id if begun else None, time.perf_counter() - started)
+    return _Planned(plans, begun.run_id if begun else None)
 
 
 def _measured(
@@ -277,8 +277,7 @@ def _forecast(workflow: Workflow, lists: Lists, work: _Work, past: PastNights) -
     seconds: dict[str, float] = {}
     unknown: list[str] = []
     for name, amount in work.amounts(lists.images.objects):
-        known = past.seconds(name, amount)
-        known = work.measured.get(name) if known is None else known
+        known = work.measured.get(name, past.seconds(name, amount))
         if known is None:
             unknown.append(name)
         else:

@@ -35,10 +35,16 @@ class PastNights:
         return cls([night for night in loaded if night])
 
     def seconds(self, name: StepName, amount: float = 1.0) -> float | None:
-        """What a step takes for so many objects; None where no night has done it."""
+        """What a step takes for so many objects; None where no night has done it.
+
+        Getting ready (a server, a backbone) takes as long for one object as for a million.
+        """
         steps = [step for night in self.nights if (step := night.step(name))]
-        points = [(_amount(step), step.seconds) for step in steps if step.status == "done"]
-        return on_line([(x, y) for x, y in points if x], amount)
+        done = [step for step in steps if step.status == "done" and _amount(step)]
+        working = on_line([(_amount(step), _working_seconds(step)) for step in done], amount)
+        if working is None:
+            return None
+        return working + fmean(step.seconds - _working_seconds(step) for step in done)
 
     def count(self, name: StepName) -> int:
         """In how many nights a step was done."""
@@ -72,3 +78,7 @@ def _load(workspace: Folder, workflow: str, name: str) -> Night | None:
 def _amount(step: Step) -> float:
     fact = AMOUNTS.get(step.name)
     return float(step.facts.get(fact) or 0) if fact else 1.0
+
+
+def _working_seconds(step: Step) -> float:
+    return min(step.seconds, float(step.facts.get("working_seconds", step.seconds)))

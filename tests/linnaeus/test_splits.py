@@ -207,3 +207,62 @@ def test_shares_that_leave_nothing_are_refused(validation: float, testing: float
 def test_an_unknown_way_to_split_is_refused():
     with pytest.raises(ConfigurationError, match="use root-relative or full-path"):
         assign(manifest(numbered(9)), by="name")
+
+
+def small_labels(counts: dict[str, int], source: str = "/data") -> pa.Table:
+    labels = [label for label, count in counts.items() for _ in range(count)]
+    uris = [f"{source}/{label}/{i}.jpg" for i, label in enumerate(labels)]
+    return manifest(uris, labels, source=source)
+
+
+def held_out_labels(table: pa.Table, *shares: float) -> dict[str, Counter[str]]:
+    pairs = zip(table["label"].to_pylist(), assign(table, *shares).to_pylist(), strict=True)
+    found: dict[str, Counter[str]] = {}
+    for label, split in pairs:
+        found.setdefault(label, Counter())[split] += 1
+    return found
+
+
+@given(
+    st.dictionaries(st.text("abcdef", min_size=1, max_size=4), st.integers(3, 40), min_size=2),
+    st.floats(1, 30),
+    st.floats(1, 30),
+)
+def test_a_label_is_trained_on_chosen_by_and_tested_where_it_has_an_image_for_each(
+    counts: dict[str, int], validation: float, testing: float
+):
+    table = small_labels(counts)
+    hashed: dict[str, Counter[str]] = {label: Counter() for label in counts}
+    for uri, label in zip(table["uri"].to_pylist(), table["label"].to_pylist(), strict=True):
+        hashed[label][retrain_split(uri.removeprefix("/data/"), validation, testing)] += 1
+    for label, splits in held_out_labels(table, validation, testing).items():
+        lacking = {"validation", "test"} - set(hashed[label])
+        if hashed[label]["train"] > len(lacking):
+            assert set(splits) == {"train", "validation", "test"}, label
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), st.integers(5, 60), min_size=2))
+def test_what_the_hash_holds_out_stays_so_and_a_label_that_has_its_share_gives_no_more(
+    counts: dict[str, int],
+):
+    table = small_labels(counts)
+    rows = zip(*(table[name].to_pylist() for name in ("uri", "label")), strict=True)
+    hashed = [(label, retrain_split(uri.removeprefix("/data/"))) for uri, label in rows]
+    for (label, before), after in zip(hashed, assign(table).to_pylist(), strict=True):
+        if before != after:
+            assert before == "train"
+            assert (label, after) not in hashed
+
+
+def test_the_split_of_a_small_label_stays_where_it_is_when_the_images_move():
+    counts = {"bird": 35, "cat": 12, "dog": 3}
+    moved = assign(small_labels(counts, "s3://bucket/elsewhere"))
+    assert assign(small_labels(counts)).equals(moved)
+
+
+def test_a_label_that_is_never_the_first_of_several_is_held_out_too():
+    table = manifest(numbered(400), [None] * 400)
+    several = [["sky", "rare"] if i % 40 == 0 else ["sky"] for i in range(400)]
+    table = table.set_column(table.schema.get_field_index("labels"), "labels", [several])
+    pairs = list(zip(several, assign(table, 2, 2).to_pylist(), strict=True))
+    assert {split for labels, split in pairs if "rare" in labels} == {"train", "validation", "test"}

@@ -189,6 +189,25 @@ def test_times_are_those_of_earlier_nights(workspace, workflow):
     assert "as in 2 nights before; not known yet: publish" in text(found)
 
 
+@pytest.mark.usefixtures("prepared")
+def test_listing_and_planning_take_as_long_as_now_whatever_the_first_night_took(
+    workspace, workflow
+):
+    slow = night(0, 20, 3.0)
+    slow = slow.after(replace(slow.step("plan"), seconds=500.0))
+    slow = slow.after(replace(slow.step("manifest"), seconds=500.0))
+    slow.save(workspace)
+    found = forecast(workspace, workflow)
+    assert found.seconds["plan"] < 100 and found.seconds["manifest"] < 100
+
+
+def test_getting_ready_takes_as_long_for_a_few_as_for_many():
+    facts = {"planned": 1000, "working_seconds": 10.0}
+    past = PastNights([night(0, 10, 1.0).after(Step("score", "done", "", 40.0, facts))])
+    assert past.seconds("score", 10) == pytest.approx(30.1)
+    assert past.seconds("score", 2000) == pytest.approx(50)
+
+
 def night(number: int, embedded: int, seconds: float) -> Night:
     counts = {"planned": embedded, "done": embedded, "bytes_read": embedded * 1000}
     steps = [

@@ -125,8 +125,8 @@ def left_out(judged: pa.Table) -> dict[str, int]:
 
 def assign(workspace: Folder, used: pa.Table, split: SplitConfig, fingerprint: str) -> pa.Array:
     """The split of each row, string [n]."""
-    first = [truth[0] if truth else "" for truth in used["truth"].to_pylist()]
-    labelled = used.set_column(used.schema.get_field_index("label"), "label", [first])
+    labels = {"label": pa.nulls(len(used), pa.string()), "labels": used["truth"]}
+    labelled = pa.table({name: used[name] for name in ("source", "uri", "split")} | labels)
     assigned = splits.assign(
         labelled, split.validation_percentage, split.testing_percentage, split.by, split.root
     )

@@ -1,12 +1,15 @@
 """Refuses images of which nothing can be learned, and says what would help."""
 
 import shlex
+from collections import Counter
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from linnaeus.errors import ConfigurationError
 from linnaeus.manifests import Manifest
+from linnaeus.meter import names_text
 from linnaeus.models import ModelBackbone
 from training.data.examples import SPLITS
 from training.data.truth import flat
@@ -30,13 +33,13 @@ def refuse_unusable(judged: pa.Table, manifest: Manifest, backbone: ModelBackbon
             f"the only label of {manifest.source} is {next(iter(fates))!r}: "
             "a model needs two or more to tell apart"
         )
-    for label, counts in sorted(fates.items()):
-        if "used" not in counts:
-            reasons = ", ".join(f"{count} {fate}" for fate, count in sorted(counts.items()))
-            raise ConfigurationError(
-                f"label {label!r} of {manifest.source} has no usable image ({reasons}): "
-                f"run `{embed_command(manifest, backbone)}`, add images to it, or leave it out"
-            )
+    if useless := sorted(label for label, counts in fates.items() if "used" not in counts):
+        total = sum((Counter(fates[label]) for label in useless), Counter())
+        reasons = ", ".join(f"{count} {fate}" for fate, count in sorted(total.items()))
+        raise ConfigurationError(
+            f"{manifest.source} has no usable image ({reasons}) of {names_text(useless)}: "
+            f"run `{embed_command(manifest, backbone)}`, add images of each, or leave it out"
+        )
 
 
 def embed_command(manifest: Manifest, backbone: ModelBackbone) -> str:
@@ -59,10 +62,10 @@ def refuse_empty(
             )
     _refuse_weightless(used, assigned, manifest)
     trained = used.filter(pc.and_(pc.equal(assigned, "train"), _weighs(used)))["truth"]
-    for label in sorted(set(labels) - set(pc.list_flatten(trained).to_pylist())):
+    if lacking := sorted(set(labels) - set(pc.list_flatten(trained).to_pylist())):
         raise ConfigurationError(
-            f"label {label!r} of {manifest.source} has no image to train on, "
-            f"{_why_none(used, label)}: add images to it, leave it out, "
+            f"{manifest.source} has no image to train on of {names_text(lacking)}, "
+            f"{_why_none(used, lacking)}: add images of each, leave it out, "
             "or give a manifest with a `split` column"
         )
 
@@ -81,8 +84,8 @@ def _weighs(used: pa.Table) -> pa.ChunkedArray:
     return pc.greater(pc.fill_null(used["weight"], 1.0), 0.0)
 
 
-def _why_none(used: pa.Table, label: str) -> str:
-    if label not in set(pc.list_flatten(used["truth"]).to_pylist()):
+def _why_none(used: pa.Table, labels: Sequence[str]) -> str:
+    if set(labels).isdisjoint(pc.list_flatten(used["truth"]).to_pylist()):
         return "none has it"
     return "all are held out or of weight 0"
 

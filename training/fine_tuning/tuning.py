@@ -109,7 +109,7 @@ def _run(course: Course, checkpoints: Checkpoints, monitor: Monitor, progress: P
     kept = checkpoints.load(CHECKPOINT)
     if kept is not None:
         course.restore(kept)
-    with progress.step("Fine-tune", course.config.epochs, "epochs") as step:
+    with progress.step("Fine-tune", course.config.epochs, "epochs at most") as step:
         step.update(len(course.curve))
         while not course.finished:
             for number, scores in course.epoch():

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from linnaeus.progress import SILENT, Progress, settings_text
+from linnaeus.progress import SILENT, Figures, Progress, settings_text
 from training.checkpoints import Checkpoints, NoCheckpoints
 from training.config import KernelConfig, LayersConfig, LinearConfig, Optimizer, TrainConfig
 from training.data.examples import LabelledEmbeddings
@@ -88,8 +88,10 @@ def run(
     refuse_not_finite(data)
     trial = Trial(weighed(data, config.class_weights), config.seed, checkpoints, monitoring)
     groups = side_by_side(adapted(candidates(config), data.counts["train"]))
-    with progress.step("Train", sum(map(rounds, groups)), "rounds") as step:
-        fits = list(trial.fits(groups, step.update))
+    with progress.step("Train", sum(map(rounds, groups)), "rounds at most") as step:
+        # A strength takes many times as long as an epoch, and many epochs are passed over: how
+        # long the first rounds took says nothing of the others.
+        fits = list(trial.fits(groups, lambda done: step.update(done, figures=Figures())))
         judged = [trial.judged(fit, seconds) for fit, seconds in fits]
         weights = trial.data.examples("validation").weights
         best = simplest([losses for _, losses in judged], weights)

@@ -23,13 +23,15 @@ def embed(context: Context) -> Outcome:
         known = {"skipped": planned["up_to_date"], "known_failures": planned["known_failures"]}
         return skipped("every image is embedded", run_id=None, **asdict(Counts(**known)))
     run = _embedded(context, context.manifest)
-    counts, run_id = _work_of(run), run.run_id
+    counts, run_id, seconds = _work_of(run), run.run_id, run.working_seconds
     if context.labelled_manifest.id != context.manifest.id:
         more = _embedded(context, context.labelled_manifest)
         counts, run_id = gates.with_work(counts, _work_of(more)), run_id or more.run_id
+        seconds += more.working_seconds
     run_id = run_id or refused.get("run_id")
     counts = gates.with_refused(counts, refused)
     facts = {"run_id": run.run_id or refused.get("run_id"), **asdict(counts)}
+    facts |= {"working_seconds": round(seconds, 3)}
     gates.refuse_failures(context.workflow.gates, run_id or "", counts, facts)
     return Outcome(line(facts), facts, "done" if run_id else "skipped")
 

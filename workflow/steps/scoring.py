@@ -69,7 +69,8 @@ def _scored(context: Context, version: int) -> dict[str, Any]:
     refuse_unfit(context.workspace, request, context.progress)
     gate = _gate(workflow, version, context.night.refused.get("score", {}))
     run = score_listed(context.workspace, manifest, request, context.progress, gate)
-    return {"run_id": run.run_id, "model_version": version, **asdict(run.counts)}
+    facts = {"run_id": run.run_id, "model_version": version, **asdict(run.counts)}
+    return facts | {"working_seconds": round(run.working_seconds, 3)}
 
 
 def _gate(workflow: Workflow, version: int, refused: Mapping[str, Any]) -> Gate:
