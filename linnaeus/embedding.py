@@ -7,7 +7,7 @@ whatever is wrong with one comes out as its outcome.
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
@@ -33,8 +33,8 @@ class Source:
     """Gives an object's bytes or raises `StorageError`; `StoreUnavailable` ends the whole."""
     decode: Decode | None
     """Gives a picture or raises `ImageError`; None leaves the bytes as they are."""
-    known: Mapping[str, str] = field(default_factory=dict)
-    """uri -> sha256 of contents whose vectors the table has."""
+    known: Container[str] = ()
+    """SHA-256 of contents whose vectors the table has."""
 
 
 @dataclass(frozen=True)
@@ -255,9 +255,9 @@ class _Stream:
         return replace(outcome, payload=data) if self._is_new(outcome) else outcome
 
     def _is_new(self, outcome: Outcome) -> bool:
-        if self._source.known.get(outcome.reference.uri) == outcome.sha256:
-            return False
         assert outcome.sha256 is not None
+        if outcome.sha256 in self._source.known:
+            return False
         with self._lock:
             is_new = outcome.sha256 not in self._seen
             self._seen.add(outcome.sha256)

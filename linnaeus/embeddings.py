@@ -66,7 +66,7 @@ class EmbeddingTable:
                 [digests, pa.repeat(pa.scalar(self.parts[number]), len(digests)), rows],
                 schema=LOCATIONS,
             )
-            for number, digests, rows in self._digests()
+            for number, digests, rows in self.digests()
         )
         return pa.RecordBatchReader.from_batches(LOCATIONS, named)
 
@@ -74,11 +74,12 @@ class EmbeddingTable:
         """The same stream with each part's number among `parts` in place of its name."""
         numbered = (
             pa.record_batch([digests, pa.repeat(number, len(digests)), rows], schema=PLACES)
-            for number, digests, rows in self._digests()
+            for number, digests, rows in self.digests()
         )
         return pa.RecordBatchReader.from_batches(PLACES, numbered)
 
-    def _digests(self) -> Iterator[tuple[int, pa.Array, pa.Array]]:
+    def digests(self) -> Iterator[tuple[int, pa.Array, pa.Array]]:
+        """Each part's number among `parts`, its contents, and their rows; parts are read ahead."""
         with ThreadPoolExecutor(8) as pool:
             for first in range(0, len(self.parts), _PARTS_AHEAD):
                 names = self.parts[first : first + _PARTS_AHEAD]
@@ -120,6 +121,50 @@ class EmbeddingTable:
                     found = np.empty((len(wanted), vectors.shape[1]), np.float32)
                 found[targets] = vectors[wanted[targets] - starts[group]]
         return found
+
+
+class StoredContents:
+    """Which contents have a vector in a snapshot of a table, and where: 24 bytes a row."""
+
+    def __init__(self, table: EmbeddingTable) -> None:
+        digests, parts = [np.empty((0, 2), np.uint64)], [np.empty((0, 2), np.int32)]
+        for number, column, rows in table.digests():
+            digests.append(_first_bits(column.to_pylist()))
+            parts.append(np.stack([np.full(len(rows), number), rows], axis=1).astype(np.int32))
+        self._names = table.parts
+        self._digests, self._places = np.concatenate(digests), np.concatenate(parts)
+        order = np.argsort(self._digests[:, 0], kind="stable")
+        self._digests, self._places = self._digests[order], self._places[order]
+
+    def __contains__(self, digest: object) -> bool:
+        return isinstance(digest, str) and self._find(digest) is not None
+
+    def place(self, digest: str) -> tuple[str, int]:
+        """The part and row of a content's vector; KeyError where the table has none."""
+        found = self._find(digest)
+        if found is None:
+            raise KeyError(digest)
+        part, row = self._places[found].tolist()
+        return self._names[part], row
+
+    def _find(self, digest: str) -> int | None:
+        """The place's position.
+
+        Of a SHA-256 its first 128 bits are compared, of which nobody finds two alike.
+        """
+        [(first, second)] = _first_bits([digest])
+        at = int(np.searchsorted(self._digests[:, 0], first))
+        while at < len(self._digests) and self._digests[at, 0] == first:
+            if self._digests[at, 1] == second:
+                return at
+            at += 1
+        return None
+
+
+def _first_bits(digests: Sequence[str]) -> NDArray[np.uint64]:
+    """The first 128 bits of each hexadecimal SHA-256, uint64 [n, 2]."""
+    whole = np.frombuffer(bytes.fromhex("".join(digests)), ">u8").reshape(-1, 4)
+    return whole[:, :2].astype(np.uint64)
 
 
 def _matrix(rows: pa.Table) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ mix and a late one changes nothing.
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -26,7 +26,7 @@ from linnaeus.plans import PlannedObject, RunSpec
 from linnaeus.receipts import Receipt, read_receipt, receipt_table
 from linnaeus.records import ObjectReference
 from linnaeus.shard_rows import Results, ShardRows
-from linnaeus.storage import Folder, read_object
+from linnaeus.storage import Folder, is_local, read_object
 from linnaeus.worker import Worker
 
 
@@ -107,34 +107,38 @@ class _Work:
 
     def embed(self) -> Iterator[Outcome]:
         """Outcomes of the objects that have no stored vector."""
-        new = [p for p in self.planned if not p.embedded]
-        known = {p.reference.uri: p.sha256 for p in new if p.sha256 and p.part}
-        references = [p.reference for p in new]
+        references = [p.reference for p in self.planned if not p.embedded]
         if not references:
             return iter(())
-        source = Source(read, self.decode, known)
+        source = Source(read, self.decode, self._known())
         return embed_objects(references, source, self.worker.engine, self.concurrency)
+
+    def _known(self) -> Container[str]:
+        """Contents that need not be embedded again.
+
+        In a bucket a copy keeps its etag, by which the plan knows it. A copied file has another.
+        """
+        new = [p for p in self.planned if not p.embedded]
+        if any(p.sha256 is None and is_local(p.reference.uri) for p in new):
+            return self.worker.stored
+        return {p.sha256 for p in new if p.sha256 and p.part}
 
     def score_embeddings(self) -> Results:
         """Embed what is not embedded; send each content's vector to the server once."""
         outcomes = list(self.embed())
         new = {o.sha256: o.embedding for o in outcomes if o.sha256 and o.embedding is not None}
-        elsewhere = {o.sha256 for o in outcomes if not o.failure} - set(new)
-        stored = [p for p in self.planned if p.embedded or p.sha256 in elsewhere]
-        outcomes += [Outcome(p.reference, p.sha256) for p in stored if p.embedded]
+        outcomes += [Outcome(p.reference, p.sha256) for p in self.planned if p.embedded]
+        stored = {o.sha256 for o in outcomes if o.sha256 and not o.failure} - set(new)
         # Read part by part while the server is busy with the one before.
-        rows = chain(new.items(), self._stored_vectors(stored))
+        rows = chain(new.items(), self._stored_vectors(sorted(stored)))
         return Results(outcomes, dict(self.worker.score(rows)))
 
-    def _stored_vectors(
-        self, stored: Sequence[PlannedObject]
-    ) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    def _stored_vectors(self, digests: Sequence[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        planned = {p.sha256: (p.part, p.row) for p in self.planned if p.part and p.row is not None}
         by_part: dict[str, dict[str, int]] = {}
-        for p in stored:
-            assert p.part is not None
-            assert p.row is not None
-            assert p.sha256 is not None
-            by_part.setdefault(p.part, {})[p.sha256] = p.row
+        for digest in digests:
+            part, row = planned.get(digest) or self.worker.stored.place(digest)
+            by_part.setdefault(part, {})[digest] = row
         return stored_vectors(self.worker.workspace, self.worker.run.fingerprint, by_part)
 
     def score_images(self) -> Results:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from linnaeus import backbones
 from linnaeus.backbones.spec import BackboneSpec
+from linnaeus.embeddings import EmbeddingTable, StoredContents
 from linnaeus.engines import Engine, open_engine
 from linnaeus.errors import ConfigurationError, LinnaeusError
 from linnaeus.plans import RunSpec
@@ -60,6 +61,16 @@ class Worker:
     def _one_engine(self) -> Engine:
         files = backbones.local_files(self.workspace, self.run.fingerprint)
         return open_engine(files, self.spec, self._engine_name)
+
+    @cached_property
+    def stored(self) -> StoredContents:
+        """The contents whose vectors the table had when this was first asked for."""
+        with self._opening:
+            return self._one_stored
+
+    @cached_property
+    def _one_stored(self) -> StoredContents:
+        return StoredContents(EmbeddingTable(self.workspace, self.run.fingerprint))
 
     @cached_property
     def _scorer(self) -> Scorer:
