@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from linnaeus.errors import FailureCode, StorageError
-from linnaeus.locations import Entry, Page, absent, join
+from linnaeus.locations import Entry, Page, absent, inside
 
 RECENT_MARK = "~"
 """Separates a local etag from the listing time of a file that may still be changing."""
@@ -84,7 +84,7 @@ class LocalFiles:
         self._root = root
 
     def _path(self, key: str) -> str:
-        return join(self._root, key)
+        return inside(self._root, key)
 
     def read(self, key: str, etag: str | None = None) -> bytes:
         return read_file(self._path(key), etag)
@@ -124,11 +124,12 @@ class LocalFiles:
             raise write_error(str(path), e) from e
 
     def head(self, key: str) -> Entry | None:
-        path = self._path(key)
         try:
-            status = os.stat(path)  # noqa: PTH116 - a third of Path.stat's time, called a million times
+            status = os.stat(self._path(key))  # noqa: PTH116 - a third of Path.stat's time, called a million times
+        except StorageError:
+            return None  # no file can have that name
         except (OSError, ValueError) as e:
-            error = read_error(path, e)
+            error = read_error(self._path(key), e)
             if error.code is FailureCode.NOT_FOUND:
                 return None
             raise error from e

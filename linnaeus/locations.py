@@ -11,7 +11,7 @@ import posixpath
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from linnaeus.errors import ConfigurationError
+from linnaeus.errors import ConfigurationError, FailureCode, StorageError
 
 REMOTE_SCHEMES = ("s3", "gs", "az")
 
@@ -61,6 +61,20 @@ def _absolute(path: str) -> str:
 def join(root: str, *parts: str) -> str:
     """Append key segments to a location; empty parts add nothing."""
     return "/".join([root.rstrip("/"), *(part.strip("/") for part in parts if part)]) or "/"
+
+
+def inside(root: str, key: str) -> str:
+    """The path of a key below a local folder.
+
+    A store may have any key, and whoever writes there chooses it: none leads out of the folder.
+
+    Raises:
+        StorageError: it would lead out, or no file can have that name.
+    """
+    if ".." in key.split("/") or "\0" in key:
+        problem = f"{key!r} is no name of a file in {root}: remove it where it comes from"
+        raise StorageError(problem, FailureCode.NOT_FOUND)
+    return join(root, key)
 
 
 def is_local(uri: str) -> bool:

@@ -120,7 +120,7 @@ def _silence(heard: Entry | None) -> str:
     if heard is None:
         return "never heard of"
     seconds = (datetime.now(UTC) - heard.modified).total_seconds()
-    return f"silent for {duration_text(seconds)}"
+    return f"silent for {duration_text(seconds)}" if seconds > 0 else "heard of in the future"
 
 
 def _nights(workspace: Folder) -> list[dict[str, Any]]:

@@ -191,8 +191,8 @@ def trouble(progress: RunProgress, heard_at: datetime | None, now: datetime) -> 
 
 
 def is_alive(heard_at: datetime | None, now: datetime) -> bool:
-    """Whether a launcher that was last heard of then is at work."""
-    return heard_at is not None and (now - heard_at).total_seconds() <= SILENT_SECONDS
+    """Whether a launcher that was last heard of then is at work; from far ahead, a clock spoke."""
+    return heard_at is not None and abs((now - heard_at).total_seconds()) <= SILENT_SECONDS
 
 
 def _patience_seconds(progress: RunProgress) -> float:

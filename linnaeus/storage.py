@@ -7,17 +7,26 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from mmap import ACCESS_READ, mmap
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 from urllib.parse import quote
 
 from linnaeus import object_stores
 from linnaeus.errors import ConfigurationError, FailureCode, StorageError
 from linnaeus.local_files import LocalFiles, read_file
-from linnaeus.locations import Entry, Page, is_local, join, normalise, split_uri
+from linnaeus.locations import Entry, Page, inside, is_local, join, normalise, split_uri
 from linnaeus.object_stores import Bucket
 
-__all__ = ["Entry", "Folder", "is_local", "join", "normalise", "read_object"]
+__all__ = [
+    "Entry",
+    "Folder",
+    "inside",
+    "is_local",
+    "join",
+    "normalise",
+    "read_object",
+    "without_folders",
+]
 
 Names = list[str]
 
@@ -114,13 +123,18 @@ class Folder:
         self._objects.delete(key)
 
     def download(self, prefix: str, to: Path) -> None:
-        """Copy the whole tree below `prefix` into the local folder `to`, many files at a time."""
-        keys = [entry.key for entry in self.list(prefix)]
+        """Copy the whole tree below `prefix` into the local folder `to`, many files at a time.
+
+        Nothing is copied where one of its keys would lead out of that folder.
+        """
+        keys = [entry.key for entry in without_folders(list(self.list(prefix)))]
         if not keys:
             raise StorageError(f"there is nothing in {self.uri_of(prefix)}", FailureCode.NOT_FOUND)
-        target = Folder(str(to))
-        start = len(prefix.strip("/"))
-        _each(lambda key: target.write(key[start:].lstrip("/"), self.read(key)), keys)
+        target, start = Folder(str(to)), len(prefix.strip("/"))
+        names = {key: key[start:].lstrip("/") for key in keys}
+        for name in names.values():
+            inside(target.uri, name)
+        _each(lambda key: target.write(names[key], self.read(key)), keys)
 
     def upload(self, source: Path, prefix: str, last: Sequence[str] = ()) -> None:
         """Copy a local tree below `prefix`, many files at a time.
@@ -143,6 +157,12 @@ class Folder:
             return self.uri, {}
         scheme, bucket, key = split_uri(self.uri)
         return f"{scheme}://{bucket}/{quote(key)}", object_stores.delta_options(scheme)
+
+
+def without_folders(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Without the objects that stand for folders, as consoles of object stores make them."""
+    folders = {str(folder) for one in entries for folder in PurePosixPath(one.key).parents}
+    return [one for one in entries if one.key.rstrip("/") not in folders]
 
 
 def _each(do: Callable[[str], None], keys: Iterable[str]) -> None:

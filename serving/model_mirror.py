@@ -23,12 +23,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 
 from linnaeus import models
 from linnaeus.errors import ConfigurationError, FailureCode, LinnaeusError, StorageError
-from linnaeus.storage import Entry, Folder, is_local
+from linnaeus.storage import Entry, Folder, inside, is_local, without_folders
 
 INCOMING = ".incoming"
 LOCK = ".mirror.lock"
@@ -94,7 +94,7 @@ class Mirror:
         self._free_place(version)
         prefix = models.version_prefix(self.model, version)
         incoming = self.folder / INCOMING / str(version)
-        entries = _files(list(self.workspace.list(prefix)))
+        entries = without_folders(list(self.workspace.list(prefix)))
         # A reader of the folder, like one of the workspace, may take the description as the sign
         # that the rest is there.
         last = [one for one in entries if one.key == f"{prefix}/{models.DESCRIPTION}"]
@@ -116,7 +116,7 @@ class Mirror:
         return place
 
     def _copy_file(self, entry: Entry, prefix: str, incoming: Path) -> None:
-        path = incoming / entry.key.removeprefix(prefix).lstrip("/")
+        path = Path(inside(str(incoming), entry.key.removeprefix(prefix).lstrip("/")))
         path.parent.mkdir(parents=True, exist_ok=True)
         with self.workspace.open(entry.key) as source, path.open("wb") as target:
             shutil.copyfileobj(source, target, _PIECE_BYTES)
@@ -135,12 +135,6 @@ class Mirror:
             (self.folder / str(version)).rename(leaving)
         shutil.rmtree(self.folder / INCOMING, ignore_errors=True)
         return extra
-
-
-def _files(entries: Sequence[Entry]) -> list[Entry]:
-    """Without the objects that stand for folders, as consoles of object stores make them."""
-    folders = {str(folder) for one in entries for folder in PurePosixPath(one.key).parents}
-    return [one for one in entries if one.key.rstrip("/") not in folders]
 
 
 @contextmanager
@@ -221,11 +215,11 @@ class Keeper:
 def is_healthy(health: Path, within_seconds: float) -> bool:
     """Whether somebody looked so lately, and a version is there to serve."""
     try:
-        said = json.loads(health.read_text("utf-8"))
+        versions = json.loads(health.read_text("utf-8"))["versions"]
         age = time.time() - health.stat().st_mtime
-    except (OSError, ValueError):
+    except (OSError, ValueError, LookupError, TypeError):
         return False
-    return bool(said["versions"]) and age <= within_seconds
+    return bool(versions) and abs(age) <= within_seconds  # from the future it says nothing
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -88,7 +88,8 @@ def _differences(workspace: Folder, current: Model, labelled: Manifest) -> Diffe
 
 
 def _age(current: Model) -> timedelta:
-    return datetime.now(UTC) - datetime.fromisoformat(current.created_at)
+    """Of one dated ahead, how far: a clock that was set back keeps no model for ever."""
+    return abs(datetime.now(UTC) - datetime.fromisoformat(current.created_at))
 
 
 def _few(changed: int) -> str:

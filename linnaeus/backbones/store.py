@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from linnaeus.backbones.digests import file_sha256
 from linnaeus.backbones.spec import BackboneSpec
 from linnaeus.errors import ConfigurationError, FailureCode, StorageError
-from linnaeus.storage import Folder, is_local
+from linnaeus.storage import Folder, inside, is_local
 
 ROOT = "backbones"
 NAMES = f"{ROOT}/names"
@@ -82,10 +82,10 @@ def local_files(workspace: Folder, fingerprint: str) -> Path:
     spec = load_spec(workspace, fingerprint)
     if spec.view is not None:
         return local_files(workspace, spec.view.base)
-    below = Path(ROOT, fingerprint, spec.folder)
+    below = f"{ROOT}/{fingerprint}/{spec.folder}"
     if is_local(workspace.uri):
-        return Path(workspace.uri) / below
-    cached = _cache() / below
+        return Path(inside(workspace.uri, below))
+    cached = Path(inside(str(_cache()), below))
     if not cached.exists():
         with _alone(cached.parent):
             if not cached.exists():
@@ -98,7 +98,7 @@ def _download(workspace: Folder, spec: BackboneSpec, to: Path) -> None:
         files = Path(staging, "files")
         workspace.download(f"{ROOT}/{spec.fingerprint}/{spec.folder}", files)
         for stored in (file for engine in spec.engines.values() for file in engine):
-            path = files / stored.path
+            path = Path(inside(str(files), stored.path))
             if not path.exists() or file_sha256(path) != stored.sha256:
                 raise StorageError(
                     f"{workspace.uri}: {stored.path} of backbone {spec.fingerprint} is damaged: "

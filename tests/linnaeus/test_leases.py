@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -111,3 +113,16 @@ def test_leases_work_in_an_object_store(s3):
         first.renew()
     with leased(workspace, "work") as third:
         assert third is not None
+
+
+def test_a_sign_of_life_from_the_future_is_none(workspace: Folder):
+    """A machine's clock was a year ahead when it took the lease, and was set right since."""
+    with leased(workspace, "work") as ahead:
+        assert ahead is not None
+        path = Path(workspace.uri, layout.lease("work", ahead.number))
+        os.utime(path, (time.time() + 3, time.time() + 3))
+        with leased(workspace, "work") as still:
+            assert still is None
+        os.utime(path, (time.time() + 60, time.time() + 60))
+        with leased(workspace, "work") as heir:
+            assert heir is not None

@@ -182,3 +182,4 @@ def test_a_launcher_lives_while_it_gives_signs_of_life():
     assert is_alive(at(0), at(30))
     assert not is_alive(at(0), at(300))
     assert not is_alive(None, at(0))
+    assert not is_alive(at(300), at(0))  # by a clock that was ahead

@@ -5,8 +5,9 @@ import os
 import pickle
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from linnaeus.errors import ConfigurationError, FailureCode, StorageError
-from linnaeus.storage import Folder, is_local, join, normalise, read_object
+from linnaeus.storage import Entry, Folder, is_local, join, normalise, read_object
 
 ODD_KEYS = [
     "a b.jpg",
@@ -407,3 +408,49 @@ def test_an_endpoint_that_is_no_address_is_refused(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:9000")
     with pytest.raises(ConfigurationError, match="AWS_ENDPOINT_URL=localhost:9000: must begin"):
         Folder("s3://bucket").read("x")
+
+
+class Hostile(Folder):
+    """A bucket of somebody who chose its keys, which S3 lets be anything."""
+
+    def __init__(self, *keys: str) -> None:
+        super().__init__("s3://bucket")
+        self.keys = keys
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        return (Entry(key, 1, "", datetime.now(UTC)) for key in self.keys)
+
+    def read(self, key: str, etag: str | None = None) -> bytes:
+        return b"1"
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "a/../../escaped", "..", "nul\0"])
+def test_a_key_that_leads_out_of_a_folder_is_refused_before_anything_is_copied(
+    tmp_path: Path, name: str
+):
+    to = tmp_path / "deep" / "to"
+    code = code_of(lambda: Hostile("m/1/fine", f"m/1/{name}").download("m/1", to))
+    assert code is FailureCode.NOT_FOUND
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_keys_with_points_slashes_and_backslashes_that_stay_inside_are_copied(tmp_path: Path):
+    names = ["a..b", "...", "/abs", "c\\..\\d"]
+    Hostile(*(f"m/{name}" for name in names)).download("m", tmp_path / "to")
+    assert {one.name for one in (tmp_path / "to").iterdir()} == {"a..b", "...", "abs", "c\\..\\d"}
+
+
+def test_objects_that_stand_for_folders_are_not_copied(tmp_path: Path):
+    Hostile("m/a", "m/a/x", "m/b/", "m/b/y").download("m", tmp_path / "to")
+    assert {e.key for e in Folder(str(tmp_path / "to")).list()} == {"a/x", "b/y"}
+
+
+def test_no_local_key_leads_out_of_its_folder(tmp_path: Path):
+    (tmp_path / "secret").write_bytes(b"1")
+    folder = Folder(str(tmp_path / "folder"))
+    folder.write("x", b"1")
+    for key in ("../secret", "x/../../secret", "nul\0"):
+        for call in (folder.read, folder.open, folder.delete, lambda k: folder.write(k, b"2")):
+            assert code_of(lambda call=call, key=key: call(key)) is FailureCode.NOT_FOUND
+        assert folder.head(key) is None
+    assert (tmp_path / "secret").read_bytes() == b"1"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 
 from linnaeus.errors import StorageError
 from linnaeus.models import DESCRIPTION, Model, ModelBackbone
-from linnaeus.storage import Folder
+from linnaeus.storage import Entry, Folder
 from serving import model_mirror
 from serving.model_mirror import INCOMING, Change, Mirror, is_healthy, main
 
@@ -239,8 +239,29 @@ def test_a_health_file_that_nobody_writes_any_more_is_none(tmp_path: Path) -> No
     health = tmp_path / "health.json"
     assert main([f"--check={health}"]) == 1
     health.write_text(json.dumps({"versions": [1]}))
-    os.utime(health, (0, 0))
-    assert main([f"--check={health}", "--within=60"]) == 1
+    for changed in (0, time.time() + 3600):
+        os.utime(health, (changed, changed))
+        assert main([f"--check={health}", "--within=60"]) == 1
+    for text in ("", "[]", "{}"):
+        health.write_text(text)
+        assert main([f"--check={health}"]) == 1
+
+
+def test_a_key_that_leads_out_of_the_folder_is_not_copied(mirror: Mirror, monkeypatch: Any) -> None:
+    publish(mirror.workspace, 1)
+    listed = Folder.list
+
+    def hostile(folder: Folder, prefix: str = "") -> Iterator[Entry]:
+        found = list(listed(folder, prefix))
+        yield from found
+        if found:
+            yield replace(found[0], key=f"{prefix}/../../escaped")
+
+    monkeypatch.setattr(Folder, "list", hostile)
+    with pytest.raises(StorageError, match="no name of a file"):
+        mirror.update()
+    assert mirror.versions() == []
+    assert not list(mirror.folder.parent.rglob("escaped"))
 
 
 @pytest.mark.parametrize(

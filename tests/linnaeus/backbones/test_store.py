@@ -83,6 +83,15 @@ def test_an_index_entry_of_a_deleted_backbone_is_replaced(workspace: Folder, tmp
     assert store.find_named(workspace, "key") == spec
 
 
+def test_a_spec_whose_folder_leads_out_of_the_workspace_is_refused(
+    workspace: Folder, tmp_path: Path
+):
+    spec = dataclasses.replace(made(tmp_path / "made", "first"), folder="../../../elsewhere")
+    workspace.write(f"backbones/{FINGERPRINT}/spec.json", spec.to_json().encode())
+    with pytest.raises(StorageError, match="no name of a file"):
+        local_files(workspace, FINGERPRINT)
+
+
 @pytest.fixture
 def remote(s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
