@@ -1,12 +1,16 @@
 """Job servers that Beam starts for a run: stopped with it, and their failures in words."""
 
+import errno
+import os
 import re
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.runners.portability.job_server import JobServer
+from apache_beam.runners.portability.job_server import JobServer, SubprocessJobServer
 from apache_beam.runners.portability.portable_runner import PortableRunner
 
 from beam_pipelines.options import runner_name
@@ -18,6 +22,39 @@ _OURS = re.compile(r"linnaeus\.errors\.\w+: ([^\r\n]+)")
 _CAUSE = re.compile(r"Caused by: ([^\r\n]+)")
 _FRAME = re.compile(r"^(Pipeline \S+ failed in state \w+: )?([\w.$]+(Exception|Error): )*")
 """What Beam and Java put before the words of an error."""
+_ENDING_WITH_ITS_PARENT = """
+import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1
+getattr(ctypes.CDLL(None), "prctl", lambda *_: None)(PR_SET_PDEATHSIG, signal.SIGTERM)
+if os.getppid() == int(sys.argv[1]):
+    os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+def ending_with_this_process(command: Sequence[object]) -> list[str]:
+    """The command as a child that Linux ends with the thread that starts it, however that ends.
+
+    Raises:
+        FileNotFoundError: there is no such program.
+    """
+    program, *arguments = map(str, command)
+    if shutil.which(program) is None:
+        raise FileNotFoundError(errno.ENOENT, "no such program", program)
+    parent = str(os.getpid())
+    return [sys.executable, "-c", _ENDING_WITH_ITS_PARENT, parent, program, *arguments]
+
+
+def _end_with_this_process(server: JobServer) -> None:
+    """Have a job server started that outlives not even a launcher that was killed."""
+    inner = getattr(server, "_job_server", server)
+    if isinstance(inner, SubprocessJobServer):
+        described = inner.subprocess_cmd_and_endpoint
+
+        def ending() -> tuple[list[str], str]:
+            command, endpoint = described()
+            return ending_with_this_process(command), endpoint
+
+        inner.subprocess_cmd_and_endpoint = ending
 
 
 @contextmanager
@@ -35,6 +72,7 @@ def stopped_with(pipeline: beam.Pipeline) -> Iterator[None]:
 
             def remembered(options: PipelineOptions) -> JobServer:
                 server = make(options)
+                _end_with_this_process(server)
                 started.callback(server.stop)
                 return server
 

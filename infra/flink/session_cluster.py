@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from beam_pipelines.job_servers import ending_with_this_process
 from beam_pipelines.launching import run_program
 from infra.flink.command_lines import HOST, PORTS, CommandLines
 from linnaeus.errors import ConfigurationError, LinnaeusError
@@ -135,7 +136,11 @@ def _running(
         raise ConfigurationError(f"there is no {command[0]}: Flink needs Java 17")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=variables
+            ending_with_this_process(command),
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+            env=variables,
         )
     try:
         yield process

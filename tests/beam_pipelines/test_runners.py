@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +41,21 @@ pytestmark = [
 ]
 PICTURES = 600  # three shards
 NEEDED = {"flink": ("java", "mvn"), "session": ("java", "mvn"), "prism": ("go",)}
+STARTING = """
+import sys, time
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from beam_pipelines.job_servers import stopped_with
+from beam_pipelines.local_runners import with_fetched
+
+options = PipelineOptions(with_fetched(sys.argv[1:]))
+pipeline = beam.Pipeline(options=options)
+with stopped_with(pipeline):
+    pipeline.runner.default_job_server(options).start()
+    print("started", flush=True)
+    time.sleep(600)
+"""
+END_SECONDS = 60
 RUNNERS = {
     "fnapi": ["--runner=FnApiRunner"],
     "processes": ["--direct_num_workers=2", "--direct_running_mode=multi_processing"],
@@ -207,6 +225,33 @@ def test_a_scoring_job_leaves_what_the_plain_function_leaves(
     assert outcome.counts == (PICTURES + 2, PICTURES + 1, 1)
     assert score(workspace, request).run_id is None
     assert versions(Path(workspace.uri)) == outcome.commits
+
+
+@pytest.mark.parametrize("runner", ["flink", "prism"])
+def test_a_job_server_ends_with_its_launcher_that_is_killed(runner):
+    skip_without(*NEEDED[runner])
+    {"flink": downloads.job_server, "prism": build.prism}[runner]()
+    command = [sys.executable, "-c", STARTING, *RUNNERS[runner]]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as launcher:
+        assert launcher.stdout.readline() == "started\n"
+        [job_server] = children(launcher.pid)
+        launcher.kill()
+    deadline = time.monotonic() + END_SECONDS
+    while is_running(job_server):
+        assert time.monotonic() < deadline, job_server
+        time.sleep(0.1)
+
+
+def children(pid: int) -> list[int]:
+    threads = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for thread in threads for child in thread.read_text().split()]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_the_session_cluster_is_read_as_its_stand_in_is(session):
