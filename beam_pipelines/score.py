@@ -72,7 +72,7 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
         if request.retried_codes is None:
             manifest = manifests.freeze(workspace, request.images, request.changes)
         else:
-            known = (workspace, request.images, model.name, model.version)
+            known = (workspace, request.images, f"{model.name}:{model.version}", model.identity)
             manifest = retrying.scored_manifest(*known)
         step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")
     return score_listed(workspace, manifest, request, progress)
@@ -105,7 +105,7 @@ def score_listed(
         files.refuse_strangers()
     model = models.load_model(workspace, request.model)
     check_backbone(workspace, model, request.payload)
-    job = replace(job_of(model, request.payload), retried_codes=request.retried_codes)
+    job = replace(Job.scoring(model, request.payload), retried_codes=request.retried_codes)
     with ExitStack() as servers:
         way = ServerChoice(request.server, request.skew_gate, request.engine)
         server = ModelServer(workspace, model, way, progress, servers)
@@ -129,11 +129,6 @@ def _submission(workspace: Folder, request: ScoreRequest) -> Submission:
         request.server,
         tuple(request.beam_options),
     )
-
-
-def job_of(model: Model, payload: str) -> Job:
-    """Scoring by a model, of whatever images."""
-    return Job("score", model.fingerprint, model.name, model.version, payload, model.task)
 
 
 def check_backbone(workspace: Folder, model: Model, payload: str) -> None:

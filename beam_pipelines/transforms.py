@@ -79,6 +79,7 @@ class ScoreImages(beam.PTransform):
             model_version=model.version,
             payload="embedding",
             task=model.task,
+            trained_by=model.identity,
         )
         return _by_outcome(references, _ScoreBatch(run, self._options), "Score batches")
 

@@ -155,7 +155,7 @@ def is_current(workspace: Folder, job: Job, manifest: Manifest, scored: int) -> 
     """Whether nothing but the planned objects is to do: a score also keeps labels current."""
     if job.name != "score" or job.retried_codes is not None:
         return True
-    return LabelsTable(workspace, job.model).are_current(manifest, job.model_version, scored)
+    return LabelsTable(workspace, job.model).are_current(manifest, job.spec(manifest).what, scored)
 
 
 def _carry_out(

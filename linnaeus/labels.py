@@ -1,8 +1,8 @@
 """What a model says now: one row an object of each source's newest manifest.
 
 A source's rows are replaced together, in one commit. The table's log notes, per source, the number
-of the manifest and the model's version, so an older manifest never replaces a newer one's labels,
-whatever any clock says.
+of the manifest and a hash of the model's identity, so an older manifest never replaces a newer
+one's labels, whatever any clock says.
 """
 
 import hashlib
@@ -40,6 +40,7 @@ SELECT listed.source, listed.uri, listed.etag, p.sha256,
     p.label, p.confidence, p.labels, p.top_labels, p.top_scores,
     f.code, f.message,
     $model_version::BIGINT AS model_version,
+    $trained_by AS trained_by,
     coalesce(p.run_id, f.run_id) AS run_id,
     coalesce(p.scored_at, f.failed_at) AS scored_at,
     $manifest_id AS manifest_id
@@ -59,8 +60,8 @@ class LabelsTable:
         """The Delta table."""
         return Table(self.workspace, layout.labels(self.model), LABELS)
 
-    def are_current(self, manifest: Manifest, model_version: int, scored: int) -> bool:
-        """Whether they are this version's, of this manifest or a newer one of its source.
+    def are_current(self, manifest: Manifest, trained_by: str, scored: int) -> bool:
+        """Whether they are this model's, of this manifest or a newer one of its source.
 
         Of `scored` objects the model has said something; fewer are labelled where an object
         failed for this source and was scored as one of another since.
@@ -68,28 +69,28 @@ class LabelsTable:
         snapshot = self.table.load()
         if snapshot is None:
             return False
-        number, version = _noted(snapshot, manifest.source)
+        number, model = _noted(snapshot, manifest.source)
         if number > manifest.number:
             return True
         of_source = pc.field("source") == manifest.source
         labelled = of_source & (pc.field("status") == LABELLED)
-        same = (number, version) == (manifest.number, model_version)
+        same = (number, model) == (manifest.number, number_of(trained_by))
         with translated("read", self.table.uri):
             return same and snapshot.to_pyarrow_dataset().count_rows(filter=labelled) == scored
 
     def current(self, source: str) -> tuple[int, int]:
-        """Number of the manifest and version of the model whose labels a source has; else 0, 0."""
+        """Number of the manifest and `number_of` the model whose labels a source has; else 0, 0."""
         snapshot = self.table.load()
         return (0, 0) if snapshot is None else _noted(snapshot, source)
 
-    def are_of(self, model_version: int) -> bool:
-        """Whether any are, of whatever source, that version's."""
+    def are_of(self, trained_by: str) -> bool:
+        """Whether any are, of whatever source, that model's."""
         snapshot = self.table.load()
         if snapshot is None:
             return False
         with translated("read", self.table.uri):
-            of_version = pc.field("model_version") == model_version
-            return bool(snapshot.to_pyarrow_dataset().count_rows(filter=of_version))
+            of_model = pc.field("trained_by") == trained_by
+            return bool(snapshot.to_pyarrow_dataset().count_rows(filter=of_model))
 
     def replace(
         self,
@@ -108,7 +109,7 @@ class LabelsTable:
         Raises:
             ReconciliationError: an object is neither labelled nor failed.
         """
-        number_key, version_key = _keys(manifest.source)
+        number_key, model_key = _keys(manifest.source)
 
         def done(snapshot: DeltaTable) -> bool:
             number, _ = _noted(snapshot, manifest.source)
@@ -131,7 +132,7 @@ class LabelsTable:
                 predicate=f"source = '{source}'",
                 versions={
                     number_key: manifest.number,
-                    version_key: run.model_version,
+                    model_key: number_of(run.what),
                     run.run_id: 1,
                 },
                 done=done,
@@ -142,14 +143,15 @@ class LabelsTable:
         predictions = Table(self.workspace, layout.predictions(run.model), PREDICTIONS)
         return {
             "listed": listed,
-            "predictions": predictions.scan(where=pc.field("model_version") == run.model_version),
+            "predictions": predictions.scan(where=pc.field("trained_by") == run.what),
             "failures": Table(self.workspace, layout.FAILURES, FAILURES).scan(),
         }
 
 
 def _join(connection: DuckDBPyConnection, run: RunSpec) -> None:
     """Make the table `current`, in which every object is labelled or failed."""
-    parameters = {"model_version": run.model_version, "manifest_id": run.manifest_id}
+    known = {"model_version": run.model_version, "trained_by": run.what}
+    parameters = {**known, "manifest_id": run.manifest_id}
     connection.execute(f"CREATE TEMP TABLE current AS {_CURRENT}", parameters)
     [(missing, example)] = connection.execute(
         "SELECT count(*), min(uri) FROM current WHERE status IS NULL"
@@ -161,11 +163,16 @@ def _join(connection: DuckDBPyConnection, run: RunSpec) -> None:
         )
 
 
+def number_of(trained_by: str) -> int:
+    """A model's identity as the table's log, which has room for whole numbers, notes it."""
+    return int(hashlib.sha256(trained_by.encode()).hexdigest()[:15], 16)
+
+
 def _keys(source: str) -> tuple[str, str]:
     digest = hashlib.sha256(source.encode()).hexdigest()[:16]
     return f"manifest-of-{digest}", f"model-of-{digest}"
 
 
 def _noted(snapshot: DeltaTable, source: str) -> tuple[int, int]:
-    number, version = (snapshot.transaction_version(key) for key in _keys(source))
-    return number or 0, version or 0
+    number, model = (snapshot.transaction_version(key) for key in _keys(source))
+    return number or 0, model or 0

@@ -77,6 +77,11 @@ def run_name(name: str) -> str:
     return f"{RUN_NAMES}/{name}"
 
 
+def version_claims(model: str) -> str:
+    """Folder of the numbers that a model's versions ever had; it outlives the versions."""
+    return f"versions/{model}"
+
+
 def shard_part(table: str, run_id: str, shard: int) -> str:
     """A shard's last part, its receipt: whoever creates it has done the shard."""
     return f"{table}/{run_id}/{shard:05d}.parquet"

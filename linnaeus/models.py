@@ -78,6 +78,11 @@ class Model:
         return self.backbone.fingerprint
 
     @property
+    def identity(self) -> str:
+        """The training that made it: a name and a number may come to stand for another model."""
+        return self.run_id or f"{self.name}:{self.version}"
+
+    @property
     def prefix(self) -> str:
         """The version's folder, relative to the workspace."""
         return version_prefix(self.name, self.version)

@@ -86,6 +86,7 @@ PREDICTIONS = pa.schema(
         ("top_labels", pa.list_(pa.string())),
         ("top_scores", pa.list_(pa.float32())),
         ("model_version", pa.int64()),
+        ("trained_by", pa.string()),
         ("run_id", pa.string()),
         ("scored_at", TIMESTAMP),
     ]
@@ -106,6 +107,7 @@ LABELS = pa.schema(
         ("code", pa.string()),
         ("message", pa.string()),
         ("model_version", pa.int64()),
+        ("trained_by", pa.string()),
         ("run_id", pa.string()),
         ("scored_at", TIMESTAMP),
         ("manifest_id", pa.string()),

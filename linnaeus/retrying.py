@@ -11,7 +11,7 @@ from duckdb import DuckDBPyConnection
 
 from linnaeus import manifests
 from linnaeus.errors import ConfigurationError, FailureCode
-from linnaeus.labels import LabelsTable
+from linnaeus.labels import LabelsTable, number_of
 from linnaeus.manifests import Manifest
 from linnaeus.sources import source_of
 from linnaeus.storage import Folder
@@ -74,16 +74,16 @@ def embedded_manifest(workspace: Folder, images: str) -> Manifest:
     return manifest
 
 
-def scored_manifest(workspace: Folder, images: str, model: str, version: int) -> Manifest:
+def scored_manifest(workspace: Folder, images: str, model: str, trained_by: str) -> Manifest:
     """The manifest whose labels are current, so that each of its objects is labelled or failed.
 
     Raises:
-        ConfigurationError: they are not of this version of the model.
+        ConfigurationError: they are not of this model `NAME:VERSION`, by its identity.
     """
     source = embedded_manifest(workspace, images).source
-    number, labelled_by = LabelsTable(workspace, model).current(source)
-    if labelled_by != version:
+    number, labelled_by = LabelsTable(workspace, model.partition(":")[0]).current(source)
+    if labelled_by != number_of(trained_by):
         raise ConfigurationError(
-            f"the labels of {source} are not those of {model}:{version}: run `linnaeus score` first"
+            f"the labels of {source} are not those of {model}: run `linnaeus score` first"
         )
     return manifests.numbered(workspace, source, number)

@@ -16,6 +16,7 @@ from linnaeus import churn, layout, manifests, plans, run_endings, todo
 from linnaeus.errors import ConfigurationError, GateFailed, ReconciliationError
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
+from linnaeus.models import Model
 from linnaeus.parts import Part
 from linnaeus.plans import RunSpec
 from linnaeus.receipts import Receipt, ReceiptReader, receipt_table
@@ -46,6 +47,14 @@ class Job:
     """URIs that embedding is restricted to: others of the source are skipped. None: all of them."""
     retried_codes: frozenset[str] | None = None
     """Of a retry: failures with these codes are done again, and nothing else. None: no retry."""
+    trained_by: str = ""
+    """`Model.identity`."""
+
+    @classmethod
+    def scoring(cls, model: Model, payload: str) -> "Job":
+        """Scoring by a model, of whatever images."""
+        asked = cls("score", model.fingerprint, model.name, model.version, payload, model.task)
+        return replace(asked, trained_by=model.identity)
 
     def spec(self, manifest: Manifest) -> RunSpec:
         """A run of it that has no plan yet."""
@@ -59,11 +68,13 @@ class Job:
             model_version=self.model_version,
             payload=self.payload,
             task=self.task,
+            trained_by=self.trained_by,
         )
 
     def index(self, source: str) -> str:
         """Folder of the index where the job's runs over a source are numbered."""
-        asked = [self.name, self.fingerprint, self.model, self.model_version, self.payload, source]
+        model = [self.model, self.model_version, self.trained_by]
+        asked = [self.name, self.fingerprint, *model, self.payload, source]
         only = [] if self.only is None else [sorted(self.only)]
         again = [] if self.retried_codes is None else ["retry", *sorted(self.retried_codes)]
         identity = json.dumps([*asked, *only, *again])
@@ -116,7 +127,6 @@ def make_plan(workspace: Folder, job: Job, manifest: Manifest) -> RunPlan:
         decoder=decoder_of(spec),
         fingerprint=job.fingerprint if reuses else None,
         model=job.model or None,
-        model_version=job.model_version,
     )
     with (
         manifests.local_file(workspace, manifest.id) as listed,

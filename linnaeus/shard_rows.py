@@ -118,6 +118,7 @@ class ShardRows:
             "sha256": outcome.sha256,
             **vars(prediction),
             "model_version": self._run.model_version,
+            "trained_by": self._run.what,
             "scored_at": self._now,
         }
 

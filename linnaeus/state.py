@@ -58,7 +58,7 @@ _KNOWN = {
         GROUP BY position""",
     "scored": f"""
         SELECT position FROM keyed SEMI JOIN
-            (SELECT {_OBJECT} AS object FROM predictions WHERE model_version = $model_version)
+            (SELECT {_OBJECT} AS object FROM predictions WHERE trained_by = $what)
             USING (object)""",
     "known": f"""
         SELECT position,
@@ -113,12 +113,12 @@ class Question:
     """What is asked of the tables: by which backbone or model, with which decoder."""
 
     what: str
-    """Fingerprint, or `name:version` of a model; failed attempts are counted for it."""
+    """`RunSpec.what`: whose predictions and failed attempts are counted."""
     decoder: str
     fingerprint: str | None = None
     """Whose embeddings count as stored; None: nobody's."""
     model: str | None = None
-    model_version: int = 0
+    """Whose predictions are looked at."""
 
 
 @contextmanager
@@ -130,7 +130,7 @@ def known(
     Args:
         workspace: whose tables are asked.
         manifest: rows or a Parquet file; `position` is a row's number in it.
-        question: `known` has `position`, `embedded`, `scored` (by this model version), `given_up`,
+        question: `known` has `position`, `embedded`, `scored` (by this model), `given_up`,
             `attempt` (number of the next try) and `code` (of the last failure).
     """
     table = EmbeddingTable(workspace, question.fingerprint) if question.fingerprint else None
@@ -143,11 +143,7 @@ def known(
         "parts": pa.table({"number": np.arange(len(names)), "part": pa.array(names, pa.string())}),
         "predictions": _predictions(workspace, question),
     }
-    parameters = {
-        "decoder": question.decoder,
-        "what": question.what,
-        "model_version": question.model_version,
-    }
+    parameters: dict[str, object] = {"decoder": question.decoder, "what": question.what}
     with ExitStack() as stack:
         with translated("read", workspace.uri):  # tables are read when they are joined
             connection = stack.enter_context(database(sources))
@@ -174,7 +170,7 @@ def known_state(workspace: Folder, manifest: pa.Table, question: Question) -> pa
     Further columns: `sha256` (of the object's content, or, where it was never read, of an embedded
     object of equal etag and size), `embedded` bool, `part` and `row` (where the vector lies),
     `given_up` bool, `attempt` int32 (number of the next try), `code` (of the last failure),
-    `scored` bool (by this model version).
+    `scored` bool (by this model).
     """
     rows = manifest.select(["uri", "etag", "size"])
     with known(workspace, rows, question) as connection:

@@ -180,12 +180,12 @@ class Workspace:
             manifest = self.manifest(images, changes)
             fingerprint = self._prepare(manifest, backbone, precision).fingerprint
             return named_runs.freeze_run(self.folder, Job("embed", fingerprint), manifest, name)
-        from beam_pipelines.score import check_backbone, job_of
+        from beam_pipelines.score import check_backbone
 
         found = models.load_model(self.folder, model)
         check_backbone(self.folder, found, payload)
         manifest = self.manifest(images, changes)
-        return named_runs.freeze_run(self.folder, job_of(found, payload), manifest, name)
+        return named_runs.freeze_run(self.folder, Job.scoring(found, payload), manifest, name)
 
     def embed_slice(self, plan: str, slice: str) -> SliceSummary:
         """Do the shards of a slice, such as `3/16` or `auto/16`, of a frozen embedding run."""

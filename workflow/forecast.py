@@ -261,7 +261,7 @@ def _scoring(workspace: Folder, workflow: Workflow, manifest: Manifest, *, train
     if not models.versions(workspace, name):
         return _Scoring(0)
     model = models.load_model(workspace, name)
-    job = Job("score", model.fingerprint, model.name, model.version, payload, model.task)
+    job = Job.scoring(model, payload)
     plan = runs.make_plan(workspace, job, manifest)
     if payload == "embedding":
         return _Scoring(plan.spec.planned)  # what has no vector yet is read by embed

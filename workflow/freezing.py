@@ -87,4 +87,4 @@ def _embedding(context: Context) -> Job:
 def _scoring(context: Context) -> Job:
     name, payload = context.workflow.model.name, context.workflow.serving.payload
     model = models.load_model(context.workspace, f"{name}:{model_version(context)}")
-    return Job("score", model.fingerprint, model.name, model.version, payload, model.task)
+    return Job.scoring(model, payload)

@@ -80,11 +80,16 @@ def _read(workspace: Folder, run_id: str) -> FinishedRun:
             "name a training or a scoring run, or a model"
         )
     reference = f"{summary['model']}:{summary['model_version']}"
+    model = models.load_model(workspace, reference)
+    if summary.get("trained_by") not in (None, "", model.identity):
+        raise ConfigurationError(
+            f"run {run_id} is of a model {reference} that is gone; another one has its name now"
+        )
     return FinishedRun(
         run_id,
         summary["job"],
         summary["source"],
         summary["manifest_id"],
         summary["counts"],
-        models.load_model(workspace, reference),
+        model,
     )

@@ -46,7 +46,8 @@ def run(workspace, bucket, job=EMBED, refusal=None):
 
 def retry(workspace, bucket, job=EMBED, codes=retrying.CODES, refusal=None):
     if job.name == "score":
-        manifest = retrying.scored_manifest(workspace, str(bucket), job.model, job.model_version)
+        named = f"{job.model}:{job.model_version}"
+        manifest = retrying.scored_manifest(workspace, str(bucket), named, named)
     else:
         manifest = retrying.embedded_manifest(workspace, str(bucket))
     job = retried(job, codes)
@@ -139,7 +140,7 @@ def test_what_failed_for_a_backbone_is_no_new_failure_of_a_model(workspace, buck
 
 
 def test_a_retry_that_was_not_committed_is_joined(workspace, given_up):
-    manifest = retrying.scored_manifest(workspace, str(given_up), "m", 1)
+    manifest = retrying.scored_manifest(workspace, str(given_up), "m:1", "m:1")
     plan = runs.make_plan(workspace, retried(SCORE), manifest)
     begun = runs.create_run(workspace, retried(SCORE), plan)
     assert retry(workspace, given_up, SCORE).run_id == begun.run_id

@@ -21,6 +21,7 @@ from linnaeus.errors import (
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.labels import LabelsTable
 from linnaeus.matrix import read_matrix
+from linnaeus.models import Model, ModelBackbone
 from linnaeus.progress import SILENT
 from linnaeus.records import EMBEDDINGS, FAILURES, OBJECTS, PREDICTIONS
 from linnaeus.runs import Job
@@ -554,6 +555,32 @@ def test_going_back_to_an_older_version_brings_its_labels_back(workspace, bucket
     labels = LabelsTable(workspace, "m").table.scan().read_all()
     assert set(labels["model_version"].to_pylist()) == {1}
     assert rows(workspace, layout.predictions("m"), PREDICTIONS).num_rows == 40
+
+
+def test_labels_of_another_model_of_the_same_name_and_number_are_not_current(workspace, bucket):
+    first, second = (replace(SCORE, trained_by=training) for training in ("01A", "01B"))
+    assert run(workspace, bucket, first).counts.done == 20
+    assert run(workspace, bucket, first).run_id is None
+    assert run(workspace, bucket, second).counts.done == 20
+    labels = LabelsTable(workspace, "m")
+    assert set(labels.table.scan().read_all()["trained_by"].to_pylist()) == {"01B"}
+    assert labels.are_of("01B") and not labels.are_of("01A")
+
+
+def test_failures_of_another_model_of_the_same_name_and_number_are_not_its_own(workspace, bucket):
+    first, second = (replace(SCORE, trained_by=training) for training in ("01A", "01B"))
+    refused = run(workspace, bucket, first, refusing(workspace, FailureCode.CORRUPT)).counts
+    assert refused.failed
+    assert run(workspace, bucket, second).counts.done == 20
+
+
+def test_a_frozen_run_is_not_done_by_another_model_of_the_same_name_and_number(workspace, bucket):
+    run_of_old = begin(workspace, bucket, replace(SCORE, trained_by="01A"))
+    model = Model("m", 1, ("a", "b"), ModelBackbone.of(SPEC), run_id="01B")
+    workspace.write(f"{model.prefix}/linnaeus.json", model.to_json().encode())
+    with pytest.raises(ConfigurationError, match=r"m:1 that is gone \(01A\)"):
+        plans.model_of(workspace, run_of_old)
+    assert plans.model_of(workspace, replace(run_of_old, trained_by="01B")) == model
 
 
 def test_pixels_are_scored_without_storing_vectors(workspace, bucket):

@@ -19,7 +19,7 @@ from linnaeus.tables import Table
 
 FINGERPRINT, DECODER = "f00", "decoder 2"
 EMBED = Question(FINGERPRINT, DECODER, FINGERPRINT)
-SCORE = Question("m:1", DECODER, FINGERPRINT, "m", 1)
+SCORE = Question("m:1", DECODER, FINGERPRINT, "m")
 
 names, etags, digests = (st.sampled_from(list(letters)) for letters in ("abcd", "xyz", "012"))
 listed = st.dictionaries(names, st.tuples(etags, st.integers(1, 2)), max_size=4)
@@ -37,7 +37,7 @@ failures = st.lists(
     ),
     max_size=4,
 )
-predictions = st.lists(st.tuples(names, etags, st.integers(1, 2)), max_size=4)
+predictions = st.lists(st.tuples(names, etags, st.sampled_from(["m:1", "m:2"])), max_size=4)
 
 
 def fill(workspace, key, schema, columns, rows, run_id="R", shard=0):
@@ -61,7 +61,7 @@ def fill_all(workspace, tables):
     columns = ["uri", "etag", "stage", "code", "attempt", "what", "decoder", "failed_at"]
     failed = [(*row, datetime.fromtimestamp(i, UTC)) for i, row in enumerate(failed)]
     fill(workspace, layout.FAILURES, FAILURES, columns, failed)
-    columns = ["uri", "etag", "model_version"]
+    columns = ["uri", "etag", "trained_by"]
     fill(workspace, layout.predictions("m"), PREDICTIONS, columns, said)
     return known_before, failed
 
@@ -97,7 +97,7 @@ def expected(row, question, known_before, stored, failed, said):
         "given_up": hopeless or attempts >= MAX_ATTEMPTS,
         "attempt": attempts + 1,
         "code": of_object[-1][3] if of_object else None,
-        "scored": question.model is not None and (uri, etag, 1) in said,
+        "scored": question.model is not None and (uri, etag, "m:1") in said,
     }, (own or same, places)
 
 

@@ -63,14 +63,16 @@ def test_a_model_that_grew_old_is_not_taken_for_its_own_successor(candidate):
 
 def test_a_version_that_labels_of_another_source_are_of_is_not_taken_back(candidate, monkeypatch):
     promoted(candidate)
+    second = load_model(candidate.workspace, "colours:2").identity
     refusal = Refused("too many")
     monkeypatch.setattr(LabelsTable, "current", lambda *_: (0, 0))
-    monkeypatch.setattr(LabelsTable, "are_of", lambda _, version: version == 2)
+    monkeypatch.setattr(LabelsTable, "are_of", lambda _, model: model == second)
     scoring._take_back(context_of(candidate), 2, refusal)
     assert candidate.versions == [1, 2]
     monkeypatch.undo()
     labels = LabelsTable(candidate.workspace, "colours")
-    assert labels.are_of(1) and not labels.are_of(2)
+    first = load_model(candidate.workspace, "colours:1").identity
+    assert labels.are_of(first) and not labels.are_of(second)
 
 
 def test_a_withdrawal_that_was_broken_off_can_be_done_again(candidate, monkeypatch):

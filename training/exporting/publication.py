@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from linnaeus import models
+from linnaeus import layout, models
 from linnaeus.errors import StorageError
 from linnaeus.storage import Folder, is_local
 
@@ -63,9 +63,13 @@ def withdraw(workspace: Folder, name: str, version: int) -> None:
 
 
 def claim_version(workspace: Folder, name: str) -> int:
-    """The next number, taken by a create-only write so that no one else gets it."""
-    prefix = f"{models.model_prefix(name)}/claims"
-    claimed = [int(entry.key.rpartition("/")[2]) for entry in workspace.list(prefix)]
+    """The next number, taken by a create-only write so that no one else gets it, ever.
+
+    Numbers lie outside of the model's folder: who deletes that makes no number new again.
+    """
+    prefix = layout.version_claims(name)
+    names = [entry.key.rpartition("/")[2] for entry in workspace.list(prefix)]
+    claimed = [int(name) for name in names if name.isascii() and name.isdigit()]
     version = max([*claimed, *models.versions(workspace, name)], default=0) + 1
     while not workspace.write_new(f"{prefix}/{version}", b""):
         version += 1

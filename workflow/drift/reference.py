@@ -1,7 +1,7 @@
 """What a model version was trained on: moments of its images' embeddings, and counts of labels.
 
-It is made when a night first asks for it and lies in `drift/<model>/<version>.json`, create-only:
-a version's training images do not change.
+It is made when a night first asks for it and lies in `drift/<model>/<training run>.json`,
+create-only: a version's training images do not change.
 """
 
 import json
@@ -59,7 +59,7 @@ class Reference:
 
 def reference_key(model: Model) -> str:
     """Where it lies in the workspace."""
-    return f"{FOLDER}/{model.name}/{model.version}.json"
+    return f"{FOLDER}/{model.name}/{model.identity}.json"
 
 
 def reference_of(workspace: Folder, model: Model) -> Reference:

@@ -107,7 +107,8 @@ def _replaced(context: Context, version: int) -> int | None:
     """The version before one that has given no labels yet, not of any source."""
     name = context.workflow.model.name
     earlier = [one for one in models.versions(context.workspace, name) if one < version]
-    if not earlier or LabelsTable(context.workspace, name).are_of(version):
+    model = models.load_model(context.workspace, f"{name}:{version}")
+    if not earlier or LabelsTable(context.workspace, name).are_of(model.identity):
         return None
     return earlier[-1]
 

@@ -161,6 +161,7 @@ def write_scoring(
         "source": [manifest.source] * count,
         "etag": _etags(workspace, manifest, pictures.uris),
         "model_version": [1] * count,
+        "trained_by": [TRAINING_RUN] * count,
         "run_id": [SCORING_RUN] * count,
         "scored_at": [now] * count,
     }
@@ -176,6 +177,7 @@ def write_scoring(
         "manifest_id": manifest.id,
         "model": "things",
         "model_version": 1,
+        "trained_by": TRAINING_RUN,
         "counts": asdict(Counts(planned=count, done=count, failed=len(failed))),
     }
     workspace.write(layout.summary(SCORING_RUN), json.dumps(summary).encode())

@@ -4,11 +4,17 @@ import json
 
 import pytest
 
-from linnaeus import layout
+from linnaeus import layout, manifests
 from linnaeus.errors import ConfigurationError
 from linnaeus.report.finished import find
 from linnaeus.storage import Folder
-from tests.linnaeus.report.finished_runs import TRAINING_RUN, Pictures, write_training
+from tests.linnaeus.report.finished_runs import (
+    SCORING_RUN,
+    TRAINING_RUN,
+    Pictures,
+    write_scoring,
+    write_training,
+)
 
 
 @pytest.mark.parametrize("named", [TRAINING_RUN, "things", "things:1"])
@@ -49,6 +55,16 @@ def test_a_model_whose_training_was_killed_before_it_was_recorded_is_refused(
 def test_an_unfinished_run_is_refused(workspace: Folder):
     workspace.write(layout.plan(TRAINING_RUN), b"plan")
     assert f"linnaeus commit {TRAINING_RUN}" in refusal(workspace, TRAINING_RUN)
+
+
+def test_a_run_of_a_model_whose_name_another_one_has_is_refused(
+    things: Pictures, workspace: Folder, tmp_path
+):
+    write_training(workspace, things)
+    write_scoring(workspace, things, manifests.freeze(workspace, str(tmp_path / "things")), [])
+    assert find(workspace, SCORING_RUN).model.identity == TRAINING_RUN
+    write_training(workspace, things, run_id="01KAP0000000000000000THER")
+    assert "another one has its name" in refusal(workspace, SCORING_RUN)
 
 
 def test_a_run_that_only_embedded_is_refused(workspace: Folder):

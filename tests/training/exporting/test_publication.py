@@ -1,3 +1,4 @@
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,6 +45,13 @@ def test_versions_count_from_one_and_hold_every_file(workspace: Folder) -> None:
     }
 
 
+def test_a_model_that_was_deleted_leaves_no_number_to_another(workspace: Folder) -> None:
+    assert [publish(workspace), publish(workspace)] == [1, 2]
+    shutil.rmtree(Path(workspace.uri, "models"))
+    workspace.write_new("versions/solar/.DS_Store", b"")
+    assert publish(workspace) == 3
+
+
 def test_publishers_at_once_get_versions_of_their_own(workspace: Folder) -> None:
     with ThreadPoolExecutor(8) as pool:
         published = list(pool.map(lambda _: publish(workspace), range(16)))
@@ -61,7 +69,7 @@ def test_an_exception_publishes_nothing_and_leaves_no_staging(workspace: Folder)
     with pytest.raises(KeyboardInterrupt), publishing(workspace, "solar") as draft:
         fill(draft.folder)
         raise KeyboardInterrupt
-    assert seen_by_a_server(workspace) == {"claims"}
+    assert seen_by_a_server(workspace) == set()
     assert publish(workspace) == 2
 
 
