@@ -129,6 +129,13 @@ def accuracy_text(metrics: Mapping[str, Any]) -> str:
     return f"{accuracy:.3f} ({interval}) on {count_text(images, 'images')}"
 
 
+_WHICH = {
+    "test": ", which its training held out",
+    "all": ", none of them known to be of its training",
+}
+"""Which images an evaluation speaks of, by its split."""
+
+
 def evaluation_text(metrics: Mapping[str, Any]) -> str:
     """Accuracy, a line a class, the other measures, and how many images were left out and why."""
     width = max((len(label) for label in metrics["classes"]), default=0)
@@ -137,7 +144,9 @@ def evaluation_text(metrics: Mapping[str, Any]) -> str:
     ]
     several = metrics.get("task") == "multi"
     what = "All labels of an image right: accuracy" if several else "Accuracy"
-    return "\n".join([f"{what} {accuracy_text(metrics)}", *classes, *_measure_lines(metrics)])
+    which = _WHICH.get(metrics.get("split", ""), "")
+    first = f"{what} {accuracy_text(metrics)}{which}"
+    return "\n".join([first, *classes, *_measure_lines(metrics)])
 
 
 def _measure_lines(metrics: Mapping[str, Any]) -> Iterator[str]:

@@ -45,9 +45,9 @@ def _chosen(model: Model) -> Iterator[Fact]:
 
 def _figures(test: Mapping[str, Any]) -> Iterator[Fact]:
     if "top_k" in test and test["top_k"]["k"] < len(test["classes"]):
-        yield f"In the best {test['top_k']['k']}", percent(test["top_k"]["accuracy"])
+        yield f"In the best {test['top_k']['k']} of the test", percent(test["top_k"]["accuracy"])
     for kind in ("macro", "micro"):
         if kind in test:
-            yield f"F1 ({kind})", number(test[kind]["f1"])
-    yield "Log loss", number(test["log_loss"])
-    yield "Calibration error", percent(test["calibration"]["error"])
+            yield f"F1 of the test ({kind})", number(test[kind]["f1"])
+    yield "Log loss of the test", number(test["log_loss"])
+    yield "Calibration error of the test", percent(test["calibration"]["error"])

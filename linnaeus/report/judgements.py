@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from duckdb import DuckDBPyConnection
 
-from linnaeus import layout, manifests
+from linnaeus import layout
 from linnaeus.database import database
 from linnaeus.models import Model
-from linnaeus.records import PREDICTIONS
+from linnaeus.records import JUDGED, PREDICTIONS
 from linnaeus.report.finished import FinishedRun
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
@@ -33,7 +34,7 @@ class Verdict(StrEnum):
     UNSURE = "unsure"
     """The model was not sure enough to answer."""
     OPEN = "open"
-    """Nobody said what the picture is."""
+    """No label that was held out says what the picture is."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,12 @@ class Judgement:
         return "" if self.truth is None else ", ".join(self.truth) or "no label"
 
 
-# A manifest of folders calls every folder's name a label, so that only those which the model
-# knows tell what a picture is.
+# By content, as a copy of a training picture is one; and a folder's name alone is no label.
 _OF_SCORING = """
 CREATE TEMP TABLE said AS
-SELECT p.* EXCLUDE (etag), listed.truth
-FROM predictions AS p LEFT JOIN (
-    SELECT uri, etag, CASE WHEN $multi THEN labels WHEN label IS NOT NULL THEN [label] END AS truth
-    FROM listed
-) AS listed ON p.uri = listed.uri AND p.etag = listed.etag
-    AND list_has_all($labels::VARCHAR[], listed.truth)
+SELECT predictions.*, truth FROM predictions LEFT JOIN (
+    SELECT sha256, any_value(truth) AS truth FROM trained WHERE split = 'test' GROUP BY sha256
+) USING (sha256)
 """
 _JUDGED = """
 CREATE TEMP TABLE judged AS
@@ -110,6 +107,14 @@ class Judgements:
     def verdicts(self) -> dict[str, int]:
         """Pictures by verdict; every verdict is there."""
         counted = self._rows("SELECT verdict, count(*) FROM judged GROUP BY ALL")
+        return {**dict.fromkeys(map(str, Verdict), 0), **dict(counted)}
+
+    def held_out(self) -> dict[str, int]:
+        """Contents whose true labels are known, each once, by verdict; every verdict is there."""
+        counted = self._rows(
+            "SELECT verdict, count(DISTINCT sha256) FROM judged WHERE truth IS NOT NULL "
+            "GROUP BY ALL"
+        )
         return {**dict.fromkeys(map(str, Verdict), 0), **dict(counted)}
 
     def labels(self) -> list[tuple[str, int]]:
@@ -149,8 +154,7 @@ def of_training(
     workspace: Folder, run: FinishedRun, splits: tuple[str, ...] = ("test",)
 ) -> Iterator[Judgements]:
     """The judged pictures of some splits of a training run."""
-    with workspace.open(layout.judged(run.run_id)) as file:
-        table = pq.read_table(file)
+    table = _judged_by_training(workspace, run.run_id)
     said = table.filter(pc.is_in(table["split"], pc.cast(list(splits), "string")))
     with database({"said": said}) as connection:
         yield _judged(connection, run.model)
@@ -158,18 +162,24 @@ def of_training(
 
 @contextmanager
 def of_scoring(workspace: Folder, run: FinishedRun) -> Iterator[Judgements]:
-    """All pictures that a scoring run labelled."""
+    """All pictures that a scoring run labelled; true are the labels that its model's test had."""
     predictions = Table(workspace, layout.predictions(run.model.name), PREDICTIONS)
-    columns = ["uri", "etag", "sha256", "label", "labels", "confidence", "top_labels", "top_scores"]
-    listed = manifests.load(workspace, run.manifest_id)
+    columns = ["uri", "sha256", "label", "labels", "confidence", "top_labels", "top_scores"]
     sources = {
         "predictions": predictions.scan(columns, pc.field("run_id") == run.run_id),
-        "listed": listed.select(["uri", "etag", "label", "labels"]),
+        "trained": _judged_by_training(workspace, run.model.run_id),
     }
     with database(sources) as connection:
-        known = {"multi": run.model.task == "multi", "labels": list(run.model.labels)}
-        connection.execute(_OF_SCORING, known)
+        connection.execute(_OF_SCORING)
         yield _judged(connection, run.model)
+
+
+def _judged_by_training(workspace: Folder, run_id: str) -> pa.Table:
+    """Schema `JUDGED`; empty where the training left no such record."""
+    if not workspace.head(layout.judged(run_id)):
+        return JUDGED.empty_table()
+    with workspace.open(layout.judged(run_id)) as file:
+        return pq.read_table(file)
 
 
 def _judged(connection: DuckDBPyConnection, model: Model) -> Judgements:

@@ -24,7 +24,7 @@ SHARES, FAILED = 30, 100
 def page(workspace: Folder, run: FinishedRun) -> str:
     """The whole page as HTML."""
     with judgements.of_scoring(workspace, run) as judged:
-        verdicts = judged.verdicts()
+        verdicts, held_out = judged.verdicts(), judged.held_out()
         labels = judged.labels()
         confidences = judged.confidences()
         sample, least_certain = judged.sample(SAMPLE), judged.least_certain(LEAST_CERTAIN)
@@ -37,6 +37,7 @@ def page(workspace: Folder, run: FinishedRun) -> str:
         model=run.model,
         day=_day(run.run_id),
         verdicts=verdicts,
+        held_out=held_out,
         shares=shares([*labels, (UNKNOWN, verdicts["unsure"])], SHARES),
         confidences=confidences,
         fullest=max(sum(bin_.values()) for bin_ in confidences),

@@ -107,16 +107,23 @@ def test_a_scoring_run_shows_its_failures(things: Pictures, workspace: Folder, t
     page = build(workspace, SCORING_RUN)
     assert "CORRUPT" in page
     assert "/x/&lt;b&gt;.jpg" in page
-    assert "whose label is known" in page
+    right = [label == truth for [truth], label in zip(things.truths, best(things), strict=True)]
+    held_out = f"48 pictures held out of its training to test it, of which {sum(right[12:])} are"
+    assert held_out in page
+
+
+def best(pictures: Pictures) -> list[str]:
+    return [pictures.labels[n] for n in pictures.scores.argmax(axis=1)]
 
 
 def test_a_scoring_run_without_a_label_to_judge_by(things: Pictures, workspace: Folder, tmp_path):
-    write_training(workspace, things)
+    elsewhere = [f"/elsewhere{uri}" for uri in things.uris]
+    write_training(workspace, dataclasses.replace(things, uris=elsewhere))
     listing = tmp_path / "all.csv"
     listing.write_text("uri\n" + "\n".join(things.uris))
     write_scoring(workspace, things, manifests.freeze(workspace, str(listing)), [])
     page = build(workspace, SCORING_RUN)
-    assert "whose label is known" not in page
+    assert "held out" not in page
     assert 'class="title right"' not in page
 
 

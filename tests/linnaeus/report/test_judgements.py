@@ -1,12 +1,14 @@
 """Which pictures a page shows, and what it counts."""
 
 import dataclasses
+import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from linnaeus import manifests
+from linnaeus import layout, manifests
 from linnaeus.report import judgements
 from linnaeus.report.finished import find
 from linnaeus.report.judgements import CONFIDENCE_BINS, Verdict
@@ -109,25 +111,53 @@ def scored(workspace: Folder, pictures: Pictures, root: Path):
     return judgements.of_scoring(workspace, find(workspace, SCORING_RUN))
 
 
-def test_a_scoring_run_is_judged_by_the_manifest(
+def test_only_what_the_models_test_held_out_is_judged_in_a_scoring_run(
     things: Pictures, workspace: Folder, tmp_path: Path
 ):
     with scored(workspace, things, tmp_path / "things") as judged:
-        verdicts = judged.verdicts()
-        assert (verdicts["right"], verdicts["wrong"]) == (
-            right(things).sum(),
-            (~right(things)).sum(),
-        )
+        expected = {"right": right(things)[12:].sum(), "wrong": (~right(things)[12:]).sum()}
+        assert judged.verdicts() == {**expected, "unsure": 0, "open": 12}
+        assert judged.held_out() == {**expected, "unsure": 0, "open": 0}
+        shown = {one.uri: one for one in judged.sample(60)}
+        assert {uri for uri, one in shown.items() if one.truth is None} == set(things.uris[:12])
         assert sum(count for _, count in judged.labels()) == 60
 
 
-def test_folders_that_the_model_does_not_know_are_no_labels(
+class Copied(Pictures):
+    """A copy, whose name ends in 2, has the content of the original."""
+
+    @property
+    def digests(self) -> list[str]:
+        return [hashlib.sha256(uri.removesuffix("2").encode()).hexdigest() for uri in self.uris]
+
+
+def test_copies_are_known_by_their_content_and_counted_once(
     things: Pictures, workspace: Folder, tmp_path: Path
 ):
-    renamed = tmp_path / "things" / "2026-11-22"
-    (tmp_path / "things" / "bird").rename(renamed)
-    moved = [uri.replace("/things/bird/", "/things/2026-11-22/") for uri in things.uris]
-    with scored(workspace, dataclasses.replace(things, uris=moved), tmp_path / "things") as judged:
-        assert judged.verdicts()["open"] == 20
-        found = next(one for one in judged.sample(60) if one.verdict is Verdict.OPEN)
-        assert (found.truth, found.truth_text) == (None, "")
+    copies = [shutil.copy(uri, f"{uri}2") for uri in things.uris]
+    both, listing = [*things.uris, *copies], tmp_path / "all.csv"
+    listing.write_text("uri\n" + "\n".join(both))
+    twice = {"truths": [*things.truths] * 2, "scores": np.tile(things.scores, (2, 1))}
+    everything = Copied(**vars(things) | twice | {"uris": both})
+    write_training(workspace, things)
+    write_scoring(workspace, everything, manifests.freeze(workspace, str(listing)), [])
+    with judgements.of_scoring(workspace, find(workspace, SCORING_RUN)) as judged:
+        assert judged.verdicts()["open"] == 24
+        assert sum(judged.held_out().values()) == 48
+        assert judged.held_out()["right"] == right(things)[12:].sum()
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_folders_that_are_named_like_labels_are_no_labels(
+    recorded, things: Pictures, workspace: Folder, tmp_path: Path
+):
+    elsewhere = [uri.replace("/things/", "/labelled/") for uri in things.uris]
+    write_training(workspace, dataclasses.replace(things, uris=elsewhere))
+    if not recorded:
+        workspace.delete(layout.judged(TRAINING_RUN))
+    root = str(tmp_path / "things")
+    write_scoring(workspace, things, manifests.freeze(workspace, root), [])
+    with judgements.of_scoring(workspace, find(workspace, SCORING_RUN)) as judged:
+        assert judged.verdicts() == {"right": 0, "wrong": 0, "unsure": 0, "open": 60}
+        assert sum(judged.held_out().values()) == 0
+        assert {(one.truth, one.truth_text) for one in judged.sample(60)} == {(None, "")}
