@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from linnaeus import layout
 from linnaeus.changed_keys import Found
 from linnaeus.errors import ConfigurationError, FailureCode, StorageError
 from linnaeus.listed_folders import gathered
@@ -61,6 +63,8 @@ def freeze(workspace: Folder, images: str, changes: str | None = None) -> Manife
             last = newest(workspace, source)
             if last and _metadata(workspace, last.id)["digest"] == draft.digest:
                 return last
+            if not last and next(workspace.list(FOLDER), None) is None:  # a new workspace
+                workspace.require_creation(layout.clock(secrets.token_hex(8)))
             number = last.number + 1 if last else 1
             manifest = Manifest(_id(source, number), source, number, draft.objects)
             if workspace.write_new_file(_key(manifest.id), draft.file(manifest)):

@@ -84,6 +84,26 @@ class Folder:
         """
         return self.write_new(key, data) or self.read(key) == data
 
+    def require_creation(self, probe: str) -> None:
+        """Refuse a store that overwrites what was to be created: both of two writers would win.
+
+        Leaves nothing under the key `probe`.
+
+        Raises:
+            ConfigurationError: it is such a store.
+            StorageError: it cannot be written.
+        """
+        self.write_new(probe, b"first")
+        try:
+            overwritten = self.write_new(probe, b"second")
+        finally:
+            self.delete(probe)
+        if overwritten:
+            raise ConfigurationError(
+                f"{self.uri}: this store ignores If-None-Match, so of two jobs at once one would "
+                "overwrite the other's work: update it, or use one with conditional writes"
+            )
+
     def write_new_file(self, key: str, path: Path) -> bool:
         """Write a local file, which is not empty, as `write_new` does, without reading it first."""
         with (

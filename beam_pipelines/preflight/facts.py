@@ -85,7 +85,7 @@ def _unreachable(submission: Submission, target: Target) -> Iterator[tuple[Addre
 
 
 def _storage_problems(submission: Submission) -> Iterator[tuple[str, str]]:
-    tries = {"workspace": _write, "images": _look, "output": _write}
+    tries = {"workspace": _create, "images": _look, "output": _create}
     for name, uri in submission.locations.items():
         try:
             tries[name](uri)
@@ -93,13 +93,11 @@ def _storage_problems(submission: Submission) -> Iterator[tuple[str, str]]:
             yield name, str(error)
 
 
-def _write(uri: str) -> None:
+def _create(uri: str) -> None:
     """Leaves nothing; a local folder that is not there yet is made by the job."""
     if is_local(uri) and not Path(uri).exists():
         return
-    folder, key = Folder(uri), f".preflight-{secrets.token_hex(8)}"
-    folder.write_new(key, b"")
-    folder.delete(key)
+    Folder(uri).require_creation(f".preflight-{secrets.token_hex(8)}")
 
 
 def _look(uri: str) -> None:

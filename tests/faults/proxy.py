@@ -37,6 +37,8 @@ class Exchange:
     """Answers the client, with so many bytes of the body or all; fewer end the connection."""
     wait: Callable[[float], object]
     """Waits so many seconds, or until the proxy is closed."""
+    path: str = ""
+    """What is asked for: `/bucket/key`."""
 
 
 class Fault(Protocol):
@@ -119,6 +121,17 @@ class Before:
 
     def happen(self, exchange: Exchange) -> None:
         self.action()
+        exchange.send(exchange.ask(), None)
+
+
+@dataclass(frozen=True)
+class Unconditional:
+    """What is there is overwritten, whatever the condition says, which is signed: it goes first."""
+
+    delete: Callable[[str], object]
+
+    def happen(self, exchange: Exchange) -> None:
+        self.delete(exchange.path)
         exchange.send(exchange.ask(), None)
 
 
@@ -222,7 +235,8 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
         self.answered = False
-        exchange = Exchange(lambda: self._ask(body), self._send, self.proxy.closed.wait)
+        path = unquote(urlsplit(self.path).path)
+        exchange = Exchange(lambda: self._ask(body), self._send, self.proxy.closed.wait, path)
         fault = self.proxy.fault_for(self.command, self.path)
         if fault is None:
             self._send(self._ask(body), None)
