@@ -110,7 +110,7 @@ def _of_layers(
 ) -> Iterator[Summary.Value]:
     *hidden, _ = head.layers
     names = [f"hidden_{i}" for i in range(1, len(hidden) + 1)]
-    activations = inputs
+    activations = inputs.astype(np.float64)
     for name, layer in zip([*names, FINAL_LAYER], head.layers, strict=True):
         assert isinstance(layer, Dense)
         yield from _of_variable(f"{name}/weights", layer.kernel)

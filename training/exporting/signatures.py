@@ -38,7 +38,7 @@ class Classifier(tf.Module):
         self._backbone_of = self.backbone.signatures["serving_default"]
         self._size = (backbone.height, backbone.width)
         self._embedding_size = backbone.embedding_size
-        self._layers = [_exported(layer) for layer in head.layers]
+        self.head = ExportedHead(head)
         self._say = SAYS[rule.task](rule)
 
     def signatures(self) -> dict[str, Callable[..., Tensors]]:
@@ -75,7 +75,7 @@ class Classifier(tf.Module):
 
     def embedding(self, embedding: tf.Tensor) -> Tensors:
         """Labels embeddings, float32 [N, D]."""
-        return self._say(self._logits(embedding))
+        return self._say(self.head(embedding))
 
     def embed(self, image_bytes: tf.Tensor) -> Tensors:
         """Gives the `embedding` float32 [N, D] of encoded images, string [N]."""
@@ -89,9 +89,18 @@ class Classifier(tf.Module):
         outputs = self.serving_default(examples["image/encoded"])
         return {"classes": outputs["top_labels"], "scores": outputs["top_scores"]}
 
-    def _logits(self, embedding: tf.Tensor) -> tf.Tensor:
-        activations = embedding
-        for layer in self._layers:
+
+class ExportedHead(tf.Module):
+    """A `Head` in TensorFlow, computed in float64 as there."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.layers = [_exported(layer) for layer in head.layers]
+
+    def __call__(self, embedding: tf.Tensor) -> tf.Tensor:
+        """Logits, float64 [N, C], of embeddings, float32 [N, D]."""
+        activations = tf.cast(embedding, tf.float64)
+        for layer in self.layers:
             activations = layer(activations)
         return activations
 
@@ -131,7 +140,7 @@ def one_label(rule: DecisionRule) -> Callable[[tf.Tensor], Tensors]:
     """`DecisionRule.decide` in TensorFlow, of logits [N, C] of a `single` model."""
 
     def say(logits: tf.Tensor) -> Tensors:
-        best = _best(tf.nn.softmax(logits), rule)
+        best = _best(tf.cast(tf.nn.softmax(logits), tf.float32), rule)
         winner, confidence = best["top_labels"][:, 0], best["top_scores"][:, 0]
         sure = confidence >= tf.constant(rule.abstain_below, tf.float32)
         return {"label": tf.where(sure, winner, UNKNOWN), "confidence": confidence, **best}
@@ -143,7 +152,7 @@ def several_labels(rule: DecisionRule) -> Callable[[tf.Tensor], Tensors]:
     """`DecisionRule.decide` in TensorFlow, of logits [N, C] of a `multi` model."""
 
     def say(logits: tf.Tensor) -> Tensors:
-        scores = tf.sigmoid(logits)
+        scores = tf.cast(tf.sigmoid(logits), tf.float32)
         chosen = scores >= tf.constant(rule.label_thresholds)
         ordered = tf.math.top_k(tf.where(chosen, scores, -1.0), k=len(rule.labels))
         applies = ordered.values >= 0
@@ -175,4 +184,4 @@ def _exported(layer: Layer) -> ExportedDense | ExportedRadialBasis:
 
 
 def _variable(values: NDArray[np.floating]) -> tf.Variable:
-    return tf.Variable(tf.constant(values, tf.float32), trainable=False)
+    return tf.Variable(tf.constant(values, tf.float64), trainable=False)

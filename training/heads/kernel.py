@@ -18,7 +18,16 @@ from training.checkpoints import Checkpoints, NoCheckpoints
 from training.config import KernelConfig
 from training.data.examples import Examples, LabelledEmbeddings
 from training.heads.conditioning import Parameters
-from training.heads.head import Dense, Fit, Head, Matrix, RadialBasis, Standardisation, read_blocks
+from training.heads.head import (
+    Dense,
+    Exact,
+    Fit,
+    Head,
+    Matrix,
+    RadialBasis,
+    Standardisation,
+    read_blocks,
+)
 from training.heads.softmax import (
     FINAL_TOLERANCE,
     Candidate,
@@ -40,7 +49,7 @@ class Features:
     """Whitened radial basis functions: `basis.apply(x) @ whitening`."""
 
     basis: RadialBasis
-    whitening: Matrix
+    whitening: Exact
     """[M, R], R at most M"""
 
     @classmethod
@@ -49,9 +58,9 @@ class Features:
         mean = standardisation.mean.astype(np.float32)
         scale = (1 / standardisation.deviation).astype(np.float32)
         basis = RadialBasis((centres - mean) * scale, mean, scale, gamma / len(scale))
-        values, vectors = eigh(basis.apply(centres).astype(np.float64))
+        values, vectors = eigh(basis.apply(centres.astype(np.float64)))
         kept = values > SMALLEST_SHARE * values[-1]
-        return cls(basis, (vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32))
+        return cls(basis, vectors[:, kept] / np.sqrt(values[kept]))
 
     def of(self, examples: Examples) -> Examples:
         """The examples with features [n, R] for embeddings, in a file that ends with them."""
@@ -60,7 +69,7 @@ class Features:
             features = np.memmap(file, np.float32, "w+", shape=shape)
         blocks = zip(read_blocks(examples.embeddings), read_blocks(features), strict=True)
         for (_, block), (_, target) in blocks:
-            np.matmul(self.basis.apply(block), self.whitening, out=target)
+            target[:] = self.basis.apply(block.astype(np.float64)) @ self.whitening
         return Examples(features, examples.targets, examples.weights)
 
     def objective(self, examples: Examples, classes: int) -> Objective:

@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.examples import Examples
-from training.heads.head import Head, Matrix, Vector, read_blocks
+from training.heads.head import Head, Vector, read_blocks
+
+Logits = NDArray[np.floating]
+"""[n, C]: float32 while a head is fitted, float64 of a head."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def judge(head: Head, examples: Examples) -> Score:
 def each_loss(head: Head, examples: Examples) -> NDArray[np.float64]:
     """Cross-entropy of each example, [n], in nats, weights apart; multi: mean over the labels."""
     blocks = [
-        _each(head.logits(block).astype(np.float64), examples.targets[rows])
+        _each(head.logits(block), examples.targets[rows])
         for rows, block in read_blocks(examples.embeddings)
     ]
     return np.concatenate(blocks)
@@ -74,15 +77,15 @@ def _each(logits: NDArray[np.float64], targets: NDArray[Any]) -> NDArray[np.floa
 
 
 def loss_and_residual(
-    logits: Matrix, targets: NDArray[Any], weights: Vector
-) -> tuple[Loss, Matrix]:
+    logits: Logits, targets: NDArray[Any], weights: Vector
+) -> tuple[Loss, Logits]:
     """Of a block: its loss, and weight * (probability - target) [n, C], in place of the logits."""
     if targets.ndim == 2:
         return _of_several(logits, targets, weights)
     return _of_one(logits, targets, weights)
 
 
-def _of_one(logits: Matrix, label_ids: NDArray[np.int64], weights: Vector) -> tuple[Loss, Matrix]:
+def _of_one(logits: Logits, label_ids: NDArray[np.int64], weights: Vector) -> tuple[Loss, Logits]:
     every = np.arange(len(logits))
     logits -= logits.max(axis=1, keepdims=True)
     of_truth = logits[every, label_ids]
@@ -94,10 +97,10 @@ def _of_one(logits: Matrix, label_ids: NDArray[np.int64], weights: Vector) -> tu
     return Loss(loss, int((of_truth == 0).sum())), probabilities
 
 
-def _of_several(logits: Matrix, truth: NDArray[np.uint8], weights: Vector) -> tuple[Loss, Matrix]:
+def _of_several(logits: Logits, truth: NDArray[np.uint8], weights: Vector) -> tuple[Loss, Logits]:
     right = int(((logits >= 0) == truth).all(axis=1).sum())
     tail = np.exp(-np.abs(logits))
     losses = np.maximum(logits, 0) - logits * truth + np.log1p(tail)
     probabilities = np.where(logits >= 0, 1, tail) / (1 + tail)
-    residual: Matrix = (probabilities - truth) * weights[:, None]
+    residual: Logits = (probabilities - truth) * weights[:, None]
     return Loss(float(weights.astype(np.float64) @ losses.sum(axis=1)), right), residual

@@ -87,10 +87,11 @@ class Objective:
     def _data_terms(self, parameters: Parameters) -> tuple[Loss, Parameters]:
         """Summed loss and its gradient: float32 products a block, summed in float64."""
         examples, layer = self.examples, self.layer(parameters)
+        kernel, bias = layer.kernel.astype(np.float32), layer.bias.astype(np.float32)
         loss, raw = Loss(0.0, 0), np.zeros(self.shape, np.float64)
         for rows, block in read_blocks(examples.embeddings):
-            logits = block @ layer.kernel
-            logits += layer.bias
+            logits = block @ kernel
+            logits += bias
             of_block, residual = loss_and_residual(
                 logits, examples.targets[rows], examples.weights[rows]
             )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from training.heads.head import Matrix, Vector, log_softmax
+from training.heads.head import Vector, log_softmax
 from training.judging.decisions import Task, scores_of
 from training.judging.evaluation import binary_log_loss, log_loss
 
@@ -20,7 +20,7 @@ LOWEST, HIGHEST = 0.05, 20.0
 
 
 def fit_temperature(
-    logits: NDArray[np.float32],
+    logits: NDArray[np.floating],
     targets: NDArray[Any],
     weights: NDArray[np.float32],
     task: Task = "single",
@@ -45,7 +45,7 @@ def fit_temperature(
     return math.exp(found.x) if found.fun < loss(0.0) else 1.0
 
 
-def _loss(logits: Matrix, label_ids: NDArray[Any], weights: Vector) -> float:
+def _loss(logits: NDArray[np.floating], label_ids: NDArray[Any], weights: Vector) -> float:
     """Log loss where the truth is right but for a share, which is spread over the other labels."""
     log_scores, doubt = log_softmax(logits), _doubt(weights)
     right = log_loss(log_scores, label_ids, weights)
@@ -54,7 +54,7 @@ def _loss(logits: Matrix, label_ids: NDArray[Any], weights: Vector) -> float:
     return float((1 - doubt) * right + doubt * wrong)
 
 
-def _binary_loss(logits: Matrix, targets: NDArray[Any], weights: Vector) -> float:
+def _binary_loss(logits: NDArray[np.floating], targets: NDArray[Any], weights: Vector) -> float:
     scores, doubt = scores_of(logits, "multi"), _doubt(weights)
     right = binary_log_loss(scores, targets, weights)
     return (1 - doubt) * right + doubt * binary_log_loss(scores, 1 - targets, weights)

@@ -41,7 +41,7 @@ def judge(fit: Fit, data: LabelledEmbeddings, gate: GateConfig) -> Verdict:
     temperature = fit_temperature(logits, validation.targets, validation.weights, data.task)
     head = with_temperature(fit.finish(), temperature)
     scores = {
-        "validation": scores_of(logits / np.float32(temperature), data.task),
+        "validation": scores_of(logits / temperature, data.task),
         "test": scores_of(head.logits_by_block(test.embeddings), data.task),
     }
     thresholds = fit_thresholds(scores["validation"], data, validation, gate.target_precision)

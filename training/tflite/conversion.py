@@ -1,9 +1,9 @@
 """Turns a published SavedModel into a TFLite file: pixels in, scores out, labels packed in."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 
 from linnaeus.errors import ConfigurationError
 from training.tflite import metadata as tflite_metadata
-from training.tflite.precision import HeadForBytes
+from training.tflite.precision import SmallHead
 
 KINDS = ("float32", "dynamic", "int8")
 """Exact; weights of 8 bits and arithmetic chosen at run time; everything in 8 bits."""
-
-Scores: TypeAlias = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -70,18 +68,13 @@ def check_kind(kind: str) -> None:
 def _scores(loaded: Any, source: Source, kind: str) -> Any:
     """The signature `pixels` without its strings, for one picture."""
     pixels = tf.TensorSpec([1, source.height, source.width, 3], tf.uint8, name="pixels")
-    scores = _exact(loaded) if kind == "float32" else _for_bytes(loaded)
+    backbone = loaded.backbone.signatures["serving_default"]
+    head = SmallHead(loaded, in_bytes=kind != "float32")
+
+    def scores(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"scores": head(backbone(pixels=pixels)["embedding"])}
+
     return tf.function(scores, input_signature=[pixels]).get_concrete_function()
-
-
-def _exact(loaded: Any) -> Scores:
-    signature = loaded.signatures["pixels"]
-    return lambda pixels: {"scores": signature(pixels=pixels)["scores"]}
-
-
-def _for_bytes(loaded: Any) -> Scores:
-    backbone, head = loaded.backbone.signatures["serving_default"], HeadForBytes(loaded)
-    return lambda pixels: {"scores": head(backbone(pixels=pixels)["embedding"])}
 
 
 def _calibrate(converter: Any, pictures: NDArray[np.uint8] | None) -> None:

@@ -1,4 +1,4 @@
-"""Keeps a head's precision where its weights become 8 bits.
+"""A head for TFLite, which has no products in float64, and its precision where weights are 8 bits.
 
 Standardisation is folded into a head's weights, so those of one output differ by orders of
 magnitude, and 8 bits of the largest leave little of the others. So a product with weights W is
@@ -23,10 +23,10 @@ STEPS = 127
 Nodes: TypeAlias = dict[str, NodeDef]
 
 
-class HeadForBytes:
-    """The signature `embedding` of a loaded model, ready for 8 bits."""
+class SmallHead:
+    """The signature `embedding` of a loaded model in float32, or ready for 8 bits."""
 
-    def __init__(self, loaded: Any) -> None:
+    def __init__(self, loaded: Any, in_bytes: bool) -> None:
         signature = loaded.signatures["embedding"]
         size = signature.structured_input_signature[1]["embedding"].shape[1]
         embedding = tf.TensorSpec([1, size], tf.float32, name="embedding")
@@ -38,7 +38,9 @@ class HeadForBytes:
         frozen = convert_variables_to_constants_v2(function)
         self._graph = frozen.graph.as_graph_def()
         self._output = frozen.outputs[0].name
-        two_products(self._graph)
+        in_float32(self._graph)
+        if in_bytes:
+            two_products(self._graph)
 
     def __call__(self, embedding: tf.Tensor) -> tf.Tensor:
         """Scores [1, C] of an embedding [1, D]."""
@@ -46,6 +48,16 @@ class HeadForBytes:
             self._graph, input_map={"embedding": embedding}, return_elements=[self._output]
         )
         return scores
+
+
+def in_float32(graph: GraphDef) -> None:
+    """Computes in float32 whatever is computed in float64."""
+    for attribute in (value for node in graph.node for value in node.attr.values()):
+        if attribute.type == tf.float64.as_datatype_enum:
+            attribute.type = tf.float32.as_datatype_enum
+        if attribute.tensor.dtype == tf.float64.as_datatype_enum:
+            values = tf.make_ndarray(attribute.tensor).astype(np.float32)
+            attribute.tensor.CopyFrom(tf.make_tensor_proto(values))
 
 
 def two_products(graph: GraphDef) -> None:
