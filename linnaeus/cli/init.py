@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,6 +76,12 @@ class Answers:
     model: str
     workspace: str
     look: Look | None
+    labels_look: Look | None = None
+    """At images with labels that lie elsewhere: then folders of the others are no labels."""
+
+    def __post_init__(self) -> None:
+        if self.labels and self.look:
+            object.__setattr__(self, "look", replace(self.look, labels=()))
 
 
 _Looker = Callable[[str], "Look | None"]
@@ -98,6 +105,7 @@ def _given_place(session: Session) -> str | None:
 
 
 def _looker(session: Session, *, look: bool) -> _Looker:
+    @cache
     def at(images: str) -> Look | None:
         try:
             from workflow.looking import look_at
@@ -123,7 +131,17 @@ def _choose(given: Given, looker: _Looker) -> Answers:
         model=given.model or DEFAULT_MODEL,
         workspace=given.workspace or _workspace_for(given.images),
         look=looker(given.images),
+        labels_look=_look_at_labels(given.labels, looker),
     )
+
+
+def _look_at_labels(labels: str | None, looker: _Looker) -> Look | None:
+    """None where there is nothing yet, too: they may come before the first night."""
+    try:
+        return looker(labels) if labels else None
+    except LinnaeusError as error:
+        typer.echo(f"mind: {error}", err=True)
+        return None
 
 
 def _ask(given: Given, looker: _Looker) -> Answers:
@@ -136,14 +154,16 @@ def _ask(given: Given, looker: _Looker) -> Answers:
     images = given.images and looked_at(given.images)
     images = images or _answer("Images to label (a folder, s3://…)", None, looked_at)
     if seen[-1]:
-        typer.echo(_look_text(seen[-1]), err=True)
+        typer.echo(_look_text(seen[-1], labels=given.labels is None), err=True)
+    labels = given.labels or _asked_labels(seen[-1], looker)
     return Answers(
         images=images,
-        labels=given.labels or _asked_labels(seen[-1], looker),
+        labels=labels,
         model=given.model or _answer("Name of the model", DEFAULT_MODEL, _checked_name),
         workspace=given.workspace
         or _answer("Where everything is kept", _workspace_for(images), _checked_place),
         look=seen[-1],
+        labels_look=_look_at_labels(labels, looker),
     )
 
 
@@ -223,8 +243,11 @@ def _conclusion(file: Path, answers: Answers) -> str:
     lines = [f"{file} is written, for images in {answers.images}"]
     look = answers.look
     if look:
-        lines.append(_look_text(look))
-    if look and not look.labelled and answers.labels is None:
+        lines.append(_look_text(look, labels=answers.labels is None))
+    if answers.labels_look:
+        lines.append(f"labels from {answers.labels}: {_look_text(answers.labels_look)}")
+    named = answers.labels_look if answers.labels else look
+    if named and not named.labelled:
         lines.append(
             f"mind: no labels are to be seen; set location in [labels], or publish a model "
             f"{answers.model} first"
@@ -245,12 +268,14 @@ def _commands(file: Path) -> list[str]:
     return [f"linnaeus run {name} --dry-run", f"linnaeus run {name}"]
 
 
-def _look_text(look: Look) -> str:
+def _look_text(look: Look, *, labels: bool = True) -> str:
     if not look.images:
         return "a list that S3 writes: nothing was counted"
     more = "" if look.complete else " at least"
     size = f" ({bytes_text(look.size_bytes)})" if look.size_bytes else ""
     counted = f"{count_text(look.images, 'images')}{more}{size}"
+    if not labels:
+        return counted
     if not look.labelled:
         return f"{counted}, no labels to be seen"
     shown = ", ".join(look.labels[:_SHOWN_LABELS])

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from linnaeus.errors import ConfigurationError
+from linnaeus.listed_folders import check_labels
 
 
 def selected_labels(used: pa.Table, wanted: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -15,20 +16,23 @@ def selected_labels(used: pa.Table, wanted: tuple[str, ...] = ()) -> tuple[str, 
 
     Raises:
         ConfigurationError: If an image has a label that is not wanted, or a label has several
-            lines, which the files that hold a label a line cannot.
+            lines, which the files that hold a label a line cannot; or, where none are wanted, two
+            labels differ by case alone.
     """
+    truths = zip(used["uri"].to_pylist(), used["truth"].to_pylist(), strict=True)
+    each = ((uri, label) for uri, truth in truths for label in truth)
     if not wanted:
+        check_labels(used["source"][0].as_py(), each, trained=True)
         labels = tuple(sorted(set(pc.list_flatten(used["truth"]).to_pylist())))
         _refuse_lines(labels)
         return labels
-    for uri, truth in zip(used["uri"].to_pylist(), used["truth"].to_pylist(), strict=True):
-        for label in truth:
-            if label not in wanted:
-                near = get_close_matches(label, wanted, n=1)
-                remedy = f"do you mean {near[0]!r}?" if near else "add it there"
-                raise ConfigurationError(
-                    f"{uri} has the label {label!r}, which is not in the list of labels: {remedy}"
-                )
+    for uri, label in each:
+        if label not in wanted:
+            near = get_close_matches(label, wanted, n=1)
+            remedy = f"do you mean {near[0]!r}?" if near else "add it there"
+            raise ConfigurationError(
+                f"{uri} has the label {label!r}, which is not in the list of labels: {remedy}"
+            )
     return wanted
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import sys
 from pathlib import Path
 
@@ -50,6 +51,30 @@ def test_options_stand_in_the_file(here):
     assert (workflow.model.name, workflow.workspace) == ("birds", "s3://bucket/w")
     assert workflow.labels.location == f"{here}/labelled"
     assert workflow.images.location == f"{here}/photos/"
+
+
+def test_labels_that_lie_elsewhere_are_proposed_and_the_buckets_folders_are_none(here):
+    fill(here / "photos", 6)
+    for label in ("cat", "dog"):
+        (fill(here / "labelled", 2) / "even").rename(here / "labelled" / label)
+    shutil.rmtree(here / "labelled" / "odd")
+    said, _ = init("--images", "photos", "--labels", "labelled", "--yes")
+    assert "6 images (1.6 kB)\nlabels from labelled: 2 images (" in said
+    assert "with 2 labels: cat, dog\n" in said
+    assert "even" not in said
+    options = ["--images", "photos", "--labels", "labelled", "--force", "--json"]
+    facts = json.loads(init(*options)[0])
+    assert (facts["look"]["labels"], facts["labels_look"]["labels"]) == ([], ["cat", "dog"])
+
+
+def test_a_place_of_labels_without_any_is_minded(here):
+    fill(here / "photos", 6)
+    (fill(here / "labelled", 2) / "even").rename(here / "labelled" / "2026")
+    shutil.rmtree(here / "labelled" / "odd")
+    said, _ = init("--images", "photos", "--labels", "labelled")
+    assert "mind: no labels are to be seen" in said
+    _, minded = init("--images", "photos", "--labels", "none", "--force")
+    assert minded.startswith("mind: there is no folder ")
 
 
 def test_places_mean_the_same_from_a_file_in_another_folder(here):

@@ -56,6 +56,21 @@ def test_rows_are_the_embeddings_of_their_images_split_by_split(
     assert np.array_equal(data.rows.weights, np.ones(60))
 
 
+@pytest.mark.parametrize("other", ["z", "ä B"])
+def test_labels_that_differ_by_case_alone_are_one_mistake_unless_both_are_asked_for(
+    workspace: Folder, bucket: Path, other: str
+) -> None:
+    for number in range(60, 90):
+        put(bucket / other, number)
+    said = refusal(workspace, bucket)
+    first = "0000.png" if other == "z" else "0001.png"
+    assert f"{bucket}/{other}/0060.png" in said and first in said
+    assert "read the same: rename one" in said and "--labels" in said
+    labels = tuple(sorted({"Z", "ä b", other}))
+    asked = Selection(SplitConfig(), labels)
+    assert load(workspace, embedded(workspace, bucket), BACKBONE, asked).labels == labels
+
+
 def test_splits_follow_the_configured_percentages(workspace: Folder, bucket: Path) -> None:
     data = loaded(workspace, bucket, validation_percentage=30, testing_percentage=40)
     assert data.counts["train"] < 40
