@@ -1,6 +1,6 @@
 """The front door in Python: everything that the command line does, as calls of the same names."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -21,6 +21,7 @@ from linnaeus import (
     slice_work,
     slices,
 )
+from linnaeus.arguments import Location, Locations, Words, checked
 from linnaeus.backbones import BackboneSpec
 from linnaeus.compaction import Compaction
 from linnaeus.estimate import estimate_seconds
@@ -39,6 +40,7 @@ from linnaeus.runs import Job, RunPlan
 from linnaeus.sampling import sampler
 from linnaeus.slice_work import SliceSummary
 from linnaeus.storage import Folder
+from linnaeus.tables import Table
 from linnaeus.vacuum import Retention, Vacuum, vacuum
 from linnaeus.worker import Worker
 
@@ -90,13 +92,18 @@ class Labels:
     model: str
 
     @property
+    def table(self) -> Table:
+        """The Delta table."""
+        return LabelsTable(self.folder, self.model).table
+
+    @property
     def uri(self) -> str:
         """Root of the Delta table."""
-        return LabelsTable(self.folder, self.model).table.uri
+        return self.table.uri
 
     def to_arrow(self) -> pa.Table:
         """One row an object, schema `records.LABELS`; empty before the first scoring run."""
-        return LabelsTable(self.folder, self.model).table.scan().read_all()
+        return self.table.scan().read_all()
 
     def to_pandas(self) -> Any:
         """The same as a data frame."""
@@ -111,11 +118,13 @@ class Workspace:
         progress: where steps are shown; nowhere by default.
     """
 
-    def __init__(self, uri: str = "workspace", progress: Progress = SILENT) -> None:
+    @checked
+    def __init__(self, uri: Location = "workspace", progress: Progress = SILENT) -> None:
         self.folder = Folder(uri)
         self._progress = progress
 
-    def manifest(self, images: str, changes: str | None = None) -> Manifest:
+    @checked
+    def manifest(self, images: Location, changes: Location | None = None) -> Manifest:
         """Freeze the list of a source's objects.
 
         With `changes`, a file (or folder of files) of events or keys, only what these name is
@@ -133,12 +142,13 @@ class Workspace:
             )
         return manifest
 
+    @checked
     def plan(
         self,
-        images: str,
+        images: Location,
         backbone: str = DEFAULT_BACKBONE,
         precision: str = "float32",
-        changes: str | None = None,
+        changes: Location | None = None,
     ) -> PlanSummary:
         """What `embed` would read, compute and reuse."""
         manifest = self.manifest(images, changes)
@@ -160,16 +170,17 @@ class Workspace:
             estimated_seconds=seconds,
         )
 
+    @checked
     def freeze(  # noqa: PLR0913 - an argument an option of the command
         self,
-        images: str,
+        images: Location,
         name: str,
         *,
         model: str | None = None,
         backbone: str = DEFAULT_BACKBONE,
         precision: str = "float32",
         payload: str = "embedding",
-        changes: str | None = None,
+        changes: Location | None = None,
     ) -> FrozenRun:
         """Give a name to what `embed`, or `score` if a model is named, would do now.
 
@@ -187,6 +198,7 @@ class Workspace:
         manifest = self.manifest(images, changes)
         return named_runs.freeze_run(self.folder, Job.scoring(found, payload), manifest, name)
 
+    @checked
     def embed_slice(self, plan: str, slice: str) -> SliceSummary:
         """Do the shards of a slice, such as `3/16` or `auto/16`, of a frozen embedding run."""
         one = slices.parse(slice)
@@ -194,6 +206,7 @@ class Workspace:
         opened = partial(Worker, self.folder)
         return slice_work.do_slice(self.folder, frozen, one, opened, self._progress)
 
+    @checked
     def score_slice(
         self, plan: str, slice: str, *, server: str | None = None, skew_gate: bool = True
     ) -> SliceSummary:
@@ -215,13 +228,14 @@ class Workspace:
         with self._progress.step("Measure this machine", None):
             return estimate_seconds(self.folder, spec, plan)
 
+    @checked
     def embed(
         self,
-        images: str,
+        images: Location,
         backbone: str = DEFAULT_BACKBONE,
         precision: str = "float32",
-        beam_options: Sequence[str] = (),
-        changes: str | None = None,
+        beam_options: Words = (),
+        changes: Location | None = None,
     ) -> RunSummary:
         """Turn every new image into an embedding, by a Beam pipeline.
 
@@ -234,39 +248,45 @@ class Workspace:
         )
         return embed(self.folder, request, self._progress)
 
+    @checked
     def train(
         self,
-        images: str,
+        images: Location,
         model: str,
         config: "TrainConfig | None" = None,
         *,
-        summaries_dir: str | None = None,
+        summaries_dir: Location | None = None,
+        **settings: Any,
     ) -> Model:
         """Train a head on stored embeddings, test it and publish the model's next version.
 
-        `summaries_dir` is a folder for TensorBoard.
+        `settings` are fields of `training.config.TrainConfig` in place of the configuration's, such
+        as `head="linear"` or `layers={"hidden": (512,)}`; `summaries_dir` is for TensorBoard.
         """
-        from training.config import TrainConfig
+        from training.config import TrainConfig, with_settings
         from training.monitoring import Monitoring
         from training.train import train
 
         models.check_name(model)
-        config, monitoring = config or TrainConfig(), Monitoring(summaries_dir)
+        config = with_settings(config or TrainConfig(), settings)
+        monitoring = Monitoring(summaries_dir)
         return train(self.folder, self.manifest(images), model, config, self._progress, monitoring)
 
-    def evaluate(self, images: str, model: str) -> dict[str, Any]:
+    @checked
+    def evaluate(self, images: Location, model: str) -> dict[str, Any]:
         """Metrics of a published model on labelled images with stored embeddings."""
         from training.evaluate import evaluate
 
         models.load_model(self.folder, model)  # before the images are listed
         return evaluate(self.folder, self.manifest(images), model, self._progress)
 
+    @checked
     def tflite(
         self,
-        images: str,
+        images: Location,
         model: str,
-        output: str,
-        kinds: Sequence[str] = ("float32", "dynamic", "int8"),
+        output: Location,
+        kinds: Words = ("float32", "dynamic", "int8"),
     ) -> "SmallModels":
         """Write a published model as TFLite files, each tested on labelled images."""
         described = models.load_model(self.folder, model)  # before TensorFlow is imported
@@ -275,18 +295,19 @@ class Workspace:
         export = Export(output, kinds)  # before the images are listed
         return export_tflite(self.folder, self.manifest(images), described, export, self._progress)
 
+    @checked
     def score(  # noqa: PLR0913 - an argument an option of the command
         self,
-        images: str,
+        images: Location,
         model: str,
         *,
         server: str | None = None,
-        output: str | None = None,
+        output: Location | None = None,
         format: str = "parquet",
         payload: str = "embedding",
         skew_gate: bool = True,
-        beam_options: Sequence[str] = (),
-        changes: str | None = None,
+        beam_options: Words = (),
+        changes: Location | None = None,
     ) -> RunSummary:
         """Label every image that the model has not labelled, by a Beam pipeline.
 
@@ -308,20 +329,21 @@ class Workspace:
         )
         return score(self.folder, request, self._progress)
 
+    @checked
     def retry(  # noqa: PLR0913 - an argument an option of the command
         self,
-        images: str,
+        images: Location,
         *,
         model: str | None = None,
         server: str | None = None,
-        output: str | None = None,
+        output: Location | None = None,
         format: str = "parquet",
         payload: str = "embedding",
         skew_gate: bool = True,
         backbone: str = DEFAULT_BACKBONE,
         precision: str = "float32",
-        codes: Sequence[str] = (),
-        beam_options: Sequence[str] = (),
+        codes: Words = (),
+        beam_options: Words = (),
     ) -> RunSummary:
         """Try again what failed of images that were listed before, however often it was tried.
 
@@ -362,6 +384,7 @@ class Workspace:
         )
         return score(self.folder, scoring, self._progress)
 
+    @checked
     def skew(self, model: str, server: str | None = None) -> "list[Comparison]":
         """Hold a server's answers about a model's golden images against this machine's.
 
@@ -376,7 +399,8 @@ class Workspace:
 
         return skew.compare_all(self.folder, models.load_model(self.folder, model), server)
 
-    def label(self, photos: Sequence[str], model: str) -> list[PhotoLabels]:
+    @checked
+    def label(self, photos: Locations, model: str) -> list[PhotoLabels]:
         """What a model says of single photos; nothing is stored.
 
         A photo that cannot be read or decoded has no labels but an `error`.
@@ -385,20 +409,29 @@ class Workspace:
 
         return label_photos(self.folder, photos, model, self._progress)
 
+    @checked
     def labels(self, model: str) -> Labels:
-        """The current labels of a model."""
-        models.check_name(model)
-        return Labels(self.folder, model)
+        """The current labels of a model: those of its last scoring run, of each source.
 
+        Raises:
+            ConfigurationError: there is no such model, and no label of one.
+        """
+        models.check_name(model)
+        labels = Labels(self.folder, model)
+        if labels.table.load() is None:
+            models.load_model(self.folder, model)
+        return labels
+
+    @checked
     def preflight(  # noqa: PLR0913 - an argument an option of the command
         self,
-        images: str,
+        images: Location,
         model: str | None = None,
         *,
         server: str | None = None,
-        output: str | None = None,
+        output: Location | None = None,
         flink: str | None = None,
-        beam_options: Sequence[str] = (),
+        beam_options: Words = (),
     ) -> "list[Finding]":
         """What would be wrong with `embed`, or with `score` if a model is named, on a runner.
 
@@ -417,6 +450,7 @@ class Workspace:
         with self._progress.step("Look around", None):
             return preflight.look(asked)
 
+    @checked
     def commit(self, run_id: str) -> RunSummary:
         """Make a finished run's rows visible, where its launcher did not."""
         counts = commit_run(self.folder, run_id, self._progress)
@@ -424,6 +458,7 @@ class Workspace:
         objects = run.planned + run.skipped + run.known_failures
         return RunSummary(run_id, run.job, run.source, run.manifest_id, objects, counts, 0.0)
 
+    @checked
     def commit_plan(self, plan: str) -> RunSummary:
         """Commit a frozen run, by its name or id, when all its slices are done."""
         return named_runs.commit(self.folder, named_runs.load(self.folder, plan), self._progress)
@@ -451,6 +486,7 @@ class Workspace:
         """Tables, models and runs."""
         return overview(self.folder)
 
+    @checked
     def run(self, run_id: str, failures: int = 10) -> RunDetails:
         """How far a run is, how many objects failed by code, and some of them with their errors."""
         return run_details.describe(self.folder, run_id, failures)
@@ -459,11 +495,13 @@ class Workspace:
         """Ids of the runs that are begun and not committed, newest first."""
         return run_watching.unfinished(self.folder)
 
+    @checked
     def watch(self, run_id: str) -> Iterator[Sight]:
         """Look at a run every few seconds, from anywhere, until it is committed or stopped."""
         return run_watching.follow(self.folder, run_id)
 
-    def report(self, run: str, output: str | None = None) -> str:
+    @checked
+    def report(self, run: str, output: Location | None = None) -> str:
         """Make the page to look at of a training or scoring run, or of a model's training run.
 
         Returns:

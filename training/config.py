@@ -4,8 +4,9 @@ The `help` of each field is also what `linnaeus train --help` says of its option
 """
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal, get_args, get_type_hints
 
 from linnaeus.augmentation_settings import Augmentation
 from linnaeus.errors import ConfigurationError
@@ -190,6 +191,49 @@ class TrainConfig:
             raise ConfigurationError("views is at least 1")
         if self.seed < 0:
             raise ConfigurationError(f"a seed is at least 0, not {self.seed}")
+
+
+def with_settings(config: Any, settings: Mapping[str, Any]) -> Any:
+    """The configuration with other values of some fields; of one inside of it a mapping will do.
+
+    Raises:
+        ConfigurationError: a field that is not there, with the nearest that is, or a wrong value.
+    """
+    known = {one.name: one for one in fields(config)}
+    for name in settings.keys() - known.keys():
+        from linnaeus.backbones.names import nearest
+
+        kind = type(config).__name__
+        raise ConfigurationError(
+            f"{kind} has no setting {name!r}: did you mean {nearest(name, known)!r}? "
+            f"It has {', '.join(known)}"
+        )
+    changed = {name: _fitted(config, name, value) for name, value in settings.items()}
+    try:
+        return replace(config, **changed)
+    except TypeError as error:
+        raise ConfigurationError(
+            f"{', '.join(settings)}: a value is of the wrong type: {error}"
+        ) from error
+
+
+def _fitted(config: object, name: str, value: Any) -> Any:
+    """A setting's value as its field takes it: a tuple of one value, a configuration of a mapping.
+
+    Raises:
+        ConfigurationError: neither a configuration nor a mapping is given for one.
+    """
+    hint, now = get_type_hints(type(config))[name], getattr(config, name)
+    inner: Any = next((kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)), None)
+    if inner is None:
+        if isinstance(now, tuple) and not isinstance(value, tuple):
+            return tuple(value) if isinstance(value, list) else (value,)
+        return value
+    if isinstance(value, Mapping):
+        return with_settings(inner() if now is None else now, value)
+    if isinstance(value, inner) or (value is None and now is None):
+        return value
+    raise ConfigurationError(f"{name} is a {inner.__name__} or a mapping of its settings")
 
 
 def _check_word(name: str, word: str, known: tuple[str, ...]) -> None:
