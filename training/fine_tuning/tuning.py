@@ -109,14 +109,14 @@ def _run(course: Course, checkpoints: Checkpoints, monitor: Monitor, progress: P
     kept = checkpoints.load(CHECKPOINT)
     if kept is not None:
         course.restore(kept)
-    with progress.step("Fine-tune", course.config.epochs, "epochs at most") as step:
-        step.update(len(course.curve))
+    before = len(course.curve)  # of an earlier command, and no measure of this one's pace
+    with progress.step("Fine-tune", course.config.epochs - before, "epochs at most") as step:
         while not course.finished:
             for number, scores in course.epoch():
                 monitor.after_step(number, scores)
             checkpoints.save(CHECKPOINT, course.state())
             monitor.after_epoch()
-            step.update(len(course.curve))
+            step.update(len(course.curve) - before)
         step.note(_note(course))
 
 
