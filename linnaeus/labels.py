@@ -122,14 +122,13 @@ class LabelsTable:
                 churn.record(self.workspace, connection, before, run.run_id)
             accept()
 
-        source = manifest.source.replace("'", "''")
         with ExitStack() as stack:
             with translated("read", self.workspace.uri):
                 connection = stack.enter_context(database(self._sources(listed, run)))
                 _join(connection, run)
             self.table.replace(
                 lambda: connection.table("current").to_arrow_reader().cast(LABELS),
-                predicate=f"source = '{source}'",
+                predicate=_of(manifest.source),
                 versions={
                     number_key: manifest.number,
                     model_key: number_of(run.what),
@@ -138,6 +137,28 @@ class LabelsTable:
                 done=done,
                 judge=judge,
             )
+
+    def forget(self, manifest: Manifest) -> int:
+        """Take a source's labels away, by its newest manifest, which is empty; how many went.
+
+        Runs of older manifests that are under way then replace nothing.
+        """
+        number_key, model_key = _keys(manifest.source)
+        gone = 0
+
+        def count(snapshot: DeltaTable) -> None:
+            nonlocal gone
+            of_source = pc.field("source") == manifest.source
+            gone = snapshot.to_pyarrow_dataset().count_rows(filter=of_source)
+
+        self.table.replace(
+            lambda: LABELS.empty_table().to_reader(),
+            predicate=_of(manifest.source),
+            versions={number_key: manifest.number, model_key: 0},
+            done=lambda snapshot: _noted(snapshot, manifest.source)[0] >= manifest.number,
+            judge=count,
+        )
+        return gone
 
     def _sources(self, listed: Path, run: RunSpec) -> Sources:
         predictions = Table(self.workspace, layout.predictions(run.model), PREDICTIONS)
@@ -161,6 +182,11 @@ def _join(connection: DuckDBPyConnection, run: RunSpec) -> None:
             f"Run {run.run_id}: {missing} objects are neither labelled nor failed, such "
             f"as {example}; the labels stay as they were. Run the same command again"
         )
+
+
+def _of(source: str) -> str:
+    """SQL: the rows of a source."""
+    return "source = '" + source.replace("'", "''") + "'"
 
 
 def number_of(trained_by: str) -> int:

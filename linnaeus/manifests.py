@@ -59,16 +59,26 @@ def freeze(workspace: Folder, images: str, changes: str | None = None) -> Manife
         return freeze_changed(workspace, images, changes)[0]
     source = source_of(images)
     with read_source(images, workspace) as rows, _Draft(rows) as draft:
-        while True:
-            last = newest(workspace, source)
-            if last and _metadata(workspace, last.id)["digest"] == draft.digest:
-                return last
-            if not last and next(workspace.list(FOLDER), None) is None:  # a new workspace
-                workspace.require_creation(layout.clock(secrets.token_hex(8)))
-            number = last.number + 1 if last else 1
-            manifest = Manifest(_id(source, number), source, number, draft.objects)
-            if workspace.write_new_file(_key(manifest.id), draft.file(manifest)):
-                return manifest
+        return _frozen(workspace, source, draft)
+
+
+def freeze_nothing(workspace: Folder, source: str) -> Manifest:
+    """Make an empty list a source's newest, as if its images were gone."""
+    with _Draft(()) as draft:
+        return _frozen(workspace, source, draft)
+
+
+def _frozen(workspace: Folder, source: str, draft: _Draft) -> Manifest:
+    while True:
+        last = newest(workspace, source)
+        if last and _metadata(workspace, last.id)["digest"] == draft.digest:
+            return last
+        if not last and next(workspace.list(FOLDER), None) is None:  # a new workspace
+            workspace.require_creation(layout.clock(secrets.token_hex(8)))
+        number = last.number + 1 if last else 1
+        manifest = Manifest(_id(source, number), source, number, draft.objects)
+        if workspace.write_new_file(_key(manifest.id), draft.file(manifest)):
+            return manifest
 
 
 def freeze_changed(workspace: Folder, images: str, changes: str) -> tuple[Manifest, Found]:
@@ -138,6 +148,13 @@ def newest(workspace: Folder, source: str) -> Manifest | None:
     names = [entry.key.rpartition("/")[2] for entry in workspace.list(FOLDER)]
     ids = [name.removesuffix(".parquet") for name in names if name.startswith(start)]
     return describe(workspace, max(ids)) if ids else None
+
+
+def sources(workspace: Folder) -> list[str]:
+    """All sources that were ever listed, sorted."""
+    names = sorted(entry.key.rpartition("/")[2] for entry in workspace.list(FOLDER))
+    newest = {name.partition("-")[0]: name.removesuffix(".parquet") for name in names}
+    return sorted(describe(workspace, manifest_id).source for manifest_id in newest.values())
 
 
 def numbered(workspace: Folder, source: str, number: int) -> Manifest:

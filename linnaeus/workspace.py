@@ -25,6 +25,7 @@ from linnaeus.arguments import Location, Locations, Words, checked
 from linnaeus.backbones import BackboneSpec
 from linnaeus.compaction import Compaction
 from linnaeus.estimate import estimate_seconds
+from linnaeus.forgetting import Forgotten, forget
 from linnaeus.jobs import RunSummary, commit_run
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Compaction",
+    "Forgotten",
     "FrozenRun",
     "Labels",
     "Model",
@@ -481,6 +483,15 @@ class Workspace:
         retention = Retention(removed=timedelta(days=retention_days))
         with self._progress.step("Vacuum", None):
             return vacuum(self.folder, retention, dry_run=dry_run)
+
+    def forget(self, source: str) -> Forgotten:
+        """Take the current labels of a source whose images are gone for good out of all models'.
+
+        What is known of its contents stays. `source` is the folder or list as it was named.
+        """
+        require(self.folder)
+        with self._progress.step("Forget", None):
+            return forget(self.folder, source)
 
     def status(self) -> dict[str, Any]:
         """Tables, models and runs."""

@@ -50,6 +50,7 @@ register(app, jobs.commit)
 register(app, retry.retry)
 register(app, maintenance.compact)
 register(app, maintenance.vacuum)
+register(app, maintenance.forget)
 register(app, status.status)
 register(app, report.report)
 

@@ -17,6 +17,18 @@ def compact(session: Session) -> None:
     session.show([asdict(one) for one in done], compactions_text(done))
 
 
+def forget(
+    session: Session,
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="The images, as they were named once.")
+    ],
+) -> None:
+    """Take the labels of images that are gone for good away; what was computed of them stays."""
+    done = session.workspace.forget(source)
+    labels = ", ".join(f"{count:,} of {model}" for model, count in done.labels.items())
+    session.show(done, f"{done.source} is forgotten; labels that went: {labels or 'none'}")
+
+
 def vacuum(
     session: Session,
     dry_run: Annotated[
