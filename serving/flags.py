@@ -117,5 +117,11 @@ def _add_switch(parser: argparse.ArgumentParser, name: str, default: bool, text:
 def _add_own(parser: argparse.ArgumentParser) -> None:
     own = parser.add_argument_group("flags that TensorFlow Serving lacks")
     own.add_argument("--host", default="127.0.0.1", help="address to listen at")
+    own.add_argument(
+        "--rest_api_max_body_bytes",
+        type=int,
+        default=100 * 1024 * 1024,
+        help="what the body of a REST call may have, also once it is unzipped",
+    )
     own.add_argument("--model_version", type=int, help="serve it, not the newest")
     own.add_argument("--parent_pid", type=int, help="end when this is no longer the parent")

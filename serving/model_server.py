@@ -161,6 +161,7 @@ def _server_options(options: argparse.Namespace) -> "ServerOptions":
         ),
         rest_api_enable_cors_support=options.rest_api_enable_cors_support,
         rest_api_timeout_seconds=options.rest_api_timeout_in_ms / 1000,
+        rest_api_max_body_bytes=options.rest_api_max_body_bytes,
         monitoring_path=read_monitoring_path(monitoring) if monitoring else "",
         model_config_file=options.model_config_file,
         model_config_file_poll_wait_seconds=options.model_config_file_poll_wait_seconds,

@@ -15,6 +15,7 @@ from serving.models.catalog import Catalog, CatalogOptions
 from serving.models.config_polling import ConfigPolling
 from serving.models.model_config import ModelConfig, of_folders
 from serving.monitoring import Metrics
+from serving.rest.bodies import MAX_BODY_BYTES
 from serving.rest.server import RestOptions, RestServer
 from serving.rpc.monitoring import CountingInterceptor
 from serving.rpc.server import GrpcOptions, grpc_server, listen
@@ -33,6 +34,7 @@ class ServerOptions:
         rest_api_timeout_seconds: how long a REST call may take.
         rest_api_enable_cors_support: tell browsers that pages of any origin may read REST's
             answers.
+        rest_api_max_body_bytes: what the body of a REST call may have.
         monitoring_path: where metrics are read over REST; empty counts nothing.
         model_config_file: says which models to serve, whenever it changes; empty for none.
         model_config_file_poll_wait_seconds: between two looks at it; 0 for none.
@@ -43,6 +45,7 @@ class ServerOptions:
     inference: InferenceOptions = field(default_factory=InferenceOptions)
     rest_api_timeout_seconds: float = 30.0
     rest_api_enable_cors_support: bool = False
+    rest_api_max_body_bytes: int = MAX_BODY_BYTES
     monitoring_path: str = ""
     model_config_file: str = ""
     model_config_file_poll_wait_seconds: float = 0.0
@@ -178,6 +181,7 @@ class EmbeddedServer:
             timeout_seconds=self._options.rest_api_timeout_seconds,
             enable_cors_support=self._options.rest_api_enable_cors_support,
             inference=self._options.inference,
+            max_body_bytes=self._options.rest_api_max_body_bytes,
         )
         if self._options.monitoring_path:
             options = replace(

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import grpc
 
@@ -19,6 +20,9 @@ class StatusError(Exception):
         self.code = code
         self.text = text
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StatusError, (self.code, self.text)
+
 
 def invalid_argument(text: str) -> StatusError:
     """The request itself is wrong."""
@@ -32,7 +36,7 @@ def not_found(text: str) -> StatusError:
 
 def truncated(text: str) -> str:
     """The text as it travels: `model_servers/grpc_status_util.cc` cuts it at 1024 bytes."""
-    encoded = text.encode()
+    encoded = text.encode(errors="replace")
     if len(encoded) <= TEXT_BYTES:
         return text
     return encoded[:TEXT_BYTES].decode(errors="ignore") + "...TRUNCATED"

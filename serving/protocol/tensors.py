@@ -69,6 +69,7 @@ _DELIMITED = 2
 _FIXED_SIZES = {1: 8, 3: 0, 4: 0, 5: 4}
 """Wire type -> bytes that follow the key, where no varint does."""
 
+_NAMES = {"float32": "float", "float64": "double", "float16": "half", "object": "string"}
 _BY_NUMBER = {kind.number: kind for kind in _KINDS}
 _BY_DTYPE = {kind.dtype: kind for kind in _KINDS}
 
@@ -76,6 +77,14 @@ _BY_DTYPE = {kind.dtype: kind for kind in _KINDS}
 def dtype_of(number: int) -> np.dtype[Any]:
     """NumPy's type for a DataType's number; `ValueError` for one that has none."""
     return _kind_of_number(number).dtype
+
+
+def name_of(number: int) -> str:
+    """TensorFlow's name for a DataType, as refusals have it."""
+    kind = _BY_NUMBER.get(number)
+    if kind is None:
+        return f"DataType {number}"
+    return _NAMES.get(kind.dtype.name, kind.dtype.name)
 
 
 def fill_content(tensor: Any, array: NDArray[Any]) -> None:

@@ -5,11 +5,14 @@ from collections.abc import Iterator
 from email.message import Message
 from io import BufferedIOBase
 
-UNZIPPED_BYTES = 100 * 1024 * 1024
-"""What a gzip body may swell to, as in TensorFlow Serving (`compression/gzip_zlib.h`)."""
+MAX_BODY_BYTES = 100 * 1024 * 1024
+"""What TensorFlow Serving lets a gzip body swell to (`compression/gzip_zlib.h`)."""
 
 _READ_BYTES = 1024 * 1024
 _LINE_BYTES = 64 * 1024
+_MOST_TRAILERS = 100
+_MOST_DISCARDED = 10
+"""Times what is taken, of a body that is refused."""
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
 
 
@@ -17,28 +20,32 @@ class BodyError(ValueError):
     """The request's headers or chunks are no HTTP/1.1: the connection cannot go on."""
 
 
+class BodyTooLargeError(BodyError):
+    """It has more bytes than are taken."""
+
+
 class BodyCutError(Exception):
     """The client hung up within its request."""
 
 
-def read_body(headers: Message, stream: BufferedIOBase) -> bytes:
+def read_body(headers: Message, stream: BufferedIOBase, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     """The body of the request that has these headers, as its sender wrote it.
 
     A gzip body that is broken, or swells beyond measure, is an empty one, as in TensorFlow
     Serving.
 
     Raises:
-        BodyError: its length cannot be told.
+        BodyError: its length cannot be told, or is above `max_bytes`.
         BodyCutError: it ends early.
     """
     encoding = headers.get("Transfer-Encoding", "").lower()
     if encoding == "chunked":
-        body = b"".join(_chunks(stream))
+        body = _chunked(stream, max_bytes)
     elif encoding:
         raise BodyError(f"a transfer encoding that is not known: {encoding}")
     else:
-        body = _exactly(stream, _content_length(headers))
-    return _unzipped(body) if "gzip" in headers.get("Content-Encoding", "") else body
+        body = _told(stream, _content_length(headers), max_bytes)
+    return _unzipped(body, max_bytes) if "gzip" in headers.get("Content-Encoding", "") else body
 
 
 def _content_length(headers: Message) -> int:
@@ -49,13 +56,34 @@ def _content_length(headers: Message) -> int:
     return int(length)
 
 
-def _chunks(stream: BufferedIOBase) -> Iterator[bytes]:
+def _check_size(length: int, max_bytes: int) -> None:
+    if length > max_bytes:
+        raise BodyTooLargeError(
+            f"the body has more than {max_bytes} bytes: send it in parts,"
+            " or raise --rest_api_max_body_bytes"
+        )
+
+
+def _told(stream: BufferedIOBase, length: int, max_bytes: int) -> bytes:
+    if length > max_bytes:
+        # Read to its end: who still sends would see a broken connection, not the refusal.
+        for _ in _pieces(stream, min(length, _MOST_DISCARDED * max_bytes)):
+            pass
+    _check_size(length, max_bytes)
+    return _exactly(stream, length)
+
+
+def _chunked(stream: BufferedIOBase, max_bytes: int) -> bytes:
+    body = bytearray()
     while size := _chunk_size(stream):
-        yield _exactly(stream, size)
+        _check_size(len(body) + size, max_bytes)
+        body += _exactly(stream, size)
         if _exactly(stream, 2) != b"\r\n":
             raise BodyError("a chunk of another length than told")
-    while _line(stream) not in {b"\r\n", b"\n"}:
-        pass  # trailers
+    for _ in range(_MOST_TRAILERS):
+        if _line(stream) in {b"\r\n", b"\n"}:
+            return bytes(body)
+    raise BodyError("more trailers than are taken")
 
 
 def _chunk_size(stream: BufferedIOBase) -> int:
@@ -78,21 +106,23 @@ def _line(stream: BufferedIOBase) -> bytes:
 
 
 def _exactly(stream: BufferedIOBase, length: int) -> bytes:
-    """Read in pieces: memory is taken for what comes, not for what was promised."""
-    pieces = []
+    return b"".join(_pieces(stream, length))
+
+
+def _pieces(stream: BufferedIOBase, length: int) -> Iterator[bytes]:
+    """Memory is taken for what comes, not for what was promised."""
     while length:
         piece = stream.read(min(length, _READ_BYTES))
         if not piece:
             raise BodyCutError
-        pieces.append(piece)
+        yield piece
         length -= len(piece)
-    return b"".join(pieces)
 
 
-def _unzipped(body: bytes) -> bytes:
+def _unzipped(body: bytes, max_bytes: int) -> bytes:
     unzip = zlib.decompressobj(_GZIP_FORMAT)
     try:
-        plain = unzip.decompress(body, UNZIPPED_BYTES)
+        plain = unzip.decompress(body, max_bytes)
     except zlib.error:
         return b""
     return plain if unzip.eof else b""

@@ -4,7 +4,9 @@ Follows `model_servers/http_rest_api_handler.cc`.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from google.protobuf import json_format
@@ -20,16 +22,14 @@ from serving.inference import predict as predict_inference
 from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.inference.signatures import signature_name
 from serving.models.catalog import Catalog
-from serving.rest import json_examples, json_inputs, json_outputs
-from serving.rest.documents import parse_document, wrong_value
+from serving.rest import json_outputs, reading
+from serving.rest.reading import Expected, Read, Reading
 from serving.rest.routes import Route, route_of
 from serving.rpc.model_service import model_status
 from serving.rpc.prediction_service import SIGNATURES, classify, model_metadata, regress
-from serving.status import invalid_argument
+from serving.status import StatusError
 
-_INSTANCES = "instances"
-_INPUTS = "inputs"
-_SIGNATURE_NAME = "signature_name"
+_Body = Callable[[Expected], Reading]
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,9 @@ def answer_rest(
     request: Request,
     timeout_seconds: float | None = None,
     options: InferenceOptions = AS_STOCK,
+    read: Read = reading.read,
 ) -> str:
-    """The JSON text that answers a request.
+    """The JSON text that answers a request, whose body is read by `read`.
 
     Raises:
         StatusError: the request is refused.
@@ -57,47 +58,55 @@ def answer_rest(
         return _status(catalog, route)
     if route.action == "metadata":
         return _metadata(catalog, route)
-    try:
-        document = parse_document(request.body)
-        calls = {"predict": _predict, "classify": _classify, "regress": _regress}
-        return calls[route.action](catalog, route, document, timeout_seconds, options)
-    except RecursionError as error:
-        raise invalid_argument("JSON Parse error: the document is nested too deeply") from error
+    calls = {"predict": _predict, "classify": _classify, "regress": _regress}
+    body = partial(read, request.body)
+    return calls[route.action](catalog, route, body, timeout_seconds, options)
 
 
 def _predict(
     catalog: Catalog,
     route: Route,
-    document: dict[str, Any],
+    body: _Body,
     timeout_seconds: float | None,
     options: InferenceOptions,
 ) -> str:
     request = predict_pb2.PredictRequest()
-    _fill_model_spec(request.model_spec, route, document)
-    _, model = catalog.find(request)
-    signature = _signature(model.signatures, request.model_spec)
-    row_form = _is_row_form(document)
-    columns = _columns(document, row_form, signature.inputs)
+    route.fill(request.model_spec)
+    try:
+        _, model = catalog.find(request)
+    except StatusError:
+        # A body that is wrong is told before a model that is not there.
+        body(None)
+        raise
+    read = body(_input_types(model.signatures))
+    request.model_spec.signature_name = read.signature_name
+    signature = model.signatures[signature_name(request.model_spec)]
     predict_inference.check_method_name(signature, options)
-    predict_inference.check_input_count(signature, columns)
-    feeds = {signature.inputs[alias].name: array for alias, array in columns.items()}
+    predict_inference.check_input_count(signature, read.columns)
+    feeds = {signature.inputs[alias].name: array for alias, array in read.columns.items()}
     aliases = sorted(signature.outputs)
     names = {alias: signature.outputs[alias].name for alias in aliases}
     outputs = predict_inference.run(model, feeds, names, timeout_seconds)
-    write = json_outputs.rows_document if row_form else json_outputs.columns_document
+    write = json_outputs.rows_document if read.row_form else json_outputs.columns_document
     return write(outputs)
+
+
+def _input_types(signatures: Any) -> reading.Signatures:
+    return {
+        name: {alias: signature.inputs[alias].dtype for alias in sorted(signature.inputs)}
+        for name, signature in signatures.items()
+    }
 
 
 def _classify(
     catalog: Catalog,
     route: Route,
-    document: dict[str, Any],
+    body: _Body,
     timeout_seconds: float | None,
     options: InferenceOptions,
 ) -> str:
     request = classification_pb2.ClassificationRequest()
-    _fill_model_spec(request.model_spec, route, document)
-    json_examples.fill_input(request.input, document)
+    _fill_examples(request, route, body)
     response = classify(catalog, request, timeout_seconds, options)
     return json_outputs.classifications_document(response.result)
 
@@ -105,15 +114,21 @@ def _classify(
 def _regress(
     catalog: Catalog,
     route: Route,
-    document: dict[str, Any],
+    body: _Body,
     timeout_seconds: float | None,
     options: InferenceOptions,
 ) -> str:
     request = regression_pb2.RegressionRequest()
-    _fill_model_spec(request.model_spec, route, document)
-    json_examples.fill_input(request.input, document)
+    _fill_examples(request, route, body)
     response = regress(catalog, request, timeout_seconds, options)
     return json_outputs.regressions_document(response.result)
+
+
+def _fill_examples(request: Any, route: Route, body: _Body) -> None:
+    read = body(reading.EXAMPLES)
+    route.fill(request.model_spec)
+    request.model_spec.signature_name = read.signature_name
+    request.input.ParseFromString(read.input)
 
 
 def _status(catalog: Catalog, route: Route) -> str:
@@ -140,49 +155,3 @@ def _plain(message: Any) -> Any:
 
 def _printed(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-
-
-def _fill_model_spec(model_spec: Any, route: Route, document: dict[str, Any]) -> None:
-    route.fill(model_spec)
-    name = document.get(_SIGNATURE_NAME, "")
-    if not isinstance(name, str):
-        raise wrong_value(
-            document, f"not formatted correctly. '{_SIGNATURE_NAME}' key must be a string value."
-        )
-    model_spec.signature_name = name
-
-
-def _signature(signatures: Any, model_spec: Any) -> Any:
-    name = signature_name(model_spec)
-    # `in` first: looking up an absent key of a message map inserts it.
-    if name not in signatures:
-        raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
-    if not signatures[name].inputs:
-        raise invalid_argument(
-            f"Failed to get input map for signature: {model_spec.signature_name or 'DEFAULT'}"
-        )
-    return signatures[name]
-
-
-def _is_row_form(document: dict[str, Any]) -> bool:
-    if _INSTANCES not in document and _INPUTS not in document:
-        raise invalid_argument(f"Missing '{_INPUTS}' or '{_INSTANCES}' key")
-    if _INSTANCES in document and _INPUTS in document:
-        raise wrong_value(
-            document,
-            f"Not formatted correctly expecting only one of '{_INPUTS}' or '{_INSTANCES}' keys"
-            " to exist ",
-        )
-    return _INSTANCES in document
-
-
-def _columns(document: dict[str, Any], row_form: bool, inputs: Any) -> Any:
-    types = {alias: inputs[alias].dtype for alias in sorted(inputs)}
-    if not row_form:
-        return json_inputs.columns_of_inputs(document[_INPUTS], types)
-    instances = document[_INSTANCES]
-    if not isinstance(instances, list):
-        raise wrong_value(document, f"Excepting '{_INSTANCES}' to be an list/array")
-    if not instances:
-        raise wrong_value(document, f"No values in '{_INSTANCES}' array")
-    return json_inputs.columns_of_instances(instances, types)

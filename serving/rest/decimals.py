@@ -14,11 +14,6 @@ _LONG = {np.dtype(np.float32): "%.9g", np.dtype(np.float64): "%.17g"}
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
-def decimal_text(value: float) -> str:
-    """One float64 in JSON."""
-    return decimal_texts(np.array([value]))[0]
-
-
 def decimal_texts(array: NDArray[Any]) -> list[str]:
     """The elements of a float32 or float64 array in JSON, in C order.
 

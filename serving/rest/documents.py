@@ -1,70 +1,61 @@
-"""JSON documents in and JSON values in refusals, in the words of TensorFlow Serving's parser.
+"""JSON documents in and JSON values in refusals, as TensorFlow Serving reads and words them.
 
-Follows `util/json_tensor.cc` and the error texts of RapidJSON, which parses there.
+Follows `util/json_tensor.cc`; RapidJSON, which parses there, does so here.
 """
 
+import codecs
 import json
 import re
+from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
-from serving.rest.decimals import decimal_text
-from serving.status import StatusError, invalid_argument
+import rapidjson
 
-_INDENT = 4
+from serving.status import StatusError, invalid_argument, truncated
 
-# Python's reasons, by how they begin, as RapidJSON words them.
-_REASONS = {
-    "Expecting value": "Invalid value.",
-    "Extra data": "The document root must not be followed by other values.",
-    "Expecting property name": "Missing a name for object member.",
-    "Illegal trailing comma before end of object": "Missing a name for object member.",
-    "Illegal trailing comma": "Invalid value.",
-    "Expecting ':'": "Missing a colon after a name of object member.",
-    "Invalid \\uXXXX": "Incorrect hex digit after \\u escape in string.",
-    "Invalid \\escape": "Invalid escape character in string.",
-    "Unterminated string": "Missing a closing quotation mark in string.",
-    "Invalid control character": "Invalid encoding in string.",
-}
-_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
-_BRACKETS_AND_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+_INDENT = "    "
+_VALUE_BYTES = 256
+_WHOLE_NUMBERS = range(-(2**63), 2**64)
+"""Those beyond are floating-point numbers to RapidJSON."""
+_PLAIN_NUMBERS = (1e-6, 1e21)
+_REFUSAL = re.compile(r"Parse error at offset (\d+): (.*)", re.DOTALL)
+_FOLLOWED = "The document root must not be followed by other values."
+_AS_ASCII = bytes(range(128)) + b"?" * 128
 
 
 def parse_document(body: bytes) -> dict[str, Any]:
-    """A request's body, which must be a JSON object; NaN and Infinity are numbers.
+    """The JSON object that a request's body begins with; what follows it counts for nothing.
+
+    NaN and Infinity are numbers. Bytes that are no UTF-8 become surrogates, as on command lines.
 
     Raises:
         StatusError: INVALID_ARGUMENT, it is no JSON, or no object.
+        RecursionError: it is nested more deeply than this thread can follow.
     """
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")
-    try:
-        document = json.loads(body.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise _parse_error("Invalid encoding in string.", error.start) from error
-    except json.JSONDecodeError as error:
-        offset = len(error.doc[: error.pos].encode())
-        raise _parse_error(_reason(error), offset) from error
-    except (RecursionError, ValueError) as error:
-        raise invalid_argument("JSON Parse error: too deep a document or too long a number") from (
-            error
-        )
-    if _SURROGATE_ESCAPE.search(body):
-        _check_surrogates(document)
+    document = _parsed(body.removeprefix(codecs.BOM_UTF8))
     if not isinstance(document, dict):
         raise wrong_value(document, "Is not object")
     return document
 
 
 def wrong_value(value: Any, why: str) -> StatusError:
-    """A refusal of a JSON value, which it shows whole."""
+    """A refusal of a JSON value, which it shows the beginning of."""
     return invalid_argument(f"JSON Value: {value_text(value)} {why}")
 
 
 def value_text(value: Any) -> str:
-    """A JSON value as it stands in a refusal."""
-    if isinstance(value, float):
-        return decimal_text(value)
-    return json.dumps(value, indent=_INDENT, ensure_ascii=False)
+    """A JSON value as it stands in a refusal, cut where its text passes 256 bytes."""
+    parts: list[str] = []
+    size = 0
+    for part in _parts(value, ""):
+        parts.append(part)
+        size += len(part.encode(errors="replace"))
+        if size >= _VALUE_BYTES:
+            break
+    return "".join(parts)
 
 
 def type_text(value: Any) -> str:
@@ -77,39 +68,66 @@ def type_text(value: Any) -> str:
 
 def error_document(text: str) -> str:
     """The body that tells a refusal."""
-    return json.dumps({"error": text}, indent=_INDENT, ensure_ascii=False)
+    return json.dumps({"error": truncated(text)}, indent=_INDENT, ensure_ascii=False)
 
 
-def _check_surrogates(document: Any) -> None:
-    """Refuse halves of surrogate pairs, which Python's parser lets pass."""
+def _parsed(body: bytes) -> Any:
     try:
-        json.dumps(document, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        raise invalid_argument(
-            "JSON Parse error: The surrogate pair in string is invalid."
-        ) from error
+        return rapidjson.loads(body, number_mode=rapidjson.NM_NAN)
+    except UnicodeDecodeError:
+        return _parsed_as_bytes(body)
+    except ValueError as error:
+        match = _REFUSAL.fullmatch(str(error))
+        offset, reason = (int(match[1]), match[2]) if match else (0, str(error))
+        if reason == _FOLLOWED:
+            return _parsed(body[:offset])
+        # Brackets stand in quotes since the version that TensorFlow Serving has.
+        reason = reason.replace("'", "")
+        if reason == "Invalid integer value":
+            reason = "Number too big to be stored in double."
+        raise invalid_argument(f"JSON Parse error: {reason} at offset: {offset}") from error
 
 
-def _parse_error(reason: str, offset: int) -> StatusError:
-    return invalid_argument(f"JSON Parse error: {reason} at offset: {offset}")
+def _parsed_as_bytes(body: bytes) -> Any:
+    """Text that is no UTF-8, which RapidJSON takes and Python's strings do not."""
+    _parsed(body.translate(_AS_ASCII))
+    text = body.decode(errors="surrogateescape").lstrip(" \t\r\n")
+    try:
+        return json.JSONDecoder().raw_decode(text)[0]
+    except ValueError as error:
+        raise invalid_argument("JSON Parse error: Invalid encoding in string.") from error
 
 
-def _reason(error: json.JSONDecodeError) -> str:
-    if not error.doc.strip():
-        return "The document is empty."
-    if error.msg.startswith("Expecting ','"):
-        if _innermost_bracket(error.doc[: error.pos]) == "{":
-            return "Missing a comma or } after an object member."
-        return "Missing a comma or ] after an array element."
-    known = (text for start, text in _REASONS.items() if error.msg.startswith(start))
-    return next(known, "Unspecific syntax error.")
+def _parts(value: Any, outside: str, before: str = "") -> Iterator[str]:
+    """A value's text in the pieces that RapidJSON writes: objects on lines, lists on one."""
+    inside = outside + _INDENT
+    if isinstance(value, dict):
+        yield before + "{"
+        for position, (key, item) in enumerate(value.items()):
+            yield f"{',' if position else ''}\n{inside}{_scalar_text(key)}"
+            yield from _parts(item, inside, ": ")
+        yield f"\n{outside}}}" if value else "}"
+    elif isinstance(value, list):
+        yield before + "["
+        for position, item in enumerate(value):
+            yield from _parts(item, inside, ", " if position else "")
+        yield "]"
+    else:
+        yield before + _scalar_text(value)
 
 
-def _innermost_bracket(text: str) -> str:
-    opened: list[str] = []
-    for token in _BRACKETS_AND_STRINGS.findall(text):
-        if token in "[{":
-            opened.append(token)
-        elif token in "]}":
-            opened.pop()
-    return opened[-1] if opened else ""
+def _scalar_text(value: Any) -> str:
+    if isinstance(value, str):
+        return json.dumps(value[:_VALUE_BYTES], ensure_ascii=False)
+    if isinstance(value, float) or (isinstance(value, int) and value not in _WHOLE_NUMBERS):
+        return _number_text(float(str(value)))
+    return json.dumps(value)
+
+
+def _number_text(value: float) -> str:
+    """The digits of RapidJSON, which writes exponents from later on than Python."""
+    low, high = _PLAIN_NUMBERS
+    if low <= abs(value) < high:
+        text = format(Decimal(repr(value)), "f")
+        return text if "." in text else f"{text}.0"
+    return re.sub(r"e\+?(-?)0*", r"e\1", json.dumps(value))

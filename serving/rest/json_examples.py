@@ -1,33 +1,54 @@
 """JSON objects to tf.Examples, for classify and regress.
 
 Follows `util/json_tensor.cc`: texts and base64 are bytes, numbers with a point are floats, whole
-numbers and truth values are int64.
+numbers and truth values are int64. The messages are declared here, since TensorFlow's stubs import
+TensorFlow, and a process that reads documents has no other use for it.
 """
 
 from typing import Any
 
-from tensorflow.core.example import example_pb2
-from tensorflow.core.framework import types_pb2
-
+from serving.protocol.messages import Schema, declare
 from serving.rest.documents import type_text, wrong_value
-from serving.rest.json_elements import from_base64, is_base64, loses_precision, lossy
+from serving.rest.json_elements import from_base64, is_base64, text_bytes
 from serving.status import invalid_argument
 
 _EXAMPLES = "examples"
 _CONTEXT = "context"
 _LISTS = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64"}
 
+# Field numbers of `apis/input.proto` and of TensorFlow's `core/example/*.proto`.
+_SCHEMA: Schema = {
+    "BytesList": {"value": (1, "repeated bytes")},
+    "FloatList": {"value": (1, "repeated float")},
+    "Int64List": {"value": (1, "repeated int64")},
+    "Feature": {
+        "bytes_list": (1, "choice BytesList"),
+        "float_list": (2, "choice FloatList"),
+        "int64_list": (3, "choice Int64List"),
+    },
+    "Features": {"feature": (1, "map Feature")},
+    "Example": {"features": (1, "Features")},
+    "ExampleList": {"examples": (1, "repeated Example")},
+    "ExampleListWithContext": {"examples": (1, "repeated Example"), "context": (2, "Example")},
+    "Input": {
+        "example_list": (1, "choice ExampleList"),
+        "example_list_with_context": (2, "choice ExampleListWithContext"),
+    },
+}
+_MESSAGES = declare("linnaeus.examples", _SCHEMA)
 
-def fill_input(request_input: Any, document: dict[str, Any]) -> None:
-    """Write the examples of a document, and its context if it has one, into an Input.
+
+def input_bytes(document: dict[str, Any]) -> bytes:
+    """The examples of a document, and its context if it has one, as a serialised Input.
 
     Raises:
         StatusError: INVALID_ARGUMENT, there are none, or one of them cannot be an Example.
     """
-    listed = request_input.example_list
+    written = _MESSAGES["Input"]()
+    listed = written.example_list
     if _CONTEXT in document:
-        listed = request_input.example_list_with_context
-        listed.context.CopyFrom(_example(document[_CONTEXT]))
+        listed = written.example_list_with_context
+        _fill(listed.context, document[_CONTEXT])
     examples = document.get(_EXAMPLES)
     if _EXAMPLES not in document:
         raise wrong_value(
@@ -37,19 +58,20 @@ def fill_input(request_input: Any, document: dict[str, Any]) -> None:
         raise wrong_value(document, f"Expecting '{_EXAMPLES}' value to be an list/array")
     if not examples:
         raise wrong_value(document, f"'{_EXAMPLES}' value is an empty array")
-    listed.examples.extend(map(_example, examples))
+    for value in examples:
+        _fill(listed.examples.add(), value)
+    data: bytes = written.SerializeToString()
+    return data
 
 
-def _example(value: Any) -> example_pb2.Example:
+def _fill(example: Any, value: Any) -> None:
     if not isinstance(value, dict):
         raise invalid_argument(f"Example must be JSON object but got JSON {type_text(value)}")
-    example = example_pb2.Example()
     # Named even if there are no features: an Example without any is empty.
     for name, content in value.items():
-        feature = example.features.feature[name]
+        feature = example.features.feature[text_bytes(name).decode(errors="replace")]
         for element in content if isinstance(content, list) else [content]:
             _add(feature, name, element)
-    return example
 
 
 def _add(feature: Any, name: str, value: Any) -> None:
@@ -62,7 +84,7 @@ def _add(feature: Any, name: str, value: Any) -> None:
             f"Feature: {name} has element with unexpected JSON type: {type_text(value)}"
         )
     kind = _kind(value)
-    held = feature.WhichOneof("kind")
+    held = feature.WhichOneof("choice")
     if held not in {None, kind}:
         raise invalid_argument(
             f"Unexpected element type in feature: {name} expecting type: {_LISTS[held]}"
@@ -80,23 +102,11 @@ def _kind(value: Any) -> str:
 
 def _element(name: str, value: Any) -> Any:
     if isinstance(value, str):
-        return value.encode()
+        return text_bytes(value)
     if isinstance(value, dict):
         return from_base64(value)
-    if _kind(value) == "int64_list":
-        if value >= 2**63:
-            raise invalid_argument(f"Feature: {name} has uint64 element. Only int64 is supported.")
-        return int(value)
-    return _float(value)
-
-
-def _float(value: Any) -> float:
-    try:
-        number = float(value)
-    except OverflowError as error:
-        raise invalid_argument(
-            "JSON Parse error: Number too big to be stored in double."
-        ) from error
-    if loses_precision(number, types_pb2.DT_FLOAT):
-        raise lossy(number, "float")
-    return number
+    if _kind(value) == "float_list":
+        return float(str(value))
+    if value >= 2**63:
+        raise invalid_argument(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
+    return int(value)

@@ -142,13 +142,15 @@ def _nested(texts: list[str], shape: tuple[int, ...], layout: _Layout, outermost
 
 
 def _leaves(name: str, array: NDArray[Any], level: int) -> list[str]:
+    if not array.size:
+        return []
     if array.dtype == np.float16:
         return decimal_texts(array.astype(np.float32))
     if array.dtype in {np.dtype(np.float32), np.dtype(np.float64)}:
         return decimal_texts(array)
     if array.dtype in _INTEGERS:
         # One call for all: a call each takes thrice the time.
-        return str(array.ravel().tolist())[1:-1].split(", ") if array.size else []
+        return str(array.ravel().tolist())[1:-1].split(", ")
     if array.dtype == np.bool_:
         return ["true" if value else "false" for value in array.ravel().tolist()]
     if name.endswith(_BYTES_SUFFIX):
@@ -168,7 +170,8 @@ def _check_outputs(outputs: Mapping[str, NDArray[Any]]) -> None:
     if not outputs:
         raise invalid_argument("Cannot convert empty tensor map to JSON")
     for array in outputs.values():
-        if array.dtype.kind not in "fbO" and array.dtype not in _INTEGERS:
+        is_written = array.dtype.kind in "fbO" or array.dtype in _INTEGERS
+        if array.size and not is_written:
             name = type_text(array).removeprefix("DT_").lower()
             raise invalid_argument(f"Failed to write JSON value for tensor type: {name}")
 

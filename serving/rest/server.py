@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -19,12 +20,21 @@ import grpc
 
 from serving.inference.options import InferenceOptions
 from serving.models.catalog import Catalog
-from serving.rest.bodies import BodyCutError, BodyError, read_body
+from serving.rest.bodies import (
+    MAX_BODY_BYTES,
+    BodyCutError,
+    BodyError,
+    BodyTooLargeError,
+    read_body,
+)
 from serving.rest.calls import Request, answer_rest
 from serving.rest.documents import error_document
 from serving.rest.monitoring import Record, recorded
+from serving.rest.readers import Readers
 from serving.rest.routes import is_served
 from serving.status import StatusError, unexpected
+
+Answer = Callable[[Request], str]
 
 IDLE_SECONDS = 120.0
 TIMEOUT_SECONDS = 30.0
@@ -76,6 +86,7 @@ class RestOptions:
         record: told of each inference.
         enable_cors_support: tell browsers that pages of any origin may read the answers.
         inference: how calls are answered.
+        max_body_bytes: what a body may have, also once it is unzipped.
     """
 
     timeout_seconds: float | None = TIMEOUT_SECONDS
@@ -84,6 +95,7 @@ class RestOptions:
     record: Record | None = None
     enable_cors_support: bool = False
     inference: InferenceOptions = field(default_factory=InferenceOptions)
+    max_body_bytes: int = MAX_BODY_BYTES
 
 
 class RestServer:
@@ -92,7 +104,16 @@ class RestServer:
     def __init__(
         self, catalog: Catalog, host: str, port: int, options: RestOptions | None = None
     ) -> None:
-        self._server = _HttpServer((host, port), _handler(catalog, options or RestOptions()))
+        options = options or RestOptions()
+        self._readers = Readers()
+        answer = partial(
+            answer_rest,
+            catalog,
+            timeout_seconds=options.timeout_seconds,
+            options=options.inference,
+            read=self._readers.read,
+        )
+        self._server = _HttpServer((host, port), _handler(options, answer))
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="rest", daemon=True
         )
@@ -111,6 +132,7 @@ class RestServer:
         give_up_at = time.monotonic() + grace_seconds
         while self._server.busy and time.monotonic() < give_up_at:
             time.sleep(0.02)
+        self._readers.close()
 
 
 class _HttpServer(ThreadingHTTPServer):
@@ -156,7 +178,7 @@ def _json_reply(status: int, text: str) -> _Reply:
     return _Reply(status, "application/json", text.encode(errors="replace"))
 
 
-def _handler(catalog: Catalog, options: RestOptions) -> type[BaseHTTPRequestHandler]:
+def _handler(options: RestOptions, answer: Answer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
@@ -168,7 +190,11 @@ def _handler(catalog: Catalog, options: RestOptions) -> type[BaseHTTPRequestHand
 
         def respond(self) -> None:
             try:
-                body = read_body(self.headers, self.rfile)
+                body = read_body(self.headers, self.rfile, options.max_body_bytes)
+            except BodyTooLargeError as error:
+                self.close_connection = True
+                document = error_document(str(error))
+                self._send(_json_reply(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, document))
             except BodyError:
                 self.send_error(HTTPStatus.BAD_REQUEST)
             except BodyCutError:
@@ -227,7 +253,7 @@ def _handler(catalog: Catalog, options: RestOptions) -> type[BaseHTTPRequestHand
             if request.method == "OPTIONS":
                 reply = _preflight(self.headers.get("Origin", ""))
             else:
-                reply = _reply(catalog, options, request)
+                reply = _reply(answer, options.record, request)
             return replace(reply, headers=_CORS_HEADERS) if options.enable_cors_support else reply
 
         def _send(self, reply: _Reply) -> None:
@@ -267,10 +293,10 @@ def _preflight(origin: str) -> _Reply:
     return _refusal(StatusError(grpc.StatusCode.FAILED_PRECONDITION, text))
 
 
-def _reply(catalog: Catalog, options: RestOptions, request: Request) -> _Reply:
+def _reply(answer: Answer, record: Record | None, request: Request) -> _Reply:
     try:
-        with recorded(options.record, request.method, request.path):
-            text = answer_rest(catalog, request, options.timeout_seconds, options.inference)
+        with recorded(record, request.method, request.path):
+            text = answer(request)
         return _json_reply(HTTPStatus.OK, text)
     except StatusError as error:
         return _refusal(error)

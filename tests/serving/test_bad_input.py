@@ -92,12 +92,12 @@ def test_a_message_of_200_megabytes_is_read_and_refused_for_its_content(
     assert refused(lambda: predict(bytes(MEGABYTES_200))) == grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_a_body_of_200_megabytes_is_read_and_refused_for_its_content(server: Any):
+def test_a_body_of_200_megabytes_is_refused_for_its_size(server: Any):
     url = f"http://{server.host}:{server.rest_api_port}/v1/models/{colour_model.NAME}:predict"
     body = b'{"instances": [{"b64": "' + b"A" * MEGABYTES_200 + b'"}]}'
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=SECONDS)
-    assert caught.value.code == 400
+    assert caught.value.code == 413
     assert "error" in json.load(caught.value)
 
 

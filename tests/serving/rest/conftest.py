@@ -28,10 +28,10 @@ class Answer:
 
 
 @pytest.fixture(scope="module")
-def rest_port(
+def server(
     half_plus: Callable[[int], Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[int]:
-    """The port that serves `m`, version 123, `default`, version 123, and `types`, version 1."""
+) -> Iterator[Any]:
+    """Serves `m`, version 123, `default`, version 123, and `types`, version 1."""
     import shutil
 
     from serving.server import EmbeddedServer
@@ -42,8 +42,14 @@ def rest_port(
     write_types(folder / "types" / "1")
     models = {name: str(folder / name) for name in ("m", "default", "types")}
     with EmbeddedServer(models, rest_api_port=0) as server:
-        assert server.rest_api_port
-        yield server.rest_api_port
+        yield server
+
+
+@pytest.fixture(scope="module")
+def rest_port(server: Any) -> int:
+    """The port of its REST interface."""
+    assert server.rest_api_port
+    return int(server.rest_api_port)
 
 
 @pytest.fixture

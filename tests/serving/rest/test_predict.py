@@ -2,9 +2,13 @@
 
 import base64
 import json
+import math
 from typing import Any
 
+import grpc
 import pytest
+
+from serving.protocol import wire
 
 pytestmark = pytest.mark.slow
 
@@ -151,6 +155,13 @@ def test_columns_may_be_empty(ask: Any, values: str, shape: Any):
     assert ask(TYPES, body) == (200, {"outputs": shape})
 
 
+@pytest.mark.parametrize(
+    "dtype", ["int8", "uint8", "int16", "uint16", "float16", "bfloat16", "complex64", "string"]
+)
+def test_columns_of_any_type_may_be_empty(ask: Any, dtype: str):
+    assert ask(TYPES, {"signature_name": dtype, "inputs": []}) == (200, {"outputs": []})
+
+
 def test_columns_of_one_output_may_be_a_scalar(ask: Any):
     assert ask(TYPES, {"signature_name": "scalar", "inputs": [1, 2]}) == (200, {"outputs": 3.0})
 
@@ -164,7 +175,7 @@ ERROR = " of 'instances' list. Error: INVALID_ARGUMENT: "
     [
         ("", "JSON Parse error: The document is empty"),
         (" ", "JSON Parse error: The document is empty. at offset: 1"),
-        ("[1]", "JSON Value: [\n    1\n] Is not object"),
+        ("[1]", "JSON Value: [1] Is not object"),
         ("1.5", "JSON Value: 1.5 Is not object"),
         ("NaN", "JSON Value: NaN Is not object"),
         ("{}", "Missing 'inputs' or 'instances' key"),
@@ -179,12 +190,12 @@ ERROR = " of 'instances' list. Error: INVALID_ARGUMENT: "
         ),
         (
             '{"instances": [1], "inputs": 1}',
-            'JSON Value: {\n    "instances": [\n        1\n    ],\n    "inputs": 1\n}'
+            'JSON Value: {\n    "instances": [1],\n    "inputs": 1\n}'
             " Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist ",
         ),
         (
             '{"instances": 1}',
-            "JSON Value: {\n    \"instances\": 1\n} Excepting 'instances' to be an list/array",
+            "JSON Value: {\n    \"instances\": 1\n} Expecting 'instances' to be an list/array",
         ),
         (
             '{"instances": []}',
@@ -217,7 +228,7 @@ ERROR = " of 'instances' list. Error: INVALID_ARGUMENT: "
         ),
         (
             '{"signature_name": "two_inputs", "instances": [{"x": [1]}]}',
-            f"{ELEMENT}0 of 'instances' list. JSON object: {{\n    \"x\": [\n        1\n    ]\n}}"
+            f"{ELEMENT}0 of 'instances' list. JSON object: {{\n    \"x\": [1]\n}}"
             " keys must be equal to: x,z",
         ),
         (
@@ -261,13 +272,13 @@ ERROR = " of 'instances' list. Error: INVALID_ARGUMENT: "
             'JSON Value: {\n    "a": 1\n} Type: Object is not of expected type: float',
         ),
         (
-            '{"instances": [1e300]}',
-            f"{ELEMENT}0{ERROR}Cannot convert JSON value: 1e+300 to float without loss of"
-            " precision.",
+            '{"inputs": [0.5, "' + "e" * 1000 + '"]}',
+            f'JSON Value: "{"e" * 256}" Type: String is not of expected type: float',
         ),
         (
-            '{"inputs": [0.5, 16777216]}',
-            "Cannot convert JSON value: 16777216 to float without loss of precision.",
+            '{"inputs": [1, {"a": [1e300, 1e16, 1e-5, 1e-7, [], {}]}]}',
+            'JSON Value: {\n    "a": [1e300, 10000000000000000.0, 0.00001, 1e-7, [], {}]\n}'
+            " Type: Object is not of expected type: float",
         ),
         (
             '{"signature_name": "shout", "inputs": {"text": [{"b64": "?"}]}}',
@@ -303,7 +314,7 @@ def test_a_document_that_does_not_fit_is_refused_in_the_stock_servers_words(
         ('{"a" 1}', "Missing a colon after a name of object member.", 5),
         ("{1: 2}", "Missing a name for object member.", 1),
         ('{"a": x}', "Invalid value.", 6),
-        ('{"a": 1} 2', "The document root must not be followed by other values.", 9),
+        ('{"a": 1e400}', "Number too big to be stored in double.", 6),
         ('{"ä": "\\x"}', "Invalid escape character in string.", 8),
     ],
 )
@@ -315,12 +326,70 @@ def test_what_is_no_json_is_refused_with_the_reason_and_place(
 
 
 @pytest.mark.parametrize(
-    "body", ['"\\ud800"', '{"instances": ["\\ud83d"]}', "[" * 5000, '{"instances": [' + "9" * 5000]
+    "body", ['"\\ud800"', '{"instances": ["\\ud83d"]}', '{"instances": [' + "9" * 5000]
 )
 def test_documents_that_only_python_would_take_are_refused(ask: Any, body: str):
     status, answer = ask(PREDICT, body)
     assert status == 400
     assert answer["error"].startswith("JSON Parse error: ")
+
+
+@pytest.mark.parametrize("rest", [" ", "\n}", " 2", "]]]", "\0", " {"])
+def test_what_follows_the_document_counts_for_nothing(ask: Any, rest: str):
+    assert ask(PREDICT, '{"instances": [2.0]}' + rest) == (200, {"predictions": [3.0]})
+
+
+@pytest.mark.parametrize("depth", [5_000, 500_000])
+def test_documents_are_nested_as_deeply_as_they_like(ask: Any, depth: int):
+    deep = "[" * depth + "]" * depth
+    body = f'{{"instances": [2.0], "nested": {deep}}}'
+    assert ask(PREDICT, body) == (200, {"predictions": [3.0]})
+    status, answer = ask(PREDICT, f'{{"signature_name": {deep}}}')
+    assert status == 400
+    assert answer["error"].endswith("'signature_name' key must be a string value.")
+    status, answer = ask(PREDICT, f'{{"instances": [{deep}]}}')
+    assert (status, answer["error"][:20]) == (400, "tensor parsing error")
+    status, answer = ask(PREDICT, "[" * depth)
+    assert (status, answer["error"][:16]) == (400, "JSON Parse error")
+
+
+def test_numbers_that_lose_precision_are_taken(ask: Any):
+    body = {"signature_name": "float32", "instances": [2**24 + 1, 2**64, 1e-300]}
+    assert ask(TYPES, body) == (200, {"predictions": [16777216.0, 1.84467441e19, 0.0]})
+    body = {"signature_name": "float32", "instances": [1e39, -3.5e38]}
+    assert ask(TYPES, body) == (200, {"predictions": [math.inf, -math.inf]})
+    body = {"signature_name": "float64", "instances": [2**53 + 1]}
+    assert ask(TYPES, body) == (200, {"predictions": [2.0**53]})
+
+
+def test_text_that_is_no_utf8_is_bytes_all_the_same(send: Any):
+    raw = bytes(range(128, 256)) + "ä".encode()
+    body = b'{"signature_name": "bytes", "instances": ["' + raw + b'", "\\u00e4"]} more'
+    answer = send("POST", TYPES, body)
+    assert answer.status == 200
+    given = [base64.b64decode(each["b64"]) for each in answer.json["predictions"]]
+    assert given == [raw, "ä".encode()]
+    answer = send("POST", TYPES, b'{"signature_name": "\xff", "instances": ["\xff"]}')
+    assert answer.status == 400
+    answer = send("POST", TYPES, b'{"instances": ["\xff" 1]}')
+    assert "Missing a comma or ] after an array element. at offset: 19" in answer.json["error"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f'{{"{"a" * 100_000}": 1}}',
+        f'{{"instances": [{{"{"a" * 100_000}": 1}}]}}',
+        f'{{"signature_name": "{"a" * 100_000}", "instances": [1]}}',
+        '{"signature_name": 1, "instances": ' + "[" * 99 + "{}" + "]" * 99 + "}",
+        json.dumps({"instances": 1, "more": [[0.5] * 100] * 1000}),
+        json.dumps({"inputs": [[1], {str(i): i for i in range(10_000)}]}),
+    ],
+)
+def test_a_refusal_is_short_whatever_it_refuses(send: Any, body: str):
+    answer = send("POST", PREDICT, body)
+    assert answer.status == 400
+    assert len(answer.body) < 1500
 
 
 @pytest.mark.parametrize(
@@ -370,3 +439,35 @@ def test_a_type_that_json_has_not_is_unimplemented(ask: Any, dtype: str):
 def test_outputs_that_are_no_rows_are_refused(ask: Any, signature_name: str, text: str):
     body = {"signature_name": signature_name, "instances": [1.0, 2.0]}
     assert ask(TYPES, body) == (400, {"error": text})
+
+
+@pytest.mark.parametrize(
+    ("dtype", "number", "field", "sent", "returned"),
+    [
+        ("uint64", 23, "uint64_val", [2**63, 2**64 - 1], [2**63, 2**64 - 1]),
+        ("uint32", 22, "uint32_val", [2**32 - 1], [2**32 - 1]),
+        ("int8", 6, "int_val", [200, -129], [-56, 127]),
+        ("uint8", 4, "int_val", [-1, 256], [255, 0]),
+        ("int16", 5, "int_val", [2**16 + 1], [1]),
+        ("uint16", 17, "int_val", [-1], [2**16 - 1]),
+        ("float16", 19, "half_val", [0x3C00, 2**16], [0x3C00, 0]),
+        ("bfloat16", 14, "half_val", [0x3F80, 0x7FC0], [0x3F80, 0x7FC0]),
+        ("bool", 10, "bool_val", [True, False], [True, False]),
+    ],
+)
+def test_typed_fields_over_grpc_go_in_and_come_out_as_tensorflow_takes_them(
+    server: Any, dtype: str, number: int, field: str, sent: list[Any], returned: list[Any]
+):
+    request = wire.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "types", dtype
+    request.inputs["x"].dtype = number
+    request.inputs["x"].tensor_shape.dim.add(size=len(sent))
+    getattr(request.inputs["x"], field).extend(sent)
+    with grpc.insecure_channel(server.address) as channel:
+        predict = channel.unary_unary(
+            wire.PREDICT,
+            request_serializer=wire.PredictRequest.SerializeToString,
+            response_deserializer=wire.PredictResponse.FromString,
+        )
+        answer = predict(request, timeout=20).outputs["y"]
+    assert (answer.dtype, list(getattr(answer, field))) == (number, returned)

@@ -190,6 +190,32 @@ def test_a_gzip_body_that_is_broken_or_a_bomb_is_an_empty_one(send: Any, body: b
     assert answer.json == {"error": "JSON Parse error: The document is empty"}
 
 
+@pytest.mark.parametrize("path", [PREDICT, "/elsewhere"])
+@pytest.mark.parametrize("form", ["told", "chunked"])
+def test_a_body_above_the_limit_is_refused_with_the_remedy(form: str, path: str):
+    from serving.rest.server import RestOptions, RestServer
+
+    server = RestServer(StubCatalog(StubModel()), "127.0.0.1", 0, RestOptions(max_body_bytes=1000))
+    server.start()
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    body = iter([b" " * 999, b"{}"]) if form == "chunked" else b" " * 1001
+    try:
+        connection.request("POST", path, body, encode_chunked=form == "chunked")
+        answer = connection.getresponse()
+        assert answer.status == 413
+        assert "raise --rest_api_max_body_bytes" in json.load(answer)["error"]
+        assert answer.headers["Connection"] == "close"
+    finally:
+        connection.close()
+        server.stop(0)
+
+
+def test_trailers_without_end_are_a_bad_request(rest_port: int):
+    trailers = b"0\r\n" + b"A: b\r\n" * 200
+    answer = talk(rest_port, post("Transfer-Encoding: chunked\r\n", trailers), hang_up=False)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
 def test_answers_are_never_zipped(send: Any):
     answer = send("POST", PREDICT, BODY, {"Accept-Encoding": "gzip"})
     assert answer.json == ANSWER

@@ -1,0 +1,128 @@
+"""Processes that read large bodies, so that the interpreter's lock stays free for other calls.
+
+A parser makes an object of each number under the lock: 15 MB of them take it for seconds, and
+many times their size in memory. A process that takes too much of it ends, and costs its request.
+"""
+
+import contextlib
+import gc
+import os
+import queue
+import resource
+import subprocess
+import sys
+import threading
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+
+import grpc
+
+from serving.rest.reading import Expected, Reading, read
+from serving.status import StatusError, invalid_argument, unexpected
+
+MEMORY_BYTES = 4 * 1024**3
+"""The address space of a process, which large documents of small values need."""
+
+_HERE_BYTES = 64 * 1024
+_DEPTH = 1_000_000
+_STACK_BYTES = 512 * 1024 * 1024
+
+
+class Readers:
+    """Reads small bodies in the thread that asks, others in one of a few processes."""
+
+    def __init__(self) -> None:
+        self._free: queue.LifoQueue[_Process | None] = queue.LifoQueue()
+        for _ in range(max(1, (os.cpu_count() or 1) // 2)):
+            self._free.put(None)
+
+    def read(self, body: bytes, expected: Expected) -> Reading:
+        """What a body says.
+
+        Raises:
+            StatusError: it is no document of a call, or takes too much memory.
+        """
+        if len(body) <= _HERE_BYTES:
+            with contextlib.suppress(RecursionError):
+                return read(body, expected)
+        process = self._free.get()
+        try:
+            if process is None or not process.is_alive():
+                process = _Process()
+            answer = process.ask(body, expected)
+        except (OSError, EOFError) as error:
+            if process:
+                process.stop()
+            process = None
+            raise StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, "Out of memory") from error
+        finally:
+            self._free.put(process)
+        if isinstance(answer, StatusError):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        """End the processes that are at rest; others end with this one."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if process := self._free.get_nowait():
+                    process.stop()
+
+
+class _Process:
+    def __init__(self) -> None:
+        self._connection, theirs = Pipe()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+                # Ctrl-C is for the server, which lets requests under way finish.
+                start_new_session=True,
+            )
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, body: bytes, expected: Expected) -> Reading | StatusError:
+        self._connection.send((body, expected))
+        answer: Reading | StatusError = self._connection.recv()
+        return answer
+
+    def stop(self) -> None:
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+
+
+def _answer(body: bytes, expected: Expected) -> Reading | StatusError:
+    try:
+        return read(body, expected)
+    except StatusError as error:
+        return error
+    except RecursionError:
+        return invalid_argument("JSON Parse error: the document is nested too deeply")
+    except Exception as error:  # the process goes on with the next body
+        return unexpected(error)
+
+
+def _serve() -> None:
+    # It ends with the process that asks, however that ends.
+    with contextlib.suppress(OSError, EOFError), Connection(0) as connection:
+        while True:
+            connection.send(_answer(*connection.recv()))
+
+
+def _main() -> None:
+    # JSON has no cycles, and looking for them takes most of the time.
+    gc.disable()
+    with contextlib.suppress(ValueError, OSError):  # not every system can
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    sys.setrecursionlimit(_DEPTH)
+    threading.stack_size(_STACK_BYTES)
+    threading.Thread(target=_serve).start()
+
+
+if __name__ == "__main__":
+    _main()
