@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measuring import Measure, Readings, job_rate, rate_of, seconds_of
 from benchmarks.setting import BACKBONE, Setting, fresh_workspace
-from linnaeus import images
+from linnaeus import images, isolation
 from linnaeus.embedding import Source, embed_objects
 from linnaeus.engines import open_engine, processors
 from linnaeus.engines.openvino import import_openvino
@@ -67,7 +67,7 @@ def inner(setting: Setting, precision: str) -> Measure:
     """`linnaeus.embedding.embed_objects` over files, as a shard uses it."""
     spec = setting.spec(precision)
     opened = open_engine(setting.backbone_files(precision), spec, "openvino")
-    source = Source(read, lambda data: images.decode(data, spec.height, spec.width))
+    source = Source(read, lambda data: isolation.decode(data, spec.height, spec.width))
 
     def embed_all(references: Sequence[ObjectReference]) -> None:
         outcomes = list(embed_objects(references, source, opened))

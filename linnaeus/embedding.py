@@ -9,15 +9,16 @@ import threading
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
 import numpy as np
 from numpy.typing import NDArray
 
-from linnaeus.engines import Engine, processors
+from linnaeus.engines import Engine
 from linnaeus.errors import FailureCode, ImageError, StorageError, StoreUnavailable
 from linnaeus.images import Picture
+from linnaeus.isolation import DECODERS
 from linnaeus.records import ObjectReference
 from linnaeus.storage import is_local
 
@@ -72,7 +73,7 @@ class Concurrency:
     """How much is under way at once."""
 
     reads: int = 32
-    decoders: int = field(default_factory=processors)
+    decoders: int = DECODERS
     ahead_objects: int = 64
     """Objects between the first byte read and the engine."""
     ahead_bytes: int = 128 << 20

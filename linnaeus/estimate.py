@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 from itertools import islice
 
-from linnaeus import backbones, images
+from linnaeus import backbones, isolation
 from linnaeus.backbones.spec import BackboneSpec
 from linnaeus.embedding import Source, embed_objects
 from linnaeus.engines import Engine, open_engine
@@ -53,7 +53,7 @@ def _sample(plan: RunPlan) -> list[ObjectReference]:
 def _embed(references: list[ObjectReference], spec: BackboneSpec, engine: Engine) -> None:
     source = Source(
         lambda reference: read_object(reference.uri, reference.etag),
-        lambda data: images.decode(data, spec.height, spec.width),
+        lambda data: isolation.decode(data, spec.height, spec.width),
     )
     for _ in embed_objects(references, source, engine):
         pass

@@ -9,7 +9,7 @@ import re
 import struct
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from io import BytesIO
 
 import numpy as np
@@ -35,10 +35,14 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 @dataclass(frozen=True)
 class Limits:
-    """What is refused as TOO_LARGE, before any pixel is decoded."""
+    """What is refused as TOO_LARGE: by size before any pixel is decoded, by cost meanwhile."""
 
     image_bytes: int = 100 << 20
     pixels: int = 100_000_000
+    seconds: float = 30.0
+    """Of a processor's time for one picture; held by `linnaeus.isolation`, as is the next."""
+    memory_bytes: int = 1536 << 20
+    """Address space of the process that decodes: a WebP of 100 megapixels takes 1.3 GB of it."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,8 @@ def decode(data: bytes, height: int, width: int, limits: Limits = Limits()) -> P
 
 def decoder_version(limits: Limits = Limits()) -> str:
     """Everything that decides whether bytes can be decoded, in one string for the failures."""
-    return f"pillow-{PIL.__version__};bytes={limits.image_bytes};pixels={limits.pixels}"
+    held = ";".join(f"{name}={limit}" for name, limit in asdict(limits).items())
+    return f"pillow-{PIL.__version__};{held}"
 
 
 def orientation(exif: bytes) -> int:
@@ -106,6 +111,8 @@ def orientation(exif: bytes) -> int:
     return 1
 
 
+_FILTER = Image.Resampling.BILINEAR
+_BAND_PIXELS = 1 << 20
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -120,7 +127,10 @@ _SIDEWAYS = (5, 6, 7, 8)
 
 
 def _decode(data: bytes, height: int, width: int, limits: Limits) -> Picture:
-    image = _file_class(data, limits)(BytesIO(data))
+    file_class = _file_class(data, limits)
+    if file_class is WebPImageFile:  # which takes memory for all pixels when it is opened
+        _check_pixels(*_webp_size(data), limits)
+    image = file_class(BytesIO(data))
     stored_width, stored_height = image.size
     _check_pixels(stored_width, stored_height, limits)
     if image.format != "JPEG":
@@ -138,16 +148,31 @@ def _turn(image: ImageFile) -> int:
     return orientation(exif) if exif else 1
 
 
-def _resized(image: ImageFile, turn: int, height: int, width: int) -> Image.Image:
+def _resized(image: Image.Image, turn: int, height: int, width: int) -> Image.Image:
     """Resize as stored, then turn: turning the small picture costs nothing."""
     size = (height, width) if turn in _SIDEWAYS else (width, height)
     image.draft("RGB", size)  # DCT scaling, which only JPEG has
-    small = _to_rgb(image).resize(size, Image.Resampling.BILINEAR)
+    image.load()  # palettes and transparency are known only then
+    rows = max(1, _BAND_PIXELS // image.width)
+    if image.height > rows:
+        image = _across(image, size[0], rows)
+    small = _to_rgb(image).resize(size, _FILTER)
     return small.transpose(_TURNS[turn]) if turn in _TURNS else small
 
 
+def _across(image: Image.Image, width: int, rows: int) -> Image.Image:
+    """Resized across alone, so many rows at once: no conversion holds a copy of all pixels.
+
+    Pillow resizes across and then down itself, so no pixel changes.
+    """
+    whole = Image.new("RGB", (width, image.height))
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        whole.paste(_to_rgb(band).resize((width, band.height), _FILTER), (0, top))
+    return whole
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
-    image.load()  # palettes and transparency are known only then
     if image.mode in ("I", "F"):
         raise ImageError(
             "pixels of 32 bits have no agreed white: store them with 8 or 16 bits",
@@ -191,6 +216,22 @@ def _file_class(data: bytes, limits: Limits) -> Callable[[BytesIO], ImageFile]:
     raise ImageError("the bytes are no picture", FailureCode.NOT_AN_IMAGE)
 
 
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height in the first chunk, VP8X, VP8L or VP8; what is cut off counts as 0.
+
+    Layout: RFC 9649, 2.5 to 2.7, and RFC 6386, 9.1.
+    """
+    start = data[20:30].ljust(10, b"\0")
+    if data[12:16] == b"VP8X":
+        width, height = (int.from_bytes(start[at : at + 3], "little") for at in (4, 7))
+        return width + 1, height + 1
+    if data[12:16] == b"VP8L":
+        bits = int.from_bytes(start[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = struct.unpack_from("<HH", start, 6)
+    return width & 0x3FFF, height & 0x3FFF
+
+
 def _check_pixels(width: int, height: int, limits: Limits) -> None:
     if width * height > limits.pixels:
         raise ImageError(
@@ -200,6 +241,7 @@ def _check_pixels(width: int, height: int, limits: Limits) -> None:
 
 
 def _magic(pattern: bytes) -> re.Pattern[bytes]:
+    """Held against the beginning of any bytes, so bounded: a test refuses `*` and `+`."""
     return re.compile(pattern, re.DOTALL)
 
 
@@ -215,7 +257,7 @@ _SUPPORTED: tuple[tuple[re.Pattern[bytes], type[ImageFile]], ...] = (
 _UNSUPPORTED = (
     (_magic(rb".{4}ftyp(?:hei[cmsx]|hev[cmsx]|mif1|msf1)"), "HEIC"),
     (_magic(rb".{4}ftypavi[fs]"), "AVIF"),
-    (_magic(rb"\s*(?:\xef\xbb\xbf)?\s*(?:<svg|<(?:\?xml|!--|!DOCTYPE svg).{0,4000}<svg)"), "SVG"),
+    (_magic(rb"[\s\xef\xbb\xbf]{0,999}<(?:svg|(?:\?xml|!--|!DOCTYPE svg).{0,4000}<svg)"), "SVG"),
     (_magic(rb"8BPS"), "PSD"),
     (_magic(rb"\0\0[\1\2]\0"), "ICO"),
     (_magic(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"), "JPEG 2000"),

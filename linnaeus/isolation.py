@@ -1,12 +1,17 @@
-"""Decoding in a child process, for a picture that may crash, hang or fill the decoder.
+"""Decoding in child processes: what an unknown picture costs in time and memory, it costs there.
+
+Every picture is decoded here, on the first attempt too: some crash, hang or fill their decoder, and
+none says so beforehand. A process has as many children as processors, shared by its threads; each
+starts when it is first needed and again after a picture that ended it.
 
 The child is an interpreter of its own (no fork, so threads of the parent do it no harm; nothing of
 the parent's `__main__` is imported). Over its standard input it gets frames of
-`<u64 length> <encoded picture>`, over its standard output it answers
+`<u64 length> <u32 height> <u32 width> <encoded picture>`, over its standard output it answers
 `<u32 length> <u32 length> <JSON header> <pixels>`. It ends when its input does, that is with its
-parent, and its own alarm ends it when a picture takes too long.
+parent, and its own timers end it when a picture takes too long.
 """
 
+import atexit
 import importlib
 import json
 import os
@@ -16,15 +21,25 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
+from queue import Empty, LifoQueue
 from typing import IO, Any
 
 import numpy as np
 
+from linnaeus.engines import processors
 from linnaeus.errors import ConfigurationError, FailureCode, ImageError
 from linnaeus.images import Limits, Picture
 
 Decode = Callable[[bytes, int, int, Limits], Picture]
+
+DECODERS = max(2, processors())
+"""Children of a process; one that is busy for long holds up no other picture."""
+_HANGS = 4
+"""A picture that takes so many times its limit by the clock hangs, however busy the machine is."""
+_IN_TIME = (signal.SIGPROF, signal.SIGALRM)
 
 
 @dataclass(frozen=True)
@@ -32,54 +47,48 @@ class _Task:
     """What a child is told on its command line."""
 
     decode: str
-    height: int
-    width: int
     limits: Limits
-    timeout_seconds: float
-    memory_bytes: int
+
+
+def decode(data: bytes, height: int, width: int) -> Picture:
+    """`images.decode` in one of this process's children, from any thread.
+
+    Raises ImageError as `images.decode`; TOO_LARGE also for what takes more time or memory than
+    its limits, and CRASHED for what kills the child. Raises ConfigurationError when no child can
+    be started at all.
+    """
+    idle = _POOL.idle
+    child = idle.get()
+    try:
+        return child.decode(data, height, width)
+    finally:
+        idle.put(child)
 
 
 class IsolatedDecoder:
-    """`images.decode` in a child process; what kills the child is an ImageError(CRASHED).
-
-    The child starts with the first picture and again after each that killed it. Usable from any
-    thread, one picture at a time; POSIX only.
-    """
+    """One child; usable from any thread, one picture at a time. POSIX only."""
 
     decode_function = "linnaeus.images:decode"
 
-    def __init__(
-        self,
-        height: int,
-        width: int,
-        limits: Limits = Limits(),  # noqa: B008 - frozen
-        timeout_seconds: float = 60.0,
-        memory_bytes: int = 2 << 30,
-    ) -> None:
-        self._task = _Task(
-            self.decode_function, height, width, limits, timeout_seconds, memory_bytes
-        )
+    def __init__(self, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
+        self._task = _Task(self.decode_function, limits)
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
 
-    def decode(self, data: bytes) -> Picture:
-        """Decode one picture; ImageError as `images.decode`, or CRASHED.
-
-        Raises ConfigurationError when no child can be started at all.
-        """
+    def decode(self, data: bytes, height: int, width: int) -> Picture:
+        """As the module's `decode`."""
         with self._lock:
-            if self._child is None:
+            if self._child is None or self._child.poll() is not None:
+                self._stop()
                 self._child = _start(self._task)
             try:
-                return _ask(self._child, data)
+                return _ask(self._child, data, height, width)
             except ImageError:
                 raise
             except (EOFError, BrokenPipeError) as e:
-                ending = _ending(self._child.wait(), self._task.timeout_seconds)
+                status = self._child.wait()
                 self._stop()
-                raise ImageError(
-                    f"decoding the picture {ending}: store it anew", FailureCode.CRASHED
-                ) from e
+                raise _refusal(status, self._task.limits) from e
             except BaseException:
                 self._stop()  # interrupted: its answer would be taken for the next picture's
                 raise
@@ -96,12 +105,40 @@ class IsolatedDecoder:
             self._child = None
 
 
-def _ending(status: int, timeout_seconds: float) -> str:
-    if status == -signal.SIGALRM:
-        return f"took more than {timeout_seconds:g} seconds"
-    if status < 0:
-        return f"ended its process by {signal.Signals(-status).name}"
-    return f"ended its process with status {status}"
+class _Pool:
+    """As many children as may be at work; the one used last comes first, so few are started."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew: a forked process must not talk to its parent's children."""
+        self.idle: LifoQueue[IsolatedDecoder] = LifoQueue()
+        for _ in range(DECODERS):
+            self.idle.put(IsolatedDecoder())
+
+    def close(self) -> None:
+        """End those that are idle; the others end with their input."""
+        with suppress(Empty):
+            while True:
+                self.idle.get_nowait().close()
+
+
+_POOL = _Pool()
+os.register_at_fork(after_in_child=_POOL.renew)
+atexit.register(_POOL.close)
+
+
+def _refusal(status: int, limits: Limits) -> ImageError:
+    if -status in _IN_TIME:
+        return ImageError(
+            f"decoding the picture took more than {limits.seconds:g} seconds: store it smaller",
+            FailureCode.TOO_LARGE,
+        )
+    ending = f"with status {status}" if status >= 0 else f"by {signal.Signals(-status).name}"
+    return ImageError(
+        f"decoding the picture ended its process {ending}: store it anew", FailureCode.CRASHED
+    )
 
 
 def _start(task: _Task) -> "subprocess.Popen[bytes]":
@@ -119,16 +156,16 @@ def _start(task: _Task) -> "subprocess.Popen[bytes]":
     except EOFError as e:
         status = child.wait()
         raise ConfigurationError(
-            f"no decoding process could be started with {task.memory_bytes:,} bytes of memory "
-            f"(status {status}): see its standard error, or allow it more"
+            f"no decoding process could be started with {task.limits.memory_bytes:,} bytes of "
+            f"memory (status {status}): see its standard error"
         ) from e
     return child
 
 
-def _ask(child: "subprocess.Popen[bytes]", data: bytes) -> Picture:
+def _ask(child: "subprocess.Popen[bytes]", data: bytes, height: int, width: int) -> Picture:
     assert child.stdin is not None
     assert child.stdout is not None
-    child.stdin.write(struct.pack("<Q", len(data)))
+    child.stdin.write(struct.pack("<QII", len(data), height, width))
     child.stdin.write(data)
     child.stdin.flush()
     header, body = _read_answer(child.stdout)
@@ -153,20 +190,23 @@ def _read(stream: IO[bytes], count: int) -> bytes:
 def _serve(task: _Task) -> None:
     """The child: decode what comes in until nothing does."""
     answers = _own_stdout()
-    _limit_resources(task.memory_bytes)
+    _limit_resources(task.limits.memory_bytes)
     decode = _resolve(task.decode)
     _write_answer(answers, {}, b"")
-    while prefix := sys.stdin.buffer.read(8):
-        data = _read(sys.stdin.buffer, *struct.unpack("<Q", prefix))
-        signal.setitimer(signal.ITIMER_REAL, task.timeout_seconds)
-        header, body = _answer(decode, data, task)
+    while prefix := sys.stdin.buffer.read(16):
+        length, height, width = struct.unpack("<QII", prefix)
+        data = _read(sys.stdin.buffer, length)
+        signal.setitimer(signal.ITIMER_PROF, task.limits.seconds)
+        signal.setitimer(signal.ITIMER_REAL, task.limits.seconds * _HANGS)
+        header, body = _answer(partial(decode, data, height, width, task.limits))
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         _write_answer(answers, header, body)
 
 
-def _answer(decode: Decode, data: bytes, task: _Task) -> tuple[dict[str, Any], bytes]:
+def _answer(decode: Callable[[], Picture]) -> tuple[dict[str, Any], bytes]:
     try:
-        picture = decode(data, task.height, task.width, task.limits)
+        picture = decode()
     except ImageError as e:
         return {"code": e.code, "message": str(e)}, b""
     header = {"width": picture.width, "height": picture.height, "format": picture.format}
@@ -189,10 +229,13 @@ def _own_stdout() -> IO[bytes]:
 def _limit_resources(memory_bytes: int) -> None:
     import resource
 
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    if most == resource.RLIM_INFINITY or most > memory_bytes:
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    for number in _IN_TIME:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _IN_TIME)
 
 
 def _resolve(name: str) -> Decode:
@@ -203,7 +246,9 @@ def _resolve(name: str) -> Decode:
 
 def _main(text: str) -> None:
     values = json.loads(text)
-    _serve(_Task(**values | {"limits": Limits(**values["limits"])}))
+    with suppress(EOFError, BrokenPipeError):  # the parent ended half-way
+        _serve(_Task(**values | {"limits": Limits(**values["limits"])}))
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from linnaeus.ranged_file import open_ranges
 PAGE_KEYS = 1000
 """Keys of one list request, which is S3's limit."""
 
-_DELTA_CAUSE = re.compile(r"\s*(?:\x1b\[\d+m)?↳(?:\x1b\[0m)?\s*")
+_DELTA_CAUSE = re.compile(r"\s{0,99}(?:\x1b\[\d{1,3}m)?↳(?:\x1b\[0m)?\s*")
 """delta-rs puts each cause of an error on a line of its own, in colour."""
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _IMPORTING = threading.Lock()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from linnaeus import images, manifests
+from linnaeus import isolation, manifests
 from linnaeus.database import query
 from linnaeus.errors import ConfigurationError, ImageError, StorageError
 from linnaeus.manifests import Manifest
@@ -32,7 +32,7 @@ def _decoded(uris: list[str], height: int, width: int) -> NDArray[np.uint8]:
     pictures = []
     for uri in uris:
         try:
-            pictures.append(images.decode(read_object(uri, None), height, width).pixels)
+            pictures.append(isolation.decode(read_object(uri, None), height, width).pixels)
         except (ImageError, StorageError):
             continue  # the run records what is wrong with it
     if not pictures:

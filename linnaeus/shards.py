@@ -7,7 +7,6 @@ mix and a late one changes nothing.
 
 import secrets
 from collections.abc import Container, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -17,10 +16,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from linnaeus import images, layout, parts, plans, views
-from linnaeus.embedding import Concurrency, Decode, Outcome, Source, decoded, embed_objects
+from linnaeus.embedding import Decode, Outcome, Source, decoded, embed_objects
 from linnaeus.embeddings import stored_vectors
 from linnaeus.errors import FailureCode, StorageError
-from linnaeus.isolation import IsolatedDecoder
 from linnaeus.parts import Part
 from linnaeus.plans import PlannedObject, RunSpec
 from linnaeus.receipts import Receipt, read_receipt, receipt_table
@@ -69,33 +67,12 @@ def begin(worker: Worker, number: int) -> Shard:
 def work(shard: Shard) -> Results:
     """Do a shard's objects; nothing is written."""
     planned = plans.read_shard(shard.worker.workspace, shard.run.run_id, shard.number)
-    with closing(_Decoder(shard)) as decoder:
-        # The isolated decoder takes one picture at a time.
-        concurrency = Concurrency(decoders=1) if shard.attempt > 1 else None
-        work = _Work(shard.worker, planned, decoder.decode, concurrency)
-        if shard.run.job == "embed":
-            return Results(list(work.embed()))
-        return work.score_embeddings() if shard.run.payload == "embedding" else work.score_images()
-
-
-class _Decoder:
-    """Decodes in this process, or, once a worker has died of the shard, in one of its own."""
-
-    def __init__(self, shard: Shard) -> None:
-        self._isolated: IsolatedDecoder | None = None
-        self.decode: Decode | None = None
-        if shard.run.payload == "image":
-            return
-        spec = shard.worker.spec
-        if shard.attempt > 1:
-            self._isolated = IsolatedDecoder(*views.decode_size(spec), images.Limits())
-            self.decode = views.seen_by(spec, self._isolated.decode)
-        else:
-            self.decode = views.decoder(spec)
-
-    def close(self) -> None:
-        if self._isolated:
-            self._isolated.close()
+    # A server that gets the pictures' bytes decodes them itself.
+    decode = None if shard.run.payload == "image" else views.decoder(shard.worker.spec)
+    work = _Work(shard.worker, planned, decode)
+    if shard.run.job == "embed":
+        return Results(list(work.embed()))
+    return work.score_embeddings() if shard.run.payload == "embedding" else work.score_images()
 
 
 @dataclass(frozen=True)
@@ -103,7 +80,6 @@ class _Work:
     worker: Worker
     planned: Sequence[PlannedObject]
     decode: Decode | None
-    concurrency: Concurrency | None
 
     def embed(self) -> Iterator[Outcome]:
         """Outcomes of the objects that have no stored vector."""
@@ -111,7 +87,7 @@ class _Work:
         if not references:
             return iter(())
         source = Source(read, self.decode, self._known())
-        return embed_objects(references, source, self.worker.engine, self.concurrency)
+        return embed_objects(references, source, self.worker.engine)
 
     def _known(self) -> Container[str]:
         """Contents that need not be embedded again.
@@ -147,7 +123,7 @@ class _Work:
 
         def contents() -> Iterator[tuple[str, Any]]:
             references = [p.reference for p in self.planned]
-            for outcome in decoded(references, Source(read, self.decode), self.concurrency):
+            for outcome in decoded(references, Source(read, self.decode)):
                 outcomes.append(replace(outcome, payload=None))
                 if outcome.payload is not None and outcome.sha256:
                     yield outcome.sha256, outcome.payload

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
-from linnaeus import augmentation, images
+from linnaeus import augmentation, isolation
 from linnaeus.backbones import store
 from linnaeus.backbones.digests import json_sha256
 from linnaeus.backbones.preparation import FINGERPRINT_DIGITS
@@ -60,9 +60,9 @@ def decode_size(spec: BackboneSpec) -> tuple[int, int]:
 
 
 def decoder(spec: BackboneSpec) -> Decode:
-    """What turns bytes into a backbone's pictures, in this process."""
+    """What turns bytes into a backbone's pictures, isolated."""
     height, width = decode_size(spec)
-    return seen_by(spec, lambda data: images.decode(data, height, width))
+    return seen_by(spec, lambda data: isolation.decode(data, height, width))
 
 
 def seen_by(spec: BackboneSpec, decode: Decode) -> Decode:

@@ -152,6 +152,45 @@ def bomb(width: int = 60_000, height: int = 60_000) -> bytes:
     return _MAGIC + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(b"\0")) + _END
 
 
+def blank_png(width: int, height: int, kind: int, bits: int = 8, interlaced: int = 0) -> bytes:
+    """A black or transparent PNG of that colour type, however many pixels that is, in some KB."""
+    row = 1 + (width * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[kind] * bits + 7) // 8
+    packer, block = zlib.compressobj(1), bytes(row)
+    packed = b"".join(packer.compress(block) for _ in range(height)) + packer.flush()
+    header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, interlaced)
+    palette = _chunk(b"PLTE", bytes(768)) + _chunk(b"tRNS", bytes(256)) if kind == 3 else b""
+    chunks = _chunk(b"IHDR", header) + palette + _chunk(b"IDAT", packed)
+    return b"\x89PNG\r\n\x1a\n" + chunks + _END
+
+
+def many_scans_jpeg(width: int, height: int, more: int) -> bytes:
+    """A grey progressive JPEG whose last scan, which says nothing, comes so many times more."""
+    data = encode(Image.new("L", (width, height), 128), "JPEG", progressive=True)
+    end = data.rfind(b"\xff\xd9")
+    return data[:end] + data[data.rfind(b"\xff\xda") : end] * more + data[end:]
+
+
+def huge_tile_tiff(side: int) -> bytes:
+    """64 x 64 pixels in one packed tile of side x side."""
+    packed = zlib.compress(bytes(4096))
+    values = [(256, 64), (257, 64), (258, 8), (259, 8), (262, 1), (277, 1)]
+    values += [(322, side), (323, side), (324, 8 + 2 + 10 * 12 + 4), (325, len(packed))]
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in values)
+    return struct.pack("<2sHIH", b"II", 42, 8, len(values)) + directory + bytes(4) + packed
+
+
+def webp_header(width: int, height: int, kind: str = "VP8L") -> bytes:
+    """A WebP that ends behind its size."""
+    sides = width - 1, height - 1
+    contents = {
+        "VP8X": bytes(4) + b"".join(side.to_bytes(3, "little") for side in sides),
+        "VP8L": b"\x2f" + struct.pack("<I", sides[0] | sides[1] << 14),
+        "VP8 ": b"\x10\0\0\x9d\x01\x2a" + struct.pack("<HH", width, height),
+    }[kind]
+    chunk = kind.encode() + struct.pack("<I", len(contents)) + contents
+    return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
+
+
 def heic() -> bytes:
     return struct.pack(">I4s4sI4s4s", 24, b"ftyp", b"heic", 0, b"mif1", b"heic") + bytes(64)
 

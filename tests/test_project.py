@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import platform
 import re
 import subprocess
 import sys
+import time
 import tomllib
 from importlib.metadata import distributions, version
 from pathlib import Path
@@ -104,6 +106,39 @@ def test_tests_mirror_the_packages(package: str):
         not in {module.parent for module in modules}
     ]
     assert strays == []
+
+
+def test_nobody_decodes_an_unknown_picture_in_its_own_process():
+    """`linnaeus.isolation` has limits on time and memory; golden images are drawn, not found."""
+    in_process = re.compile(
+        r"images\.decode\(|linnaeus\.images import [^\n]*\bdecode\b|Image\.open\("
+    )
+    found = {
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if in_process.search(path.read_text())
+    }
+    assert found == {"training/exporting/golden.py"}
+
+
+@pytest.mark.parametrize(
+    ("module", "pattern", "piece"),
+    [
+        ("linnaeus.object_stores", "_DELTA_CAUSE", " "),
+        ("serving.client.refusals", "_WHERE", " "),
+        ("serving.client.refusals", "_ASSERTION", "assertion failed: ["),
+        ("serving.config.text_format", "_COMMENT_OR_STRING", '"\\'),
+        ("workflow.secret_values", "_PATTERNS", "--token"),
+    ],
+)
+def test_patterns_over_text_from_outside_take_linear_time(module: str, pattern: str, piece: str):
+    """Half a megabyte of the worst; what is quadratic takes minutes."""
+    found = getattr(importlib.import_module(module), pattern)
+    text, started = piece * (500_000 // len(piece)), time.process_time()
+    for one in [one for one, *_ in found] if isinstance(found, tuple) else [found]:
+        one.sub("", text)
+    assert time.process_time() - started < 5
 
 
 def test_no_package_reads_annotations_late_in_beam_pipelines():

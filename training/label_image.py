@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from linnaeus import images
+from linnaeus import isolation
 from linnaeus.errors import ConfigurationError, ImageError
 from linnaeus.locations import normalise
 from linnaeus.storage import read_object
@@ -107,7 +107,7 @@ def _pixels(
     height = flags.input_height or size[0] or USUAL_PIXELS
     width = flags.input_width or size[1] or USUAL_PIXELS
     try:
-        pixels = images.decode(picture, height, width).pixels
+        pixels = isolation.decode(picture, height, width).pixels
     except ImageError as error:
         raise ImageError(f"{flags.image}: {error}", error.code) from error
     normalised: NDArray[np.float32] = (pixels.astype(np.float32) - flags.input_mean) / np.float32(

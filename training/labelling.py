@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from linnaeus import backbones, images
+from linnaeus import backbones, isolation
 from linnaeus.engines import open_engine
 from linnaeus.errors import ImageError, StorageError
 from linnaeus.models import Model, load_model
@@ -41,7 +41,7 @@ def _read(photo: str, model: Model) -> Pixels | str:
     uri = normalise(photo)
     try:
         data = read_object(uri, None)
-        return images.decode(data, model.backbone.height, model.backbone.width).pixels
+        return isolation.decode(data, model.backbone.height, model.backbone.width).pixels
     except StorageError as error:
         folder = Path(uri).is_dir()
         return f"{error}: `linnaeus score` labels folders" if folder else str(error)

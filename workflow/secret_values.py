@@ -25,7 +25,7 @@ _KINDS = (
         _WEB_REMEDY,
     ),
     (
-        r"(?i)^--[a-z0-9_.-]*(?:password|secret|token|api[_-]?key)[a-z0-9_.-]*=.",
+        r"(?i)^--(?=[a-z0-9_.-]*(?:password|secret|token|api[_-]?key))[a-z0-9_.-]*=.",
         "a secret option",
         _REMEDY,
     ),

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from PIL import Image
 
-from linnaeus import images
+from linnaeus import isolation
 from linnaeus.errors import LinnaeusError
 from linnaeus.storage import read_object
 
@@ -68,7 +68,7 @@ def _encoded(uri: str) -> str | None:
 def _small(uri: str, side: int) -> Image.Image | None:
     """The picture in its own aspect ratio; None if it cannot be read any more."""
     try:
-        picture = images.decode(read_object(uri, None), side, side)
+        picture = isolation.decode(read_object(uri, None), side, side)
     except LinnaeusError:
         return None
     scale = side / max(picture.width, picture.height)

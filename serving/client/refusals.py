@@ -4,9 +4,9 @@ import re
 
 from linnaeus.errors import FailureCode
 
-_WHERE = re.compile(r"\s*\[\[\{\{.*")
+_WHERE = re.compile(r"\[\[\{\{.*")
 """Which operations of the graph refused: names that say nothing to those who sent an image."""
-_ASSERTION = re.compile(r"assertion failed: \[(.*?)\]")
+_ASSERTION = re.compile(r"assertion failed: \[(.{0,999}?)\]")
 
 # What the exported graph says of bytes that it does not try to decode.
 _CODES = {
@@ -17,7 +17,7 @@ _CODES = {
 
 def reason(text: str) -> str:
     """A refusal without the names of a graph's operations."""
-    short = _WHERE.sub("", text)
+    short = _WHERE.sub("", text).rstrip()
     if found := _ASSERTION.search(short):
         short = found[1]
     return short or text

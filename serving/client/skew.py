@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from linnaeus import images
+from linnaeus import isolation
 from linnaeus.engines.precision import agreement
 from linnaeus.errors import GateFailed, ServingError
 from linnaeus.golden import GoldenImage, load
@@ -219,7 +219,7 @@ def _head(served: Served, golden: GoldenImage, payload: str) -> Comparison:
 
 
 def _decoded(golden: GoldenImage, worker: Worker) -> NDArray[np.uint8]:
-    return images.decode(golden.data, worker.spec.height, worker.spec.width).pixels
+    return isolation.decode(golden.data, worker.spec.height, worker.spec.width).pixels
 
 
 def of_scores(golden: GoldenImage, payload: str, scores: NDArray[np.float32]) -> Comparison:

@@ -8,7 +8,7 @@ from google.protobuf import text_format
 
 from linnaeus.errors import ConfigurationError
 
-_COMMENT_OR_STRING = re.compile(r"""#[^\n]*|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
+_COMMENT_OR_STRING = re.compile(r"""#[^\n]*|"(?:[^"\\]|\\.)*+"?|'(?:[^'\\]|\\.)*+'?""", re.DOTALL)
 
 
 def read(path: str, message_class: Any, full_name: str) -> Any:

@@ -1,7 +1,10 @@
 import hashlib
+import re
+import re._parser as sre_parse
 import struct
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 from PIL import Image, ImageFile
 
+from linnaeus import images
 from linnaeus.errors import FailureCode, ImageError
 from linnaeus.images import PREPROCESSING, Limits, decode, decoder_version, orientation
 from tests import pictures
@@ -302,6 +306,38 @@ MAGIC = [
 ]
 
 
+@pytest.mark.parametrize("magic", [p for p, _ in (*images._SUPPORTED, *images._UNSUPPORTED)])
+def test_a_magic_pattern_looks_at_a_beginning_of_bounded_length(magic: re.Pattern[bytes]):
+    _, most = sre_parse.parse(magic.pattern).getwidth()
+    assert most < 6_000
+
+
+@pytest.mark.parametrize("piece", [b" ", b"\xef\xbb\xbf ", b"\n\t", b"<?xml <sv", b"<svg", b"\xff"])
+def test_megabytes_of_nothing_are_refused_at_once(piece: bytes):
+    started = time.process_time()
+    code_of(piece * (8 << 20), Limits())
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("kind", ["VP8X", "VP8L", "VP8 "])
+def test_a_webp_of_too_many_pixels_is_refused_unopened(kind: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(images, "WebPImageFile", None)
+    monkeypatch.setattr(images, "_SUPPORTED", ((re.compile(b"RIFF"), None),))
+    with pytest.raises(ImageError, match="16383 x 16000 pixels are more than the limit"):
+        decode(pictures.webp_header(16383, 16000, kind), 8, 8)
+
+
+@pytest.mark.parametrize("kind", EVERY_FORMAT)
+def test_a_picture_that_is_converted_in_bands_has_the_same_pixels(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    whole = [decode(EVERY_FORMAT[kind], *size).pixels for size in [(24, 32), (70, 100), (7, 64)]]
+    monkeypatch.setattr(images, "_BAND_PIXELS", 150)
+    bands = [decode(EVERY_FORMAT[kind], *size).pixels for size in [(24, 32), (70, 100), (7, 64)]]
+    for one, other in zip(whole, bands, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @given(st.sampled_from([b"", *MAGIC]), st.binary(max_size=300))
 def test_random_bytes_raise_nothing_but_image_errors(magic: bytes, data: bytes):
     decodes_or_refuses(magic + data)
@@ -320,7 +356,8 @@ def test_damaged_pictures_raise_nothing_but_image_errors(kind: str, draw: st.Dat
 
 
 def test_the_decoder_version_tells_library_and_limits():
-    assert decoder_version(Limits(5, 6)).endswith(";bytes=5;pixels=6")
+    said = ";image_bytes=5;pixels=6;seconds=30.0;memory_bytes=7"
+    assert decoder_version(Limits(5, 6, memory_bytes=7)).endswith(said)
     assert decoder_version() != decoder_version(Limits(5, 6))
 
 

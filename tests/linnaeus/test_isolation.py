@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from linnaeus import isolation
 from linnaeus.errors import ConfigurationError, FailureCode, ImageError
 from linnaeus.images import Limits, decode
 from linnaeus.isolation import IsolatedDecoder
@@ -52,12 +53,12 @@ class Fated(IsolatedDecoder):
 def decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[IsolatedDecoder]:
     (tmp_path / "fated_decoder.py").write_text(DECODER)
     monkeypatch.syspath_prepend(str(tmp_path))
-    with closing(Fated(24, 32, timeout_seconds=0.5)) as decoder:
+    with closing(Fated(Limits(seconds=0.5))) as decoder:
         yield decoder
 
 
 def child_pid(decoder: IsolatedDecoder) -> int:
-    return decoder.decode(b"pid").width
+    return decoder.decode(b"pid", 1, 1).width
 
 
 def alive(pid: int) -> bool:
@@ -69,11 +70,10 @@ def alive(pid: int) -> bool:
 
 
 def test_pictures_come_out_as_in_the_process_itself():
-    with closing(IsolatedDecoder(24, 32, Limits())) as isolated:
-        for data in pictures.every_format().values():
-            want, got = decode(data, 24, 32), isolated.decode(data)
-            np.testing.assert_array_equal(got.pixels, want.pixels)
-            assert (got.width, got.height, got.format) == (want.width, want.height, want.format)
+    for data in pictures.every_format().values():
+        want, got = decode(data, 24, 32), isolation.decode(data, 24, 32)
+        np.testing.assert_array_equal(got.pixels, want.pixels)
+        assert (got.width, got.height, got.format) == (want.width, want.height, want.format)
 
 
 @pytest.mark.parametrize(
@@ -92,39 +92,39 @@ def test_refusals_pass_with_code_and_message(
     with pytest.raises(ImageError) as here:
         decode(data, 24, 32)
     with pytest.raises(ImageError) as there:
-        decoder.decode(data)
+        decoder.decode(data, 24, 32)
     assert there.value.code == code
     assert str(there.value) == str(here.value)
 
 
 def test_limits_reach_the_child():
     with (
-        closing(IsolatedDecoder(24, 32, Limits(image_bytes=10))) as isolated,
+        closing(IsolatedDecoder(Limits(image_bytes=10))) as isolated,
         pytest.raises(ImageError) as caught,
     ):
-        isolated.decode(pictures.png())
+        isolated.decode(pictures.png(), 24, 32)
     assert caught.value.code == FailureCode.TOO_LARGE
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("data", "code", "message"),
     [
-        (b"abort", "SIGABRT"),
-        (b"sleep", "took more than 0.5 seconds"),
-        (b"spin", "took more than 0.5 seconds"),
-        (b"fill", "status 1"),
-        (b"bug", "status 1"),
+        (b"abort", FailureCode.CRASHED, "SIGABRT"),
+        (b"sleep", FailureCode.TOO_LARGE, "took more than 0.5 seconds: store it smaller"),
+        (b"spin", FailureCode.TOO_LARGE, "took more than 0.5 seconds: store it smaller"),
+        (b"fill", FailureCode.CRASHED, "status 1"),
+        (b"bug", FailureCode.CRASHED, "status 1"),
     ],
 )
-def test_what_kills_the_child_is_crashed_and_the_next_picture_gets_a_fresh_one(
-    decoder: IsolatedDecoder, data: bytes, message: str
+def test_what_ends_the_child_is_refused_and_the_next_picture_gets_a_fresh_one(
+    decoder: IsolatedDecoder, data: bytes, code: FailureCode, message: str
 ):
     first = child_pid(decoder)
     with pytest.raises(ImageError, match=message) as caught:
-        decoder.decode(data)
-    assert caught.value.code == FailureCode.CRASHED
+        decoder.decode(data, 24, 32)
+    assert caught.value.code == code
     assert not alive(first)
-    assert decoder.decode(pictures.png()).width == 64
+    assert decoder.decode(pictures.png(), 24, 32).width == 64
     assert child_pid(decoder) != first
 
 
@@ -137,39 +137,95 @@ def test_the_time_limit_is_for_a_picture_not_for_the_child(decoder: IsolatedDeco
 def test_a_refusal_costs_no_child(decoder: IsolatedDecoder):
     first = child_pid(decoder)
     with pytest.raises(ImageError):
-        decoder.decode(b"")
+        decoder.decode(b"", 24, 32)
     assert child_pid(decoder) == first
 
 
-@pytest.mark.slow
-def test_memory_is_limited_for_real_decoding():
-    """9,000 x 9,000 RGBA needs 324 MB and more; the child may have little beyond its start."""
-    data = pictures.encode(Image.new("RGBA", (9_000, 9_000)), "PNG", compress_level=1)
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(pictures.blank_png(9_000, 9_000, 6), id="pixels"),
+        pytest.param(pictures.huge_tile_tiff(24_000), id="a tile of 576 megapixels for 64 x 64"),
+        pytest.param(pictures.webp_header(9_999, 9_999), id="a WebP's canvas"),
+    ],
+)
+def test_memory_is_limited_for_real_decoding(data: bytes):
+    """Each needs 324 MB and more; the child may have little beyond its start."""
     with (
-        closing(IsolatedDecoder(24, 32, memory_bytes=600 << 20)) as isolated,
+        closing(IsolatedDecoder(Limits(memory_bytes=300 << 20))) as isolated,
         pytest.raises(ImageError) as caught,
     ):
-        isolated.decode(data)
-    assert caught.value.code in (FailureCode.CRASHED, FailureCode.TOO_LARGE)
+        isolated.decode(data, 24, 32)
+    assert caught.value.code.permanent
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "bits"),
+    [(0, 16), (3, 8), (6, 16)],
+    ids=["grey of 16 bits", "palette", "alpha of 16 bits"],
+)
+def test_a_hundred_megapixels_take_no_more_memory_than_their_pixels_once(kind: int, bits: int):
+    """Four bytes a pixel at most, however they are converted."""
+    with closing(IsolatedDecoder(Limits(memory_bytes=640 << 20))) as isolated:
+        picture = isolated.decode(pictures.blank_png(10_000, 10_000, kind, bits), 24, 32)
+    assert (picture.width, picture.height) == (10_000, 10_000)
+
+
+def test_a_picture_that_takes_long_is_too_large_and_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """A JPEG of some KB whose 20,000 scans say nothing: minutes, were it not for the limit."""
+    monkeypatch.setattr(isolation, "IsolatedDecoder", partial(IsolatedDecoder, Limits(seconds=1)))
+    monkeypatch.setattr(isolation, "_POOL", pool := isolation._Pool())
+    slow = pictures.many_scans_jpeg(2_000, 2_000, 20_000)
+    with ThreadPoolExecutor(1) as other, closing(pool):
+        refused = other.submit(isolation.decode, slow, 24, 32)
+        for number in range(20):
+            assert isolation.decode(pictures.png(30 + number, 20), 24, 32).height == 20
+        assert not refused.done()
+        with pytest.raises(ImageError, match="took more than 1 seconds") as caught:
+            refused.result()
+    assert caught.value.code is FailureCode.TOO_LARGE
+
+
+def test_a_forked_process_has_children_of_its_own():
+    program = """
+import os
+from linnaeus.isolation import decode
+from tests import pictures
+want = [decode(pictures.png(width, 5), 4, 4).width for width in (20, 30)]
+pid = os.fork()
+found = [decode(pictures.png(width, 5), 4, 4).width for width in [20, 30] * 20]
+if pid == 0:
+    os._exit(found != want * 20)
+assert (found, os.waitpid(pid, 0)[1]) == (want * 20, 0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert not done.stderr
 
 
 def test_what_a_decoder_prints_does_not_disturb_the_answers(decoder: IsolatedDecoder):
     with pytest.raises(ImageError) as caught:
-        decoder.decode(b"print")
+        decoder.decode(b"print", 24, 32)
     assert caught.value.code == FailureCode.EMPTY
 
 
-def test_a_child_killed_while_idle_costs_one_picture(decoder: IsolatedDecoder):
-    os.kill(child_pid(decoder), signal.SIGKILL)
-    with pytest.raises(ImageError, match="SIGKILL"):
-        decoder.decode(pictures.png(900, 700))
-    assert decoder.decode(pictures.png()).width == 64
+def test_a_child_killed_while_idle_costs_no_picture(decoder: IsolatedDecoder):
+    first = child_pid(decoder)
+    os.kill(first, signal.SIGKILL)
+    os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+    assert decoder.decode(pictures.png(900, 700), 24, 32).width == 900
 
 
 def test_threads_share_a_decoder(decoder: IsolatedDecoder):
     with ThreadPoolExecutor(4) as pool:
-        widths = list(pool.map(lambda n: decoder.decode(pictures.png(n, 5)).width, range(20, 60)))
-    assert widths == list(range(20, 60))
+        widths = list(
+            pool.map(lambda n: decoder.decode(pictures.png(n, 5), 24, 32).width, range(20, 60))
+        )
+    assert list(widths) == list(range(20, 60))
 
 
 def test_close_ends_the_child(decoder: IsolatedDecoder):
@@ -187,9 +243,10 @@ import os, threading, time
 from linnaeus.isolation import IsolatedDecoder
 class Fated(IsolatedDecoder):
     decode_function = "fated_decoder:decode"
-decoder = Fated(24, 32, timeout_seconds=0.5)
-decoder.decode(b"pid")
-threading.Thread(target=decoder.decode, args=({last!r},), daemon=True).start()
+from linnaeus.images import Limits
+decoder = Fated(Limits(seconds=0.5))
+decoder.decode(b"pid", 1, 1)
+threading.Thread(target=decoder.decode, args=({last!r}, 1, 1), daemon=True).start()
 time.sleep(0.1)
 os.kill(os.getpid(), 9)
 """
@@ -202,6 +259,7 @@ os.kill(os.getpid(), 9)
         check=False,
     )
     assert parent.returncode == -signal.SIGKILL
+    assert not parent.stderr
 
 
 def test_the_parents_main_is_not_imported(tmp_path: Path):
@@ -209,8 +267,8 @@ def test_the_parents_main_is_not_imported(tmp_path: Path):
     script.write_text(
         "print('main')\n"
         "from linnaeus.isolation import IsolatedDecoder\n"
-        "decoder = IsolatedDecoder(8, 8)\n"
-        f"decoder.decode({pictures.png()!r})\n"
+        "decoder = IsolatedDecoder()\n"
+        f"decoder.decode({pictures.png()!r}, 8, 8)\n"
         "decoder.close()\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
@@ -223,7 +281,7 @@ def test_a_child_that_cannot_start_is_a_configuration_error():
         decode_function = "no_such_module:decode"
 
     with (
-        closing(Absent(8, 8)) as isolated,
+        closing(Absent()) as isolated,
         pytest.raises(ConfigurationError, match="no decoding process could be started"),
     ):
-        isolated.decode(pictures.png())
+        isolated.decode(pictures.png(), 8, 8)

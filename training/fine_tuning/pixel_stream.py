@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from linnaeus.embedding import Source, decoded
 from linnaeus.engines import processors
-from linnaeus.images import decode
+from linnaeus.isolation import decode
 from linnaeus.records import ObjectReference
 from linnaeus.storage import read_object
 from training.data.examples import Examples

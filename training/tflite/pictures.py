@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from linnaeus import images
+from linnaeus import isolation
 from linnaeus.engines import processors
 from linnaeus.errors import ConfigurationError, ImageError, StorageError
 from linnaeus.manifests import Manifest
@@ -85,6 +85,6 @@ def _read(rows: pa.Table, at_most: int, manifest: Manifest, model: Model) -> Lab
 def _decoded(uri: str, size: tuple[int, int]) -> Pixels | None:
     """None for a picture that is gone or damaged since it was embedded."""
     try:
-        return images.decode(read_object(uri, None), *size).pixels
+        return isolation.decode(read_object(uri, None), *size).pixels
     except (ImageError, StorageError):
         return None
