@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import apache_beam as beam
 
-from linnaeus import plans
+from linnaeus import models, plans
 from linnaeus.jobs import commit_run
 from linnaeus.labels import LabelsTable
 from linnaeus.output import LabelFiles, written_by
@@ -35,7 +35,7 @@ def end_run(ending: Ending) -> Counts:
     counts = commit_run(workspace, ending.run_id)
     if ending.output:
         run = plans.read_spec(workspace, ending.run_id)
-        model = plans.model_of(workspace, run)
+        model = models.load_model(workspace, run.named, run.trained_by)
         facts = {**written_by(model), "run_id": run.run_id, "counts": asdict(counts)}
         files = LabelFiles(Folder(ending.output), ending.format)
         files.write(LabelsTable(workspace, run.model), run.source, facts)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from beam_pipelines.launching import OnBeam, run_program
 from beam_pipelines.model_servers import ModelServer, ServerChoice
 from beam_pipelines.options import check_beam_options
-from linnaeus import named_runs, plans
+from linnaeus import models, named_runs, plans
 from linnaeus.errors import ConfigurationError
 from linnaeus.named_runs import FrozenRun
 from linnaeus.plans import RunSpec
@@ -60,7 +60,7 @@ def _check_server(
         return
     if not request.server:
         raise ConfigurationError(f"Plan {request.plan} scores: --server says which server is asked")
-    model = plans.model_of(workspace, run)
+    model = models.load_model(workspace, run.named, run.trained_by)
     with ExitStack() as started:
         choice = ServerChoice(request.server, engine=request.engine)
         ModelServer(workspace, model, choice, progress, started).reach(run)

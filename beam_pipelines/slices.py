@@ -5,7 +5,7 @@ from functools import partial
 
 from beam_pipelines.model_servers import ModelServer, ServerChoice
 from beam_pipelines.workers import open_scorer
-from linnaeus import plans, slice_work
+from linnaeus import models, slice_work
 from linnaeus.plans import RunSpec
 from linnaeus.progress import SILENT, Progress
 from linnaeus.slice_work import SliceSummary
@@ -26,7 +26,7 @@ def score_slice(
     with ExitStack() as started:
 
         def open_worker(run: RunSpec) -> Worker:
-            model = plans.model_of(workspace, run)
+            model = models.load_model(workspace, run.named, run.trained_by)
             address = ModelServer(workspace, model, choice, progress, started).reach(run)
             return Worker(workspace, run, choice.engine, partial(open_scorer, address, run))
 

@@ -139,24 +139,18 @@ class LabelsTable:
             )
 
     def forget(self, manifest: Manifest) -> int:
-        """Take a source's labels away, by its newest manifest, which is empty; how many went.
+        """Take a source's labels away, by its newest manifest, which is empty; how many they were.
 
         Runs of older manifests that are under way then replace nothing.
         """
         number_key, model_key = _keys(manifest.source)
-        gone = 0
-
-        def count(snapshot: DeltaTable) -> None:
-            nonlocal gone
-            of_source = pc.field("source") == manifest.source
-            gone = snapshot.to_pyarrow_dataset().count_rows(filter=of_source)
-
+        gone: int = self.table.dataset().count_rows(filter=pc.field("source") == manifest.source)
         self.table.replace(
-            lambda: LABELS.empty_table().to_reader(),
+            LABELS.empty_table().to_reader,
             predicate=_of(manifest.source),
             versions={number_key: manifest.number, model_key: 0},
             done=lambda snapshot: _noted(snapshot, manifest.source)[0] >= manifest.number,
-            judge=count,
+            judge=lambda _: None,
         )
         return gone
 

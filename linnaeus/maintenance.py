@@ -1,7 +1,13 @@
 """What keeps the hundredth nightly run as cheap as the first: small parts are merged."""
 
+from difflib import get_close_matches
+
+from linnaeus import manifests
 from linnaeus.compaction import Compaction, compact, is_due
 from linnaeus.compaction_policy import AFTER_A_RUN, ON_DEMAND
+from linnaeus.errors import ConfigurationError
+from linnaeus.labels import LabelsTable
+from linnaeus.locations import normalise
 from linnaeus.plans import RunSpec
 from linnaeus.progress import SILENT, Progress
 from linnaeus.runs import tables_of
@@ -28,6 +34,25 @@ def after_run(workspace: Folder, run: RunSpec, progress: Progress = SILENT) -> N
                 compact(table, AFTER_A_RUN, BUDGET_BYTES)
             except Exception as error:
                 step.note(f"not done ({error}); `linnaeus compact` does it")
+
+
+def forget(workspace: Folder, source: str) -> dict[str, int]:
+    """Take a source's rows out of all tables of labels, and make an empty list its newest.
+
+    Returns:
+        How many labels went, by model.
+
+    Raises:
+        ConfigurationError: it was never listed; the message names those that are most alike.
+    """
+    known = manifests.sources(workspace)
+    named = source if source in known else normalise(source)
+    if named not in known:
+        near = ", ".join(get_close_matches(named, known, cutoff=0.0)) or "none yet"
+        raise ConfigurationError(f"{workspace.uri} knows no source {named}: it has {near}")
+    manifest = manifests.freeze_rows(workspace, named, ())
+    models = workspace.folders("labels")
+    return {model: LabelsTable(workspace, model).forget(manifest) for model in models}
 
 
 def compact_all(workspace: Folder) -> list[Compaction]:

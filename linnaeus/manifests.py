@@ -58,27 +58,23 @@ def freeze(workspace: Folder, images: str, changes: str | None = None) -> Manife
     if changes is not None:
         return freeze_changed(workspace, images, changes)[0]
     source = source_of(images)
-    with read_source(images, workspace) as rows, _Draft(rows) as draft:
-        return _frozen(workspace, source, draft)
+    with read_source(images, workspace) as rows:
+        return freeze_rows(workspace, source, rows)
 
 
-def freeze_nothing(workspace: Folder, source: str) -> Manifest:
-    """Make an empty list a source's newest, as if its images were gone."""
-    with _Draft(()) as draft:
-        return _frozen(workspace, source, draft)
-
-
-def _frozen(workspace: Folder, source: str, draft: _Draft) -> Manifest:
-    while True:
-        last = newest(workspace, source)
-        if last and _metadata(workspace, last.id)["digest"] == draft.digest:
-            return last
-        if not last and next(workspace.list(FOLDER), None) is None:  # a new workspace
-            workspace.require_creation(layout.clock(secrets.token_hex(8)))
-        number = last.number + 1 if last else 1
-        manifest = Manifest(_id(source, number), source, number, draft.objects)
-        if workspace.write_new_file(_key(manifest.id), draft.file(manifest)):
-            return manifest
+def freeze_rows(workspace: Folder, source: str, rows: Iterable[pa.RecordBatch]) -> Manifest:
+    """Make rows the newest list of a source, unless they are; none: as if its images were gone."""
+    with _Draft(rows) as draft:
+        while True:
+            last = newest(workspace, source)
+            if last and _metadata(workspace, last.id)["digest"] == draft.digest:
+                return last
+            if not last and next(workspace.list(FOLDER), None) is None:  # a new workspace
+                workspace.require_creation(layout.clock(secrets.token_hex(8)))
+            number = last.number + 1 if last else 1
+            manifest = Manifest(_id(source, number), source, number, draft.objects)
+            if workspace.write_new_file(_key(manifest.id), draft.file(manifest)):
+                return manifest
 
 
 def freeze_changed(workspace: Folder, images: str, changes: str) -> tuple[Manifest, Found]:

@@ -152,25 +152,26 @@ def versions(workspace: Folder, name: str) -> list[int]:
     return sorted(v for v in _numbered(workspace, name) if _exists(workspace, name, v))
 
 
-def load_model(workspace: Folder, name_and_version: str) -> Model:
+def load_model(workspace: Folder, name_and_version: str, trained_by: str = "") -> Model:
     """Loads what is known of `NAME` (its newest version) or `NAME:3`.
 
     Raises:
-        ConfigurationError: If it does not exist; the message lists the models that do.
+        ConfigurationError: If it does not exist; the message lists the models that do. Or it is
+            another one than that of the identity `trained_by`.
     """
     name, version = parse_reference(name_and_version)
-    found = version or next(
-        (
-            v
-            for v in sorted(_numbered(workspace, name), reverse=True)
-            if _exists(workspace, name, v)
-        ),
-        None,
-    )
+    newest_first = sorted(_numbered(workspace, name), reverse=True) if version is None else []
+    found = version or next((v for v in newest_first if _exists(workspace, name, v)), None)
     if found is None:
         raise _absent(workspace, name_and_version)
     try:
-        return Model.from_json(workspace.read(f"{version_prefix(name, found)}/{DESCRIPTION}"))
+        model = Model.from_json(workspace.read(f"{version_prefix(name, found)}/{DESCRIPTION}"))
+        if trained_by not in ("", model.identity):
+            raise ConfigurationError(
+                f"the {name_and_version} that {trained_by} trained is gone, and another model "
+                f"({model.identity}) has its name now: score with that by a command of its own"
+            )
+        return model
     except StorageError as e:
         if e.code is not FailureCode.NOT_FOUND:
             raise

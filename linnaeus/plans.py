@@ -18,9 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from linnaeus import layout, models
-from linnaeus.errors import ConfigurationError
-from linnaeus.models import Model
+from linnaeus import layout
 from linnaeus.records import ObjectReference
 from linnaeus.storage import Folder
 
@@ -67,8 +65,12 @@ class RunSpec:
     @property
     def what(self) -> str:
         """Backbone or model that this run's predictions and failures are counted for."""
-        named = f"{self.model}:{self.model_version}" if self.model else self.fingerprint
-        return self.trained_by or named
+        return self.trained_by or (self.named if self.model else self.fingerprint)
+
+    @property
+    def named(self) -> str:
+        """`NAME:VERSION` of its model."""
+        return f"{self.model}:{self.model_version}"
 
     def to_json(self) -> str:
         """For the plan's metadata."""
@@ -208,22 +210,6 @@ def _metadata(workspace_uri: str, run_id: str) -> pq.FileMetaData:
 def read_spec(workspace: Folder, run_id: str) -> RunSpec:
     """The run's description."""
     return RunSpec.from_json(_metadata(workspace.uri, run_id).metadata[b"run"].decode())
-
-
-def model_of(workspace: Folder, run: RunSpec) -> Model:
-    """The model of a scoring run.
-
-    Raises:
-        ConfigurationError: it is gone, or another one has its name and number.
-    """
-    named = f"{run.model}:{run.model_version}"
-    model = models.load_model(workspace, named)
-    if run.trained_by not in ("", model.identity):
-        raise ConfigurationError(
-            f"run {run.run_id} is of a model {named} that is gone ({run.trained_by}), and another "
-            f"one has its name now ({model.identity}): score with that by a command of its own"
-        )
-    return model
 
 
 def read_shard(workspace: Folder, run_id: str, shard: int) -> list[PlannedObject]:

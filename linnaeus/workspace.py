@@ -25,7 +25,6 @@ from linnaeus.arguments import Location, Locations, Words, checked
 from linnaeus.backbones import BackboneSpec
 from linnaeus.compaction import Compaction
 from linnaeus.estimate import estimate_seconds
-from linnaeus.forgetting import Forgotten, forget
 from linnaeus.jobs import RunSummary, commit_run
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
@@ -53,7 +52,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Compaction",
-    "Forgotten",
     "FrozenRun",
     "Labels",
     "Model",
@@ -484,14 +482,14 @@ class Workspace:
         with self._progress.step("Vacuum", None):
             return vacuum(self.folder, retention, dry_run=dry_run)
 
-    def forget(self, source: str) -> Forgotten:
-        """Take the current labels of a source whose images are gone for good out of all models'.
+    @checked
+    def forget(self, source: Location) -> dict[str, int]:
+        """Take the labels of images that are gone for good away; how many went, by model.
 
-        What is known of its contents stays. `source` is the folder or list as it was named.
+        What is known of their contents stays.
         """
         require(self.folder)
-        with self._progress.step("Forget", None):
-            return forget(self.folder, source)
+        return maintenance.forget(self.folder, source)
 
     def status(self) -> dict[str, Any]:
         """Tables, models and runs."""

@@ -76,12 +76,6 @@ class Answers:
     model: str
     workspace: str
     look: Look | None
-    labels_look: Look | None = None
-    """At images with labels that lie elsewhere: then folders of the others are no labels."""
-
-    def __post_init__(self) -> None:
-        if self.labels and self.look:
-            object.__setattr__(self, "look", replace(self.look, labels=()))
 
 
 _Looker = Callable[[str], "Look | None"]
@@ -130,40 +124,35 @@ def _choose(given: Given, looker: _Looker) -> Answers:
         labels=given.labels,
         model=given.model or DEFAULT_MODEL,
         workspace=given.workspace or _workspace_for(given.images),
-        look=looker(given.images),
-        labels_look=_look_at_labels(given.labels, looker),
+        look=_seen(given.images, given.labels, looker),
     )
 
 
-def _look_at_labels(labels: str | None, looker: _Looker) -> Look | None:
-    """None where there is nothing yet, too: they may come before the first night."""
+def _seen(images: str, labels: str | None, looker: _Looker) -> Look | None:
+    """The images, and the labels of the place that has them, where there may be none yet."""
+    look = looker(images)
+    if look is None or labels is None:
+        return look
     try:
-        return looker(labels) if labels else None
-    except LinnaeusError as error:
-        typer.echo(f"mind: {error}", err=True)
-        return None
+        named = looker(labels)
+    except LinnaeusError:
+        named = None
+    return replace(look, labels=named.labels if named else ())
 
 
 def _ask(given: Given, looker: _Looker) -> Answers:
-    seen: list[Look | None] = []
-
-    def looked_at(images: str) -> str:
-        seen.append(looker(images))
-        return images
-
-    images = given.images and looked_at(given.images)
-    images = images or _answer("Images to label (a folder, s3://…)", None, looked_at)
-    if seen[-1]:
-        typer.echo(_look_text(seen[-1], labels=given.labels is None), err=True)
-    labels = given.labels or _asked_labels(seen[-1], looker)
+    images = given.images or _answer("Images to label (a folder, s3://…)", None, looker)
+    look = _seen(images, given.labels, looker)
+    if look:
+        typer.echo(_look_text(look, given.labels), err=True)
+    labels = given.labels or _asked_labels(look, looker)
     return Answers(
         images=images,
         labels=labels,
         model=given.model or _answer("Name of the model", DEFAULT_MODEL, _checked_name),
         workspace=given.workspace
         or _answer("Where everything is kept", _workspace_for(images), _checked_place),
-        look=seen[-1],
-        labels_look=_look_at_labels(labels, looker),
+        look=_seen(images, labels, looker),
     )
 
 
@@ -243,11 +232,8 @@ def _conclusion(file: Path, answers: Answers) -> str:
     lines = [f"{file} is written, for images in {answers.images}"]
     look = answers.look
     if look:
-        lines.append(_look_text(look, labels=answers.labels is None))
-    if answers.labels_look:
-        lines.append(f"labels from {answers.labels}: {_look_text(answers.labels_look)}")
-    named = answers.labels_look if answers.labels else look
-    if named and not named.labelled:
+        lines.append(_look_text(look, answers.labels))
+    if look and not look.labelled:
         lines.append(
             f"mind: no labels are to be seen; set location in [labels], or publish a model "
             f"{answers.model} first"
@@ -268,17 +254,16 @@ def _commands(file: Path) -> list[str]:
     return [f"linnaeus run {name} --dry-run", f"linnaeus run {name}"]
 
 
-def _look_text(look: Look, *, labels: bool = True) -> str:
+def _look_text(look: Look, labels: str | None) -> str:
     if not look.images:
         return "a list that S3 writes: nothing was counted"
     more = "" if look.complete else " at least"
     size = f" ({bytes_text(look.size_bytes)})" if look.size_bytes else ""
     counted = f"{count_text(look.images, 'images')}{more}{size}"
-    if not labels:
-        return counted
+    where = f" in {labels}" if labels else ""
     if not look.labelled:
-        return f"{counted}, no labels to be seen"
+        return f"{counted}, no labels to be seen{where}"
     shown = ", ".join(look.labels[:_SHOWN_LABELS])
     others = len(look.labels) - _SHOWN_LABELS
     more_labels = f" and {others} more" if others > 0 else ""
-    return f"{counted}, with {len(look.labels)} labels: {shown}{more_labels}"
+    return f"{counted}, with {len(look.labels)} labels{where}: {shown}{more_labels}"

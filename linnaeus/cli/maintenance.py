@@ -18,15 +18,12 @@ def compact(session: Session) -> None:
 
 
 def forget(
-    session: Session,
-    source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="The images, as they were named once.")
-    ],
+    session: Session, source: Annotated[str, typer.Argument(help="As it was named once.")]
 ) -> None:
     """Take the labels of images that are gone for good away; what was computed of them stays."""
-    done = session.workspace.forget(source)
-    labels = ", ".join(f"{count:,} of {model}" for model, count in done.labels.items())
-    session.show(done, f"{done.source} is forgotten; labels that went: {labels or 'none'}")
+    gone = session.workspace.forget(source)
+    labels = ", ".join(f"{count:,} of {model}" for model, count in gone.items() if count)
+    session.show(gone, f"{source} is forgotten; labels that went: {labels or 'none'}")
 
 
 def vacuum(

@@ -6,9 +6,9 @@ import pytest
 
 from linnaeus import Workspace, layout, manifests, runs
 from linnaeus.errors import ConfigurationError
-from linnaeus.forgetting import forget
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.labels import LabelsTable
+from linnaeus.maintenance import forget
 from linnaeus.progress import SILENT
 from linnaeus.records import PREDICTIONS
 from linnaeus.runs import Job
@@ -43,12 +43,11 @@ def test_labels_of_a_forgotten_source_go_and_those_of_others_stay(workspace, buc
         score(workspace, bucket, job)
         score(workspace, other, job)
     shutil.rmtree(bucket)
-    done = Workspace(workspace.uri).forget(f"{bucket}/")
-    assert (done.source, done.labels) == (str(bucket), {"m": 4, "n": 4})
+    assert Workspace(workspace.uri).forget(f"{bucket}/") == {"m": 4, "n": 4}
     for model in ("m", "n"):
         assert len(labelled(workspace, model)) == 3
     assert Table(workspace, layout.predictions("m"), PREDICTIONS).scan().read_all().num_rows == 7
-    assert forget(workspace, str(bucket)).labels == {}
+    assert Workspace(workspace.uri).forget(bucket) == {"m": 0, "n": 0}
     newest = manifests.newest(workspace, str(bucket))
     assert (newest.number, newest.objects) == (2, 0)
 

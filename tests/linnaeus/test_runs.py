@@ -21,7 +21,7 @@ from linnaeus.errors import (
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.labels import LabelsTable
 from linnaeus.matrix import read_matrix
-from linnaeus.models import Model, ModelBackbone
+from linnaeus.models import Model, ModelBackbone, load_model
 from linnaeus.progress import SILENT
 from linnaeus.records import EMBEDDINGS, FAILURES, OBJECTS, PREDICTIONS
 from linnaeus.runs import Job
@@ -575,12 +575,12 @@ def test_failures_of_another_model_of_the_same_name_and_number_are_not_its_own(w
 
 
 def test_a_frozen_run_is_not_done_by_another_model_of_the_same_name_and_number(workspace, bucket):
-    run_of_old = begin(workspace, bucket, replace(SCORE, trained_by="01A"))
+    begun = begin(workspace, bucket, replace(SCORE, trained_by="01A"))
     model = Model("m", 1, ("a", "b"), ModelBackbone.of(SPEC), run_id="01B")
     workspace.write(f"{model.prefix}/linnaeus.json", model.to_json().encode())
-    with pytest.raises(ConfigurationError, match=r"m:1 that is gone \(01A\)"):
-        plans.model_of(workspace, run_of_old)
-    assert plans.model_of(workspace, replace(run_of_old, trained_by="01B")) == model
+    with pytest.raises(ConfigurationError, match="the m:1 that 01A trained is gone"):
+        load_model(workspace, begun.named, begun.trained_by)
+    assert load_model(workspace, begun.named, "01B") == model
 
 
 def test_pixels_are_scored_without_storing_vectors(workspace, bucket):
