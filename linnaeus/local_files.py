@@ -30,6 +30,8 @@ _READ_CODES = {
     errno.ESTALE: FailureCode.CHANGED,
     errno.ETIMEDOUT: FailureCode.TIMEOUT,
 }
+_NOT_FLUSHED = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.ENOENT}
+"""Folders on some file systems, or that may be entered and not read; what is gone meanwhile."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -69,6 +71,25 @@ def write_error(path: str, error: OSError) -> StorageError:
         return StorageError(f"cannot write {path}: {reason}: make room", FailureCode.SERVER_ERROR)
     remedy = "choose a folder that you may write to"
     return StorageError(f"cannot write {path}: {reason}: {remedy}", FailureCode.ACCESS_DENIED)
+
+
+def flush(path: Path) -> None:
+    """Make a file's bytes, or the names in a folder, outlive a loss of power, where that can be."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as e:
+        if e.errno not in _NOT_FLUSHED:
+            raise
+
+
+def flush_tree(folder: Path) -> None:
+    """Do so with all that lies in a folder, before it is renamed to where it counts."""
+    for path in (*folder.rglob("*"), folder):
+        flush(path)
 
 
 def entry_of(key: str, status: os.stat_result) -> Entry:
@@ -112,6 +133,7 @@ class LocalFiles:
                 return False
             finally:
                 partial.unlink()
+                flush(path.parent)
         except OSError as e:
             raise write_error(str(path), e) from e
         return True
@@ -120,6 +142,7 @@ class LocalFiles:
         path = Path(self._path(key))
         try:
             _write_partial(path, data).replace(path)
+            flush(path.parent)
         except OSError as e:
             raise write_error(str(path), e) from e
 
@@ -199,8 +222,15 @@ def _entry(key: str, item: os.DirEntry[str]) -> Entry | None:
     return entry_of(key, status) if stat.S_ISREG(status.st_mode) else None
 
 
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        flush(folder.parent)
+
+
 def _write_partial(path: Path, data: bytes | memoryview) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     partial = path.with_name(f".{secrets.token_hex(8)}{_PARTIAL}")
     try:
         with partial.open("xb") as file:

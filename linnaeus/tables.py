@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import pyarrow as pa
@@ -17,11 +18,11 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from linnaeus import patience
+from linnaeus import delta_log, patience
 from linnaeus.errors import LinnaeusError, StorageError
 from linnaeus.object_stores import breaks_off, got_no_answer, translated
 from linnaeus.parts import Part
-from linnaeus.storage import Folder, join
+from linnaeus.storage import Folder, is_local, join
 
 COMMIT_ATTEMPTS = 20
 CHECKPOINT_COMMITS = 10
@@ -57,7 +58,10 @@ class Table:
 
     def _snapshot(self) -> DeltaTable:
         uri, options = Folder(self.uri).delta()
-        return patience.persistently(lambda: DeltaTable(uri, storage_options=options), breaks_off)
+        with delta_log.whole(uri):
+            return patience.persistently(
+                lambda: DeltaTable(uri, storage_options=options), breaks_off
+            )
 
     def create(self) -> DeltaTable:
         """The newest snapshot of the table, which is made if it does not exist."""
@@ -202,14 +206,15 @@ class Table:
     ) -> None:
         for attempt in range(COMMIT_ATTEMPTS):
             table = self.create()
-            if done(table):
-                return
             try:
-                with translated("write", self.uri), _conflicts_apart():
-                    commit(table)
+                if not done(table):
+                    with translated("write", self.uri), _conflicts_apart():
+                        commit(table)
             except _ConflictError:
                 patience.wait(attempt)
             else:
+                if is_local(self.uri):
+                    delta_log.make_durable(Path(self.uri), Path(self.workspace.uri))
                 return
         raise StorageError(
             f"{self.uri}: {COMMIT_ATTEMPTS} commits in a row met another writer's; "

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
-import os
 import shutil
 import signal
 import sys
@@ -28,6 +27,7 @@ from typing import IO
 
 from linnaeus import models
 from linnaeus.errors import ConfigurationError, FailureCode, LinnaeusError, StorageError
+from linnaeus.local_files import flush, flush_tree
 from linnaeus.storage import Entry, Folder, inside, is_local, without_folders
 
 INCOMING = ".incoming"
@@ -104,8 +104,9 @@ class Mirror:
                 pass
         for one in last:
             self._copy_file(one, prefix, incoming)
+        flush_tree(incoming)
         incoming.rename(self._free_place(version))
-        _flush(self.folder)
+        flush(self.folder)
 
     def _free_place(self, version: int) -> Path:
         place = self.folder / str(version)
@@ -120,8 +121,6 @@ class Mirror:
         path.parent.mkdir(parents=True, exist_ok=True)
         with self.workspace.open(entry.key) as source, path.open("wb") as target:
             shutil.copyfileobj(source, target, _PIECE_BYTES)
-            target.flush()
-            os.fsync(target.fileno())
         if path.stat().st_size != entry.size:
             where = self.workspace.uri_of(entry.key)
             raise StorageError(f"{where} changed while it was copied", FailureCode.CHANGED)
@@ -143,15 +142,6 @@ def _alone(folder: Path) -> Iterator[None]:
     with (folder / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel opens it when its owner dies
         yield
-
-
-def _flush(folder: Path) -> None:
-    """Make a rename outlive the machine's fall."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_number(name: str) -> bool:

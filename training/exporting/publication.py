@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from linnaeus import layout, models
 from linnaeus.errors import StorageError
+from linnaeus.local_files import flush, flush_tree
 from linnaeus.storage import Folder, is_local
 
 LAST = ("saved_model.pb", models.DESCRIPTION)
@@ -84,7 +85,9 @@ def _by_rename(workspace: Folder, name: str, version: int) -> Iterator[Path]:
     try:
         staging.mkdir(parents=True)
         yield staging
+        flush_tree(staging)
         staging.rename(home / str(version))
+        flush(home)
     except OSError as e:
         raise StorageError(
             f"cannot publish in {home}: {e}; look at the space and permissions there"

@@ -11,6 +11,7 @@ import pytest
 from linnaeus.errors import StorageError
 from linnaeus.models import versions
 from linnaeus.storage import Folder
+from tests.disk import Disk
 from training.exporting.publication import publishing
 
 
@@ -77,6 +78,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from linnaeus.storage import Folder
+from tests.disk import Disk
 from training.exporting.publication import publishing
 with publishing(Folder(sys.argv[1]), "solar") as draft:
     (draft.folder / "saved_model.pb").write_bytes(b"graph")
@@ -116,3 +118,18 @@ def test_a_bucket_gets_the_description_last(s3: Any) -> None:
     assert written[-2:] == ["models/solar/1/saved_model.pb", "models/solar/1/linnaeus.json"]
     assert versions(workspace, "solar") == [1]
     assert publish(workspace) == 2
+
+
+def test_all_of_a_version_is_on_the_disk_before_it_is_seen(
+    workspace: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, rename, lost = Disk(monkeypatch), Path.rename, []
+
+    def look(path: Path, target: Path) -> Path:
+        lost.extend(one for one in (path, *path.rglob("*")) if disk.lacks(one))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", look)
+    publish(workspace)
+    assert lost == []
+    assert not disk.lacks(Path(workspace.uri, "models/solar"))
