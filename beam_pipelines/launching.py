@@ -15,6 +15,7 @@ from beam_pipelines.options import launcher_leaves
 from linnaeus import layout
 from linnaeus.errors import LinnaeusError
 from linnaeus.leaving import leave_at_once
+from linnaeus.plain_text import one_line
 from linnaeus.plans import RunSpec
 from linnaeus.progress import SILENT, Progress
 from linnaeus.quiet import silence_libraries
@@ -164,10 +165,7 @@ def run_program(main: Callable[[], None]) -> None:
     silence_libraries()
     try:
         main()
-    except LinnaeusError as error:
-        print(error, file=sys.stderr)
-        leave_at_once(1)
     except Exception as error:
-        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(one_line(error), file=sys.stderr)
         leave_at_once(1)
     leave_at_once(0)

@@ -14,6 +14,7 @@ from typing import IO
 
 from linnaeus.errors import FailureCode, StorageError
 from linnaeus.locations import Entry, Page, absent, inside
+from linnaeus.plain_text import NO_SPACE
 
 RECENT_MARK = "~"
 """Separates a local etag from the listing time of a file that may still be changing."""
@@ -32,7 +33,6 @@ _READ_CODES = {
 }
 _NOT_FLUSHED = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.ENOENT}
 """Folders on some file systems, or that may be entered and not read; what is gone meanwhile."""
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def etag_of(status: os.stat_result) -> str:
@@ -67,7 +67,7 @@ def read_error(path: str, error: OSError | ValueError) -> StorageError:
 def write_error(path: str, error: OSError) -> StorageError:
     """Say in one line why a path cannot be written."""
     reason = (error.strerror or str(error)).lower()
-    if error.errno in _FULL:
+    if error.errno in NO_SPACE:
         return StorageError(f"cannot write {path}: {reason}: make room", FailureCode.SERVER_ERROR)
     remedy = "choose a folder that you may write to"
     return StorageError(f"cannot write {path}: {reason}: {remedy}", FailureCode.ACCESS_DENIED)

@@ -5,6 +5,7 @@ tens of gigabytes for a million of them.
 """
 
 import mmap
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from linnaeus.database import query
 from linnaeus.embeddings import EmbeddingTable
@@ -115,10 +116,18 @@ def stored(workspace: Folder, fingerprint: str, digests: pa.Array) -> NDArray[np
     return np.asarray(pc.is_in(digests, locations["sha256"].combine_chunks()))
 
 
-def memory_map(shape: tuple[int, int], to: Path | None) -> NDArray[np.float32]:
-    """A float32 matrix of zeros in the file `to`, or in a nameless one."""
+def memory_map(
+    shape: tuple[int, ...], to: Path | None = None, dtype: DTypeLike = np.float32
+) -> NDArray[Any]:
+    """An array of zeros in the file `to`, or in a nameless one, which has its room at once.
+
+    A disk that is full only when a page is written would kill the process.
+    """
     with to.open("w+b") if to else TemporaryFile() as file:
-        return np.memmap(file, np.float32, "w+", shape=shape)
+        mapped = np.memmap(file, dtype, "w+", shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, max(mapped.nbytes, 1))
+        return mapped
 
 
 def release(block: NDArray[Any]) -> None:

@@ -31,6 +31,7 @@ from linnaeus.meter import (
     rate_text,
     settings_text,
 )
+from linnaeus.plain_text import plain
 
 __all__ = [
     "SILENT",
@@ -119,7 +120,7 @@ class PlainProgress:
         self._print(meter.underway())
 
     def _print(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)
+        print(plain(line), file=self._stream, flush=True)
 
 
 class JsonProgress:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from linnaeus.meter import Figures, Meter
+from linnaeus.plain_text import plain
 from linnaeus.progress import Step, ending
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ class RichProgress:
         meter = Meter(name, total, unit)
 
         def finish(line: str) -> None:
-            console.print(line, markup=False, soft_wrap=True)
+            console.print(plain(line), markup=False, soft_wrap=True)
 
         with ending(meter, finish), _bars(console, meter) as bars:
-            yield _BarStep(meter, bars, bars.add_task(name, total=total))
+            yield _BarStep(meter, bars, bars.add_task(plain(name), total=total))
 
 
 class _BarStep:
@@ -50,7 +51,7 @@ class _BarStep:
         self._meter.note(line)
 
     def warn(self, line: str) -> None:
-        self._bars.console.print(line, style="yellow", markup=False, soft_wrap=True)
+        self._bars.console.print(plain(line), style="yellow", markup=False, soft_wrap=True)
 
 
 def _bars(console: Any, meter: Meter) -> Bars:

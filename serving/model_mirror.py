@@ -28,6 +28,7 @@ from typing import IO
 from linnaeus import models
 from linnaeus.errors import ConfigurationError, FailureCode, LinnaeusError, StorageError
 from linnaeus.local_files import flush, flush_tree
+from linnaeus.plain_text import one_line
 from linnaeus.storage import Entry, Folder, inside, is_local, without_folders
 
 INCOMING = ".incoming"
@@ -225,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         mirror = _mirror(options)
     except ConfigurationError as error:
-        print(error, file=sys.stderr)
+        print(one_line(error), file=sys.stderr)
         return 2
     keeper = Keeper(mirror, options.health, sys.stderr)
     if options.once:

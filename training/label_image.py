@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from linnaeus import isolation
 from linnaeus.errors import ConfigurationError, ImageError
 from linnaeus.locations import normalise
+from linnaeus.plain_text import plain
 from linnaeus.storage import read_object
 from training.drop_in.flags import flag, parse
 from training.drop_in.programs import run_program
@@ -46,7 +47,7 @@ class LabelImageFlags:
 def main() -> None:
     """Print the best labels of the picture that the process's flags name."""
     for label, score in label_image(parse(LabelImageFlags, "training.label_image")):
-        print(f"{label} (score={score:0.5f})")
+        print(f"{plain(label)} (score={score:0.5f})")
 
 
 def label_image(flags: LabelImageFlags) -> Scored:

@@ -16,6 +16,7 @@ from linnaeus.augmentation_settings import Augmentation
 from linnaeus.errors import ConfigurationError, GateFailed, LinnaeusError
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model
+from linnaeus.plain_text import plain
 from linnaeus.storage import Folder
 from training.config import (
     FineTuningConfig,
@@ -89,7 +90,7 @@ def main() -> None:
     if flags.set_memory_growth:
         set_memory_growth()
     model = trained(workspace, manifest, config, flags, log)
-    print(f"Found {len(model.labels)} classes: {', '.join(model.labels)}")
+    print(f"Found {len(model.labels)} classes: {', '.join(map(plain, model.labels))}")
     print(drop_in_outputs.accuracy_line(model))
     write(flags, workspace, manifest, model)
 

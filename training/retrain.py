@@ -18,6 +18,7 @@ from linnaeus.backbones import BackboneSpec
 from linnaeus.errors import ConfigurationError
 from linnaeus.locations import is_local, normalise
 from linnaeus.models import Model, ModelBackbone
+from linnaeus.plain_text import plain
 from linnaeus.storage import Folder
 from training.config import LayersConfig, SplitConfig, TrainConfig
 from training.drop_in import architectures
@@ -226,7 +227,7 @@ def report(model: Model, with_mistakes: bool) -> None:
         return
     print("=== MISCLASSIFIED TEST IMAGES ===")
     for mistake in model.mistakes:
-        print(f"{mistake['uri']:>70}  {mistake['predicted']}")
+        print(plain(f"{mistake['uri']:>70}  {mistake['predicted']}"))
     sys.stdout.flush()
 
 

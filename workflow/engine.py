@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from linnaeus.errors import ConfigurationError, GateFailed, LinnaeusError
+from linnaeus.plain_text import one_line
 from linnaeus.progress import SILENT, Progress
 from linnaeus.storage import Folder
 from workflow.config import Workflow
@@ -176,13 +177,10 @@ def _attempt(context: Context, name: StepName, work: Work) -> Step:
         outcome: Outcome = work(context)
     except GateFailed as refusal:
         return ended("refused", str(refusal), getattr(refusal, "facts", {}))
-    except LinnaeusError as error:
-        return ended("failed", str(error))
-    except OSError as error:
-        return ended("failed", f"{error.filename or 'this machine'}: {error.strerror or error}")
     except Exception as error:
-        context.unexpected(error)
-        return ended("failed", f"{type(error).__name__}: {error} (unexpected)")
+        if not isinstance(error, LinnaeusError | OSError):
+            context.unexpected(error)
+        return ended("failed", one_line(error))
     except BaseException:
         line = "interrupted; the same command goes on where it stopped"
         context.night = context.night.after(ended("failed", line)).finished()

@@ -15,6 +15,7 @@ import typer
 from linnaeus.cli.session import Session
 from linnaeus.errors import ConfigurationError, LinnaeusError
 from linnaeus.locations import is_local, normalise, split_uri
+from linnaeus.plain_text import plain_lines
 from linnaeus.progress import bytes_text, count_text
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _ask(given: Given, looker: _Looker) -> Answers:
     images = given.images or _answer("Images to label (a folder, s3://…)", None, looker)
     look = _seen(images, given.labels, looker)
     if look:
-        typer.echo(_look_text(look, given.labels), err=True)
+        typer.echo(plain_lines(_look_text(look, given.labels)), err=True)
     labels = given.labels or _asked_labels(look, looker)
     return Answers(
         images=images,

@@ -10,6 +10,7 @@ import typer
 from linnaeus.cli.options import Images, ModelVersion
 from linnaeus.cli.session import FAILED, Session
 from linnaeus.cli.wording import evaluation_text, photos_text
+from linnaeus.plain_text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,4 +99,4 @@ def label(
     if session.as_json or len(errors) < len(labelled):
         session.show([asdict(photo) for photo in labelled], photos_text(labelled))
     if errors:
-        session.fail("\n".join(errors), FAILED, "PhotoErrors")
+        session.fail("\n".join(map(plain, errors)), FAILED, "PhotoErrors")

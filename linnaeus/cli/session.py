@@ -6,13 +6,10 @@ A command is a function whose first parameter is a `Session`. `register` puts `-
 
 from __future__ import annotations
 
-import errno
 import functools
 import inspect
 import json
-import os
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from linnaeus.errors import ConfigurationError, LinnaeusError
+from linnaeus.errors import ConfigurationError
+from linnaeus.plain_text import one_line, plain_lines
 from linnaeus.progress import Progress, for_stream
 
 if TYPE_CHECKING:
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 FAILED = 1
 WRONG_USAGE = 2
 TOO_MANY_FAILURES = 3
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 INTERRUPTED = 130
 
 Command = Callable[..., None]
@@ -61,10 +58,10 @@ class Session:
     def show(self, value: Any, text: str) -> None:
         """Print a result on standard output: `value` as JSON for machines, `text` for people."""
         if not self.as_json:
-            typer.echo(text)
+            typer.echo(plain_lines(text))
             return
-        plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-        typer.echo(json.dumps(plain, ensure_ascii=False, default=str))
+        fields = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+        typer.echo(json.dumps(fields, ensure_ascii=False, default=str))
 
     def fail(self, message: str, status: int, kind: str = "error") -> NoReturn:
         """Say in one line on standard error what went wrong, and end with `status`."""
@@ -72,7 +69,7 @@ class Session:
             record = {"event": "error", "kind": kind, "message": message}
             typer.echo(json.dumps(record, ensure_ascii=False), err=True)
         else:
-            typer.echo(message, err=True)
+            typer.echo(plain_lines(message), err=True)
         raise typer.Exit(status)
 
     @contextmanager
@@ -152,16 +149,7 @@ def _status(error: BaseException) -> int:
     return WRONG_USAGE if isinstance(error, ConfigurationError) else FAILED
 
 
-def _one_line(error: BaseException) -> str:
+def _one_line(error: Exception | KeyboardInterrupt) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "Interrupted; the same command continues where it stopped."
-    text = " ".join(str(error).split())
-    if isinstance(error, LinnaeusError):
-        return text
-    if isinstance(error, OSError) and error.errno in _NO_SPACE:
-        where = error.filename or f"temporary files in {tempfile.gettempdir()} (TMPDIR)"
-        why = os.strerror(error.errno or 0).lower()
-        return f"{where}: {why}: make room and run the same command again"
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return f"{type(error).__name__}: {text or 'no message'} (unexpected; --debug shows where)"
+    return one_line(error, "; --debug shows where")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from linnaeus.plain_text import plain
 from linnaeus.progress import Meter, count_text, duration_text
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def run_details_text(details: RunDetails) -> str:
         codes = ", ".join(f"{code} {count:,}" for code, count in details.codes.items())
         lines.append(f"failed: {codes}")
     lines += [
-        f"  {one['uri']}: {one['code']}, attempt {one['attempt']}: {one['message']}"
+        plain(f"  {one['uri']}: {one['code']}, attempt {one['attempt']}: {one['message']}")
         for one in details.failures
     ]
     if len(details.failures) < seen.failed:
@@ -140,7 +141,8 @@ def evaluation_text(metrics: Mapping[str, Any]) -> str:
     """Accuracy, a line a class, the other measures, and how many images were left out and why."""
     width = max((len(label) for label in metrics["classes"]), default=0)
     classes = [
-        f"  {label:<{width}}  {_class_text(one)}" for label, one in metrics["classes"].items()
+        plain(f"  {label:<{width}}  {_class_text(one)}")
+        for label, one in metrics["classes"].items()
     ]
     several = metrics.get("task") == "multi"
     what = "All labels of an image right: accuracy" if several else "Accuracy"
@@ -193,8 +195,8 @@ def _or_dash(measure: float, metrics: Mapping[str, Any]) -> str:
 def photos_text(photos: Sequence[PhotoLabels]) -> str:
     """The photos that have labels, with headings where several were asked for."""
     labelled = [photo for photo in photos if not photo.error]
-    headings = [f"{photo.path}:\n" if len(photos) > 1 else "" for photo in labelled]
-    texts = ["\n".join(_photo_lines(photo)) for photo in labelled]
+    headings = [f"{plain(photo.path)}:\n" if len(photos) > 1 else "" for photo in labelled]
+    texts = ["\n".join(map(plain, _photo_lines(photo))) for photo in labelled]
     return "\n\n".join(map("".join, zip(headings, texts, strict=True)))
 
 
@@ -240,7 +242,7 @@ def _swept_text(swept: Swept) -> str:
 
 def facts_text(facts: Mapping[str, Any]) -> str:
     """A line a fact, nested ones indented."""
-    return "\n".join(_fact_lines(facts, ""))
+    return "\n".join(map(plain, _fact_lines(facts, "")))
 
 
 def _fact_lines(facts: Mapping[str, Any], indent: str) -> Iterator[str]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from linnaeus.datasets.pictures import png
 from linnaeus.datasets.placing import Sample, write_absent
 from linnaeus.errors import ConfigurationError, LinnaeusError
+from linnaeus.plain_text import one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         count = unpack(asked.images, asked.labels, asked.to, asked.split)
     except LinnaeusError as e:
-        print(e, file=sys.stderr)
+        print(one_line(e), file=sys.stderr)
         return 2
     print(f"{count:,} pictures in {asked.to / asked.split}")
     return 0

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from linnaeus.errors import ConfigurationError
+from linnaeus.plain_text import plain_lines
 
 
 def render(template: str, **facts: Any) -> str:
@@ -59,6 +60,7 @@ def _environment() -> Any:
     environment = Environment(
         loader=loader,
         autoescape=True,
+        finalize=lambda fact: plain_lines(fact) if type(fact) is str else fact,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

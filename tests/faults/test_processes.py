@@ -11,13 +11,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from deltalake import DeltaTable
 
+from linnaeus.errors import StorageError
+from linnaeus.matrix import memory_map
+from linnaeus.plain_text import one_line
+from linnaeus.storage import Folder
 from serving.local import start_server
 from serving.model_server import LISTENING
 from tests.faults.commands import MAIN, ended, patched, wait_until
 from tests.faults.conftest import EACH
+from training.checkpoints import StoredCheckpoints
 
 pytestmark = pytest.mark.slow
 
@@ -172,3 +178,15 @@ def test_a_full_disk_ends_the_run_in_one_line_that_names_it(
     filler.unlink()
     desk.score()
     assert desk.labels() == undisturbed
+
+
+def test_a_checkpoint_and_an_array_that_find_no_room_say_so_and_leave_what_was(small_disk):
+    checkpoints = StoredCheckpoints(Folder(str(small_disk)), {})
+    checkpoints.save("head", {"weights": np.ones(100)})
+    with pytest.raises(StorageError, match=r"head\.npz: no space left on device: make room"):
+        checkpoints.save("head", {"weights": np.ones(20_000_000)})
+    assert checkpoints.load("head")["weights"].shape == (100,)
+    assert not list(small_disk.rglob("*.partial"))
+    with pytest.raises(OSError, match="No space left") as raised:  # not later, by SIGBUS
+        memory_map((20_000, 1_000), small_disk / "matrix")
+    assert "make room" in one_line(raised.value)

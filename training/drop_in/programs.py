@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from linnaeus.errors import ConfigurationError, LinnaeusError
+from linnaeus.errors import ConfigurationError
 from linnaeus.interrupts import keep_interrupts
 from linnaeus.leaving import leave_at_once
+from linnaeus.plain_text import one_line, plain
 from linnaeus.progress import SILENT, Progress, for_stream
 from linnaeus.quiet import silence_libraries
 
@@ -41,7 +42,7 @@ class Log:
 
     def _say(self, level: str, line: str) -> None:
         if self._shows(level):
-            print(line, file=sys.stderr, flush=True)
+            print(plain(line), file=sys.stderr, flush=True)
 
     def _shows(self, level: str) -> bool:
         return LEVELS.index(level) >= LEVELS.index(self.level)
@@ -57,16 +58,9 @@ def run_program(main: Callable[[], None]) -> None:
         main()
     except KeyboardInterrupt:
         leave_at_once(INTERRUPTED)
-    except (LinnaeusError, OSError) as error:
-        if debugging:
-            traceback.print_exc()
-        print(" ".join(str(error).split()), file=sys.stderr)
-        leave_at_once(WRONG_USAGE if isinstance(error, ConfigurationError) else FAILED)
     except Exception as error:
         if debugging:
             traceback.print_exc()
-        told = " ".join(str(error).split()) or "no message"
-        hint = "unexpected; --logging_verbosity DEBUG shows where"
-        print(f"{type(error).__name__}: {told} ({hint})", file=sys.stderr)
-        leave_at_once(FAILED)
+        print(one_line(error, "; --logging_verbosity DEBUG shows where"), file=sys.stderr)
+        leave_at_once(WRONG_USAGE if isinstance(error, ConfigurationError) else FAILED)
     leave_at_once(0)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from linnaeus.embedding import Source, decoded
 from linnaeus.engines import processors
 from linnaeus.isolation import decode
+from linnaeus.matrix import memory_map
 from linnaeus.records import ObjectReference
 from linnaeus.storage import read_object
 from training.data.examples import Examples
@@ -46,7 +47,7 @@ def read_pictures(
 
     An image that cannot be read or decoded, or has another content now, is left out.
     """
-    pixels = np.memmap(to, np.uint8, "w+", shape=(len(uris), *size, 3))
+    pixels = memory_map((len(uris), *size, 3), to, np.uint8)
     row_of = {digest: row for row, digest in enumerate(digests)}
     source = Source(
         read=lambda reference: read_object(reference.uri, None),
@@ -130,7 +131,7 @@ def computed(
     given = tf.TensorSpec([None, height, width, 3], tf.uint8)
     traced = tf.function(network, input_signature=[given]).get_concrete_function()
     shape = (len(pictures.pixels), *traced.output_shapes[1:])
-    values: NDArray[np.float32] = np.memmap(to, np.float32, "w+", shape=shape)
+    values: NDArray[np.float32] = memory_map(shape, to)
     for start in range(0, len(pictures.rows), COMPUTED_AT_ONCE):
         rows = pictures.rows[start : start + COMPUTED_AT_ONCE]
         values[rows] = traced(tf.constant(pictures.pixels[rows])).numpy()

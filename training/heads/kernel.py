@@ -8,12 +8,12 @@ the dense layer.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from tempfile import TemporaryFile
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
+from linnaeus.matrix import memory_map
 from training.checkpoints import Checkpoints, NoCheckpoints
 from training.config import KernelConfig
 from training.data.examples import Examples, LabelledEmbeddings
@@ -64,9 +64,7 @@ class Features:
 
     def of(self, examples: Examples) -> Examples:
         """The examples with features [n, R] for embeddings, in a file that ends with them."""
-        with TemporaryFile(prefix="linnaeus-kernel-") as file:
-            shape = len(examples), self.whitening.shape[1]
-            features = np.memmap(file, np.float32, "w+", shape=shape)
+        features = memory_map((len(examples), self.whitening.shape[1]))
         blocks = zip(read_blocks(examples.embeddings), read_blocks(features), strict=True)
         for (_, block), (_, target) in blocks:
             target[:] = self.basis.apply(block.astype(np.float64)) @ self.whitening

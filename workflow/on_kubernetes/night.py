@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from linnaeus.errors import ConfigurationError, LinnaeusError
+from linnaeus.plain_text import one_line
 from workflow.on_kubernetes.cluster import Cluster, JobRequest, Object
 
 EMBED, TRAIN, SCORE = "linnaeus-embed-slices", "linnaeus-train", "linnaeus-score-slices"
@@ -128,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CommandFailed as failed:
         return failed.status
     except LinnaeusError as error:
-        print(error, file=sys.stderr)
+        print(one_line(error), file=sys.stderr)
         return 2 if isinstance(error, ConfigurationError) else 1
     return 0
 
