@@ -73,9 +73,8 @@ def graph_of(signature: Any, options: InferenceOptions = AS_STOCK) -> ExampleGra
             "Expected classification signature outputs to contain at least one of"
             f' "{_CLASSES}" or "{_SCORES}". Signature was: {signature}'
         )
-    fed = signature.inputs[_INPUTS]
     fetches = [signature.outputs[alias].name for alias in aliases]
-    return ExampleGraph({fed.name: fed.dtype}, fetches)
+    return ExampleGraph([signature.inputs[_INPUTS].name], fetches)
 
 
 def result_of(signature: Any, outputs: ExampleOutputs) -> classification_pb2.ClassificationResult:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.inference.signatures import check_types
 from serving.models.servable import Servable
 from serving.status import invalid_argument
 
@@ -19,8 +18,7 @@ from serving.status import invalid_argument
 class ExampleGraph:
     """The tensors of one or more signatures that take serialised Examples."""
 
-    feeds: Mapping[str, int]
-    """Tensor name -> DataType: a signature may claim to take Examples and yet take numbers."""
+    feeds: Sequence[str]
     fetches: Sequence[str]
 
 
@@ -44,7 +42,6 @@ def run_examples(
     """
     serialized = serialized_examples(examples)
     feeds = dict.fromkeys(graph.feeds, serialized)
-    check_types(graph.feeds, feeds)
     arrays = model.run(feeds, graph.fetches, timeout_seconds)
     named = zip(graph.fetches, map(np.asarray, arrays), strict=True)
     return ExampleOutputs(len(serialized), dict(named))

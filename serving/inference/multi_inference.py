@@ -53,8 +53,8 @@ def _common_graph(model: Servable, tasks: Any, options: InferenceOptions) -> Exa
             raise invalid_argument(f"Duplicate evaluation of signature: {name}")
         graphs[name] = _graph(model, name, task.method_name, options)
     fetches = {fetch for graph in graphs.values() for fetch in graph.fetches}
-    feeds = {feed: dtype for graph in graphs.values() for feed, dtype in graph.feeds.items()}
-    return ExampleGraph(feeds, sorted(fetches))
+    feeds = {feed for graph in graphs.values() for feed in graph.feeds}
+    return ExampleGraph(sorted(feeds), sorted(fetches))
 
 
 def _check_name(model_spec: Any, first: Any) -> None:

@@ -14,7 +14,7 @@ from tensorflow_serving.apis import predict_pb2
 
 from serving.inference import classify, regress
 from serving.inference.options import AS_STOCK, InferenceOptions
-from serving.inference.signatures import check_types, signature_name
+from serving.inference.signatures import signature_name
 from serving.models.servable import Servable
 from serving.protocol import tensors
 from serving.status import StatusError, invalid_argument
@@ -39,7 +39,6 @@ def answer(
     check_method_name(signature, options)
     check_input_count(signature, request.inputs)
     feeds = _feeds(signature, request)
-    check_types({info.name: info.dtype for info in signature.inputs.values()}, feeds)
     aliases = _output_aliases(signature, request.output_filter)
     response = predict_pb2.PredictResponse()
     response.model_spec.name = request.model_spec.name

@@ -65,8 +65,7 @@ def graph_of(signature: Any, options: InferenceOptions = AS_STOCK) -> ExampleGra
         raise invalid_argument(f"No regression inputs found in SignatureDef: {signature}")
     if _OUTPUTS not in signature.outputs:
         raise invalid_argument(f"No regression outputs found in SignatureDef: {signature}")
-    fed = signature.inputs[_INPUTS]
-    return ExampleGraph({fed.name: fed.dtype}, [signature.outputs[_OUTPUTS].name])
+    return ExampleGraph([signature.inputs[_INPUTS].name], [signature.outputs[_OUTPUTS].name])
 
 
 def result_of(signature: Any, outputs: ExampleOutputs) -> regression_pb2.RegressionResult:

@@ -1,6 +1,5 @@
 """Which SignatureDef a request means, and how refusals name tensors of it."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -29,24 +28,6 @@ def signature_of_examples(model: Servable, model_spec: Any) -> Any:
     if name not in model.signatures:
         raise invalid_argument(f"No signature was found with the name: {name}")
     return model.signatures[name]
-
-
-def check_types(expected: Mapping[str, int], feeds: Mapping[str, NDArray[Any]]) -> None:
-    """Hold arrays, by tensor name, to DataTypes, by tensor name, as a session does.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT, one of them is of another type.
-    """
-    for position, name in enumerate(sorted(feeds)):
-        wanted = types_pb2.DataType.Name(expected[name])
-        if (sent := type_text(feeds[name])) != wanted:
-            raise invalid_argument(
-                f"Expects arg[{position}] to be {_plain(wanted)} but {_plain(sent)} is provided"
-            )
-
-
-def _plain(type_name: str) -> str:
-    return type_name.removeprefix("DT_").lower()
 
 
 def shape_text(array: NDArray[Any]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from serving.models import warmup
+from serving.models.checked_model import CheckedModel
 from serving.models.measured_model import MeasuredModel
 from serving.models.saved_models import SavedModel, SessionOptions
 from serving.models.servable import Servable
@@ -63,14 +64,16 @@ def load(folder: Path, options: LoadingOptions) -> Servable:
     Raises:
         StatusError: it cannot be loaded, or one of its warm-up requests fails.
     """
-    model = options.wrap(_measured(_opened(folder, options), options.on_run))
-    model = _measured(model, options.on_answer)
+    opened = _opened(folder, options)
+    model = options.wrap(_measured(opened, options.on_run))
+    # Checked before requests meet in a batch, where a wrong one would spoil others.
+    model = _measured(CheckedModel(model, opened.infer), options.on_answer)
     if options.enable_model_warmup and warmup.has_requests(folder):
         _warm_up(model, folder, options)
     return model
 
 
-def _opened(folder: Path, options: LoadingOptions) -> Servable:
+def _opened(folder: Path, options: LoadingOptions) -> TfliteModel | SavedModel:
     if options.prefer_tflite_model and (folder / TFLITE).is_file():
         return TfliteModel(folder / TFLITE, options.num_tflite_pools)
     return SavedModel(folder, options.saved_model_tags, options.session)

@@ -12,9 +12,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.client import pywrap_tf_session as tf_session
+from tensorflow.python.framework.ops import dismantle_graph
 
+from serving.models.checked_model import Infer, Shapes
 from serving.models.tensorflow_errors import tensorflow_errors
-from serving.status import not_found
+from serving.status import invalid_argument, not_found
 
 SERVING_TAG = "serve"
 
@@ -32,8 +34,8 @@ class SavedModel:
     """A SavedModel's serving graph in a session, fed and fetched by tensor names.
 
     A session of the version 1 API is what TensorFlow Serving itself runs: it knows SignatureDefs
-    only, takes any shape that the graph's operations take, and is strict on types. Its memory is
-    given back when the last reference goes, so a request that holds one finishes on it.
+    only, and hands any shape on to its operations. Its memory is given back when the last reference
+    goes, so a request that holds one finishes on it.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class SavedModel:
         self._session = session
         # A closure over the session alone: one over self would be a cycle, freed who knows when.
         self._outputs = lru_cache(maxsize=64)(lambda names: _outputs(session, names))
+        self.infer: Infer = lru_cache(maxsize=1024)(lambda *asked: _inferred(session.graph, *asked))
 
     def run(
         self,
@@ -90,6 +93,28 @@ def _outputs(session: tf.compat.v1.Session, names: Sequence[str]) -> list[Any]:
         return [session.graph.get_tensor_by_name(name)._as_tf_output() for name in names]
     except (KeyError, ValueError) as error:
         raise not_found(f"a signature names a tensor that its graph lacks: {error}") from error
+
+
+def _inferred(graph: tf.Graph, shapes: Shapes, fetches: Sequence[str]) -> Sequence[tf.TensorShape]:
+    """What the graph's shape functions say of outputs when the inputs have these shapes.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT, they refuse them.
+    """
+    tensors = {name: graph.get_tensor_by_name(name) for name, _ in shapes}
+    with tf.Graph().as_default() as copy:
+        given = {
+            name: tf.compat.v1.placeholder(tensors[name].dtype, shape)
+            for name, shape in shapes
+            if tensors[name].consumers()
+        }
+        try:
+            found = tf.import_graph_def(graph.as_graph_def(), given, list(fetches))
+            return [tensor.shape for tensor in found]
+        except ValueError as error:
+            raise invalid_argument(str(error)) from error
+        finally:
+            dismantle_graph(copy)
 
 
 def _run_options(timeout_seconds: float | None) -> Any | None:

@@ -86,6 +86,32 @@ def test_no_pictures_at_all_have_no_labels(predict: Callable[..., Any]):
     assert len(predict().outputs["label"].string_val) == 0
 
 
+@pytest.mark.parametrize(
+    ("signature", "alias", "array"),
+    [
+        ("pixels", "pixels", np.zeros((8, 8, 3), "uint8")),
+        ("pixels", "pixels", np.zeros((1, 1, 8, 8, 3), "uint8")),
+        ("pixels", "pixels", np.zeros((1, 1, 1, 3), "uint8")),
+        ("embedding", "embedding", np.zeros(192, "float32")),
+        ("embedding", "embedding", np.zeros((1, 1, 192), "float32")),
+        ("serving_default", "image_bytes", np.array(b"", object)),
+        ("serving_default", "image_bytes", np.array([[b""]], object)),
+        ("classify", "inputs", np.array([[b""]], object)),
+    ],
+)
+def test_an_array_of_another_shape_than_the_signature_has_is_refused(
+    server: Any, signature: str, alias: str, array: Any
+):
+    message = wire.PredictRequest(
+        model_spec={"name": colour_model.NAME, "signature_name": signature}
+    )
+    tensors.fill_content(message.inputs[alias], array)
+    with grpc.insecure_channel(server.address) as channel, pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary(wire.PREDICT)(message.SerializeToString(), timeout=SECONDS)
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert f"signature {signature} input shape is wrong" in caught.value.details()
+
+
 def test_a_message_of_200_megabytes_is_read_and_refused_for_its_content(
     predict: Callable[..., Any],
 ):

@@ -115,8 +115,17 @@ def test_a_tflite_model_answers_many_threads_each_with_its_own(lite: Path):
 def test_a_tflite_model_is_strict_on_types(lite: Path):
     from serving.status import StatusError
 
-    with pytest.raises(StatusError, match="to be float32 but got float64"):
+    with pytest.raises(StatusError, match=r"to be float but double is provided"):
         run(load(lite, prefer_tflite_model=True), x=column(1.0).astype("float64"))
+
+
+def test_a_tflite_model_is_strict_on_all_of_a_shape_but_its_rows(lite: Path):
+    from serving.status import StatusError
+
+    model = load(lite, prefer_tflite_model=True)
+    for shape in ((), (3,), (3, 2), (1, 3, 1)):
+        with pytest.raises(StatusError, match=r"input shape is wrong, expected : \[\?,1\]"):
+            run(model, x=np.zeros(shape, "float32"))
 
 
 def test_a_tflite_model_without_signatures_is_served_under_its_tensors_names(tmp_path: Path):
@@ -273,7 +282,14 @@ def test_warm_up_goes_through_what_the_model_is_wrapped_in(
     half_plus: Any, tmp_path: Path, options: dict, runs: int
 ):
     folder = with_warm_up(half_plus(2), tmp_path / "1", [[1.0]], [[2.0]])
-    assert load(folder, wrap=Counting, **options).runs == runs
+    wrapped = []
+
+    def wrap(model: Any) -> Counting:
+        wrapped.append(Counting(model))
+        return wrapped[0]
+
+    load(folder, wrap=wrap, **options)
+    assert wrapped[0].runs == runs
 
 
 def test_warm_ups_are_told_whether_they_succeed_or_not(half_plus: Any, tmp_path: Path):
