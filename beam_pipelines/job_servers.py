@@ -15,6 +15,7 @@ from apache_beam.runners.portability.portable_runner import PortableRunner
 
 from beam_pipelines.options import runner_name
 from linnaeus.errors import LinnaeusError
+from linnaeus.leaving import share_temporary_files
 
 AGAIN = "run the same command again: it does the missing shards"
 BEHIND_A_JOB_SERVER = {"flink": "Flink", "portable": "The cluster", "prism": "Prism"}
@@ -67,7 +68,9 @@ def stopped_with(pipeline: beam.Pipeline) -> Iterator[None]:
     leaves = pipeline.options.view_as(StandardOptions).no_wait_until_finish
     runner = pipeline.runner
     with ExitStack() as started:
-        if isinstance(runner, PortableRunner) and not leaves:
+        if leaves:
+            share_temporary_files()
+        elif isinstance(runner, PortableRunner):
             make = runner.default_job_server
 
             def remembered(options: PipelineOptions) -> JobServer:

@@ -14,7 +14,7 @@ from beam_pipelines.local_runners import with_fetched
 from beam_pipelines.options import launcher_leaves
 from linnaeus import layout
 from linnaeus.errors import LinnaeusError
-from linnaeus.leaving import leave_at_once
+from linnaeus.leaving import leave_at_once, own_temporary_files
 from linnaeus.plain_text import one_line
 from linnaeus.plans import RunSpec
 from linnaeus.progress import SILENT, Progress
@@ -163,6 +163,7 @@ def _interrupts_stay_interrupts(worker_died: threading.Event) -> Iterator[None]:
 def run_program(main: Callable[[], None]) -> None:
     """Run a job as a program: the libraries are silent, and an error is one line, status 1."""
     silence_libraries()
+    own_temporary_files()
     try:
         main()
     except Exception as error:

@@ -98,6 +98,13 @@ def entry_of(key: str, status: os.stat_result) -> Entry:
     return Entry(key, status.st_size, etag_of(status), modified)
 
 
+def broken_off(root: str) -> Iterator[Entry]:
+    """What writes that were killed left behind, of files and of folders."""
+    for pattern in (f".*{_PARTIAL}", ".staging-*/**/*", ".download-*/**/*"):
+        for path in filter(Path.is_file, Path(root).rglob(pattern)):
+            yield entry_of(path.relative_to(root).as_posix(), path.stat())
+
+
 class LocalFiles:
     """The files below one local folder; keys are relative paths."""
 

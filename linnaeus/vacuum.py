@@ -20,10 +20,10 @@ from datetime import UTC, datetime, timedelta
 
 from deltalake import DeltaTable
 
-from linnaeus import layout
+from linnaeus import layout, local_files
 from linnaeus.errors import ConfigurationError
 from linnaeus.leases import store_time
-from linnaeus.locations import Entry
+from linnaeus.locations import Entry, is_local
 from linnaeus.run_endings import give_up
 from linnaeus.run_traces import named_run, survey
 from linnaeus.storage import Folder
@@ -67,7 +67,9 @@ class Vacuum:
     tables: dict[str, Swept]
     """Parts, by table."""
     runs: Swept
-    """Markers of attempts, names of ended runs, and plans of those that were given up."""
+    """Markers of attempts, names of ended runs, plans of those that were given up, and what writes
+    that were killed left on a local disk.
+    """
     given_up: list[str]
     """Unfinished runs that were given up, by id."""
 
@@ -167,6 +169,9 @@ class _Sweep:
         for name in self._workspace.list(layout.RUN_NAMES):
             if self._is_old(name.modified) and not self._can_be_joined(name):
                 yield name
+        if is_local(self._workspace.uri):
+            broken_off = local_files.broken_off(self._workspace.uri)
+            yield from (entry for entry in broken_off if self._is_old(entry.modified))
 
     def _can_be_joined(self, name: Entry) -> bool:
         run = self.runs.get(named_run(self._workspace, name) or "")

@@ -14,6 +14,7 @@ from typing import Any
 
 from linnaeus.augmentation_settings import Augmentation
 from linnaeus.errors import ConfigurationError, GateFailed, LinnaeusError
+from linnaeus.leaving import share_temporary_files
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model
 from linnaeus.plain_text import plain
@@ -168,6 +169,7 @@ def flowers(log: Log) -> str:
     from linnaeus.datasets.catalogue import DATASETS
     from linnaeus.datasets.placing import place
 
+    share_temporary_files()
     known, folder = DATASETS["flowers"], Path(tempfile.gettempdir()) / "flower_photos"
     try:
         return str(place(known.samples, folder, known.images, log.progress))

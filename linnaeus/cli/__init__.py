@@ -7,12 +7,13 @@ Exit status: 0 done; 1 the run failed; 2 wrong usage; 3 done, but with new failu
 import sys
 
 from linnaeus.interrupts import keep_interrupts
-from linnaeus.leaving import leave_at_once
+from linnaeus.leaving import leave_at_once, own_temporary_files
 
 
 def main() -> None:
     """Run the command that the process's arguments name."""
     keep_interrupts()
+    own_temporary_files()
     try:
         from linnaeus.cli.app import app
         from linnaeus.quiet import silence_libraries
@@ -21,6 +22,6 @@ def main() -> None:
             silence_libraries()
         app()
     except KeyboardInterrupt:  # before a command has begun
-        sys.exit(130)
+        leave_at_once(130)
     except SystemExit as end:
         leave_at_once(end.code if isinstance(end.code, int) else int(end.code is not None))

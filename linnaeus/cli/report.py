@@ -46,10 +46,12 @@ def _somebody_looks(session: Session) -> bool:
 
 def _local_copy(uri: str) -> Path:
     """The file itself, or a copy of a remote one, which no browser opens."""
+    from linnaeus.leaving import share_temporary_files
     from linnaeus.storage import is_local, read_object
 
     if is_local(uri):
         return Path(uri)
+    share_temporary_files()
     copy = Path(tempfile.mkdtemp(prefix="linnaeus-report-")) / "report.html"
     copy.write_bytes(read_object(uri, None))
     return copy

@@ -320,3 +320,21 @@ def test_the_name_of_a_run_that_is_given_up_goes_with_it(workspace, bucket):
     assert vacuum(workspace).given_up == [first.run_id]
     again = freeze_run(workspace, EMBED, manifests.freeze(workspace, str(bucket)), "night")
     assert again.run_id not in (None, first.run_id)
+
+
+def test_what_killed_writes_left_on_a_local_disk_goes_after_a_week(workspace, bucket):
+    run(workspace, bucket)
+    root, then = Path(workspace.uri), time.time() - EIGHT_DAYS_SECONDS
+    left = [root / "models/m/.staging-2-0a" / name for name in ("saved_model.pb", "a/variables")]
+    left += [root / "objects" / "01X" / ".0011223344556677.partial", root / ".00ff.partial"]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"12")
+    assert vacuum(workspace).runs.files == 0
+    for path in left:
+        os.utime(path, (then, then))
+    done = vacuum(workspace, dry_run=True).runs
+    assert (done.files, done.size_bytes) == (4, 8)
+    assert vacuum(workspace).runs == done
+    assert not any(path.exists() for path in left)
+    assert vacuum(workspace).runs.files == 0

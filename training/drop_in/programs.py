@@ -8,7 +8,7 @@ from datetime import datetime
 
 from linnaeus.errors import ConfigurationError
 from linnaeus.interrupts import keep_interrupts
-from linnaeus.leaving import leave_at_once
+from linnaeus.leaving import leave_at_once, own_temporary_files
 from linnaeus.plain_text import one_line, plain
 from linnaeus.progress import SILENT, Progress, for_stream
 from linnaeus.quiet import silence_libraries
@@ -51,6 +51,7 @@ class Log:
 def run_program(main: Callable[[], None]) -> None:
     """Run it and leave: an error is one line; 2 is wrong usage or input, 1 any other failure."""
     keep_interrupts()
+    own_temporary_files()
     debugging = "--logging_verbosity DEBUG" in " ".join(sys.argv).replace("=", " ")
     if not debugging:
         silence_libraries()
