@@ -2,6 +2,7 @@
 
 MANIFESTS = "manifests"
 MODELS = "models"
+CANDIDATES = "candidates"
 OBJECTS = "objects"
 FAILURES = "failures"
 RUNS = "runs"

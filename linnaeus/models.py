@@ -168,8 +168,8 @@ def load_model(workspace: Folder, name_and_version: str, trained_by: str = "") -
         model = Model.from_json(workspace.read(f"{version_prefix(name, found)}/{DESCRIPTION}"))
         if trained_by not in ("", model.identity):
             raise ConfigurationError(
-                f"the {name_and_version} that {trained_by} trained is gone, and another model "
-                f"({model.identity}) has its name now: score with that by a command of its own"
+                f"the {name_and_version} that {trained_by} trained is gone, and another one has "
+                f"its name ({model.identity}): score anew"
             )
         return model
     except StorageError as e:

@@ -13,7 +13,7 @@ from linnaeus.storage import Folder
 GIVEN_UP = "given_up"
 """The summary's field by which it is known that nobody will commit the run."""
 
-_WHY = "given_up_because"
+WHY = "given_up_because"
 _SILENT = "it showed no sign of life for long"
 
 
@@ -51,16 +51,26 @@ def why_given_up(workspace: Folder, run_id: str) -> str | None:
 
 
 def _why(summary: dict[str, Any]) -> str | None:
-    return str(summary.get(_WHY, _SILENT)) if GIVEN_UP in summary else None
+    return str(summary.get(WHY, _SILENT)) if GIVEN_UP in summary else None
 
 
-def give_up(workspace: Folder, run_id: str, why: str = _SILENT) -> bool:
+def give_up(
+    workspace: Folder, run_id: str, why: str = _SILENT, refused: Counts | None = None
+) -> bool:
     """End a run that nobody carries out, so that it is neither joined nor committed any more.
+
+    Args:
+        workspace: where the run is.
+        run_id: the run.
+        why: for people.
+        refused: of a run that was carried out, and that a gate refused.
 
     Returns:
         Whether it is given up; False if it was committed.
     """
-    if _write(workspace, plans.read_spec(workspace, run_id), {GIVEN_UP: True, _WHY: why}):
+    counts = {"counts": asdict(refused)} if refused else {}
+    ending = {GIVEN_UP: True, WHY: why, **counts}
+    if _write(workspace, plans.read_spec(workspace, run_id), ending):
         return True
     return why_given_up(workspace, run_id) is not None
 

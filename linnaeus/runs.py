@@ -208,7 +208,8 @@ def _replace_labels(workspace: Folder, run: RunSpec, counts: Counts, gate: Gate 
             labels.replace(manifest, listed, run, accept)
     except GateFailed as refusal:
         labels.table.append([], run.run_id)  # whoever commits it at this moment replaces nothing
-        run_endings.give_up(workspace, run.run_id, f"a gate refused its labels: {refusal}")
+        counts = _with_churn(workspace, run.run_id, counts)
+        run_endings.give_up(workspace, run.run_id, f"a gate refused its labels: {refusal}", counts)
         raise
 
 

@@ -13,7 +13,6 @@ from linnaeus import layout, models
 from linnaeus.models import Model
 from linnaeus.storage import Folder
 
-CANDIDATES = "candidates"
 _CHURN = "churn.json"
 
 
@@ -54,7 +53,7 @@ def at(workspace: Folder, key: str) -> Candidate:
 
 def listed(workspace: Folder, name: str) -> Iterator[tuple[str, Candidate]]:
     """All candidates of a model by their nights, the newest night first."""
-    for night in sorted(workspace.folders(f"{CANDIDATES}/{name}"), reverse=True):
+    for night in sorted(workspace.folders(f"{layout.CANDIDATES}/{name}"), reverse=True):
         home = home_of(workspace, name, night)
         if models.versions(home, name):
             yield night, load(workspace, name, night)
@@ -128,9 +127,9 @@ def withdraw(workspace: Folder, name: str, version: int) -> None:
 
 def discard(workspace: Folder, name: str) -> None:
     """Delete all candidates of a model: a newer one is about to be trained."""
-    for entry in list(workspace.list(f"{CANDIDATES}/{name}")):
+    for entry in list(workspace.list(f"{layout.CANDIDATES}/{name}")):
         workspace.delete(entry.key)
 
 
 def _key(name: str, night: str) -> str:
-    return f"{CANDIDATES}/{name}/{night}"
+    return f"{layout.CANDIDATES}/{name}/{night}"

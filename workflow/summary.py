@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from linnaeus import layout, models
 from linnaeus.meter import count_text
+from linnaeus.report.page import render
 from linnaeus.storage import Folder
 from workflow import drift
 from workflow.config import Workflow
@@ -126,13 +127,13 @@ class Summary:
         return touched > 0 or model.before != model.after or self.status != "done"
 
 
-def summary_key(workflow: str, night: str, kind: Literal["json", "txt"]) -> str:
+def summary_key(workflow: str, night: str, kind: Literal["json", "txt", "html"]) -> str:
     """Where a night's summary lies in the workspace."""
     return f"{NIGHTS}/{workflow}/{night}.summary.{kind}"
 
 
 def save_summary(workspace: Folder, summary: Summary) -> str:
-    """Keep the summary as JSON and as text, in place of an earlier one of the same night.
+    """Keep the summary as JSON, text and a page, in place of an earlier one of the same night.
 
     Returns:
         Where the text is.
@@ -142,6 +143,9 @@ def save_summary(workspace: Folder, summary: Summary) -> str:
     workspace.write(summary_key(workflow, night, "json"), kept)
     key = summary_key(workflow, night, "txt")
     workspace.write(key, text(summary).encode())
+    lines = text(summary).partition("\nSteps:\n")[0].split("\n")
+    page = render("night.html", summary=summary, lines=lines)
+    workspace.write(summary_key(workflow, night, "html"), page.encode(errors="backslashreplace"))
     return workspace.uri_of(key)
 
 

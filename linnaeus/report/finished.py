@@ -1,14 +1,14 @@
 """Which finished run a person means, by its id or by the model that it made."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from linnaeus import layout, models
 from linnaeus.errors import ConfigurationError
 from linnaeus.models import Model
-from linnaeus.run_endings import GIVEN_UP
+from linnaeus.run_endings import GIVEN_UP, WHY
 from linnaeus.storage import Folder
 
 JOBS = ("train", "score")
@@ -24,6 +24,10 @@ class FinishedRun:
     manifest_id: str
     counts: Mapping[str, Any]
     model: Model
+    home: Folder
+    """The workspace, or the folder of a candidate whose training it is."""
+    refused: str = ""
+    """By which gate, of a run whose labels were refused."""
 
 
 def find(workspace: Folder, run: str) -> FinishedRun:
@@ -33,13 +37,21 @@ def find(workspace: Folder, run: str) -> FinishedRun:
         ConfigurationError: there is none, it is not finished, or it is of another job.
     """
     models.parse_reference(run)  # nothing else may become part of a key
-    if _exists(workspace, run):
-        return _read(workspace, run)
     if _is_model(workspace, run):
-        return _read(workspace, _training_run(workspace, run))
+        return _read(workspace, workspace, _training_run(workspace, run))
+    for home in (workspace, *_candidates(workspace)):
+        if _exists(home, run):
+            return _read(workspace, home, run)
     raise ConfigurationError(
         f"there is no run and no model {run!r} in {workspace.uri}; `linnaeus status` lists them"
     )
+
+
+def _candidates(workspace: Folder) -> Iterator[Folder]:
+    """Models that are not published, or that a gate had taken back; each lies in a workspace."""
+    for model in workspace.folders(layout.CANDIDATES):
+        for night in workspace.folders(f"{layout.CANDIDATES}/{model}"):
+            yield Folder(workspace.uri_of(f"{layout.CANDIDATES}/{model}/{night}"))
 
 
 def _exists(workspace: Folder, run_id: str) -> bool:
@@ -66,24 +78,18 @@ def _training_run(workspace: Folder, reference: str) -> str:
     return model.run_id
 
 
-def _read(workspace: Folder, run_id: str) -> FinishedRun:
-    if workspace.head(layout.summary(run_id)) is None:
+def _read(workspace: Folder, home: Folder, run_id: str) -> FinishedRun:
+    if home.head(layout.summary(run_id)) is None:
         raise ConfigurationError(
             f"run {run_id} is not finished: issue its command again, or `linnaeus commit {run_id}`"
         )
-    summary = json.loads(workspace.read(layout.summary(run_id)))
-    if GIVEN_UP in summary:
+    summary = json.loads(home.read(layout.summary(run_id)))
+    if GIVEN_UP in summary and "counts" not in summary:
         raise ConfigurationError(f"run {run_id} was given up unfinished: issue its command again")
     if summary["job"] not in JOBS:
         raise ConfigurationError(
             f"run {run_id} is of the job {summary['job']!r}, of which there is nothing to look at: "
             "name a training or a scoring run, or a model"
-        )
-    reference = f"{summary['model']}:{summary['model_version']}"
-    model = models.load_model(workspace, reference)
-    if summary.get("trained_by") not in (None, "", model.identity):
-        raise ConfigurationError(
-            f"run {run_id} is of a model {reference} that is gone; another one has its name now"
         )
     return FinishedRun(
         run_id,
@@ -91,5 +97,20 @@ def _read(workspace: Folder, run_id: str) -> FinishedRun:
         summary["source"],
         summary["manifest_id"],
         summary["counts"],
-        model,
+        _model(workspace, home, summary),
+        home,
+        summary.get(WHY, ""),
     )
+
+
+def _model(workspace: Folder, home: Folder, summary: Mapping[str, Any]) -> Model:
+    reference = f"{summary['model']}:{summary['model_version']}"
+    trained_by = summary.get("trained_by", "")
+    try:
+        return models.load_model(home, reference, trained_by)
+    except ConfigurationError:
+        kept = (one for one in _candidates(workspace) if models.versions(one, summary["model"]))
+        found = (models.load_model(one, summary["model"]) for one in kept)
+        if model := next((one for one in found if one.identity == trained_by), None):
+            return replace(model, version=summary["model_version"])
+        raise

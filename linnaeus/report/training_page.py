@@ -71,13 +71,14 @@ class EmbeddingMap:
 
 def page(workspace: Folder, run: FinishedRun) -> str:
     """The whole page as HTML."""
-    with judgements.of_training(workspace, run) as judged:
+    with judgements.of_training(run.home, run) as judged:
         tested = Tested.of(judged)
-    with judgements.of_training(workspace, run, ("validation", "test")) as judged:
+    with judgements.of_training(run.home, run, ("validation", "test")) as judged:
         mapped = judged.sample(embedding_map.POINTS)
     return render(
         "training.html",
         run=run,
+        published=run.home.uri == workspace.uri,
         model=run.model,
         test=run.model.metrics["test"],
         facts=headline.facts(run.model),

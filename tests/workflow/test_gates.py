@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from linnaeus import golden
+from linnaeus import golden, layout
 from linnaeus.jobs import RunSummary
 from linnaeus.models import load_model
 from linnaeus.records import Counts
@@ -22,6 +22,11 @@ from workflow.steps import embedding, scoring
 REST = "evaluate,publish,score"
 
 
+def page_of(place, night):
+    """What a night's report step says is its page."""
+    return Path(place.night(night, "report").step("report").facts["page"]).read_text()
+
+
 @pytest.mark.slow
 def test_labels_that_change_too_much_are_refused_and_the_model_is_taken_back(candidate):
     before = candidate.said
@@ -33,10 +38,14 @@ def test_labels_that_change_too_much_are_refused_and_the_model_is_taken_back(can
     assert "colours:2 is taken back, version 1 stays" in refused.line
     assert refused.facts["changed"] > 25
     assert (candidate.said, candidate.versions) == (before, [1])
+    page = page_of(candidate, "next")
+    assert "These labels are not in use:" in page and "churn_at_most = 0.2" in page
+    assert "<td>red</td><td>crimson</td>" in page
     # The next night knows, and neither trains nor publishes nor asks a server.
     night = candidate.night("later")
     assert night.trouble.name == "evaluate" and "churn_at_most" in night.trouble.line
     assert "still holds" in night.step("train").line
+    assert "colours, not published" in page_of(candidate, "later")
     # Until a person allows it; the server that follows the model's folder is waited for.
     allowed = {"gates": {"churn_at_most": 0.5}}
     candidate.night("last", "manifest,plan,embed,train,evaluate", **allowed)
@@ -48,7 +57,9 @@ def test_labels_that_change_too_much_are_refused_and_the_model_is_taken_back(can
         assert "1 server at 127.0.0.1" in night.step("publish").line
         night = candidate.night("last", "score", **asked)
     assert night.trouble is None
-    assert candidate.night("last", "report").step("report").facts["page"]
+    assert "not in use" not in page_of(candidate, "last")
+    trained = load_model(candidate.workspace, "colours").run_id
+    assert candidate.workspace.head(layout.report(trained))
     assert candidate.versions == [1, 3]
     assert set(candidate.said.values()) == {"crimson", "green", "blue"}
     again = candidate.night("last", "train,evaluate,publish", **allowed)
@@ -62,6 +73,9 @@ def test_a_candidate_that_is_not_accurate_enough_is_not_published(candidate):
     assert statuses(night)["evaluate"] == "refused" and night.step("publish") is None
     assert "accuracy_at_least = 0.999" in night.trouble.line
     assert candidate.versions == [1]
+    page = page_of(candidate, "next")
+    assert "colours, not published" in page and "Most confident mistakes" in page
+    assert "Map of the embeddings" in page
 
 
 @pytest.mark.slow
@@ -108,6 +122,8 @@ def test_new_failures_above_the_limit_stop_the_night_and_are_known_in_the_next(p
     assert statuses(night)["embed"] == "refused" and night.step("score") is None
     assert night.trouble.facts["new_failures"] == 2
     assert place.said == before
+    page = page_of(place, "1")
+    assert "failures_at_most = 1" in page and "torn0.jpg" in page
     for only in ("embed", "manifest,plan,embed", "embed"):  # a repetition has nothing new
         night = place.night("1", only, gates={"failures_at_most": 1}, **settings)
         assert statuses(night)["embed"] == "refused"

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +87,9 @@ def test_a_night_with_nothing_to_do_says_so_and_changes_nothing(place):
     night = place.night("next")
     assert {**statuses(night), "report": "skipped"} == dict.fromkeys(STEPS, "skipped")
     assert (place.said, place.versions) == before
+    page = Path(night.step("report").facts["page"])
+    assert page == Path(place.root, "nights/nightly/next.summary.html")
+    assert "the labels are up to date" in page.read_text()
 
 
 def test_a_step_without_those_before_it_says_which_is_missing(place):

@@ -1,7 +1,6 @@
 """report: the page to look at, the summary, metrics and news, whatever became of the night."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from linnaeus.errors import LinnaeusError
 from workflow.context import Context, Outcome
@@ -10,38 +9,35 @@ from workflow.night import Step
 
 def report(context: Context) -> Outcome:
     """Make the page, sum the night up, keep that, and tell whoever wants to know."""
-    lines, facts = [], dict[str, Any]()
+    from workflow.summary import summary_key
+
+    night, lines = context.night, []
+    page = context.workspace.uri_of(summary_key(night.workflow, night.night, "html"))
     try:
-        facts["page"] = _page(context)
+        page = _page(context) or page
     except LinnaeusError as error:
-        facts["page"] = None
-        lines.append(f"no page: {error}")
-    if facts["page"]:
-        lines.append(facts["page"])
+        lines.append(f"no page of its runs: {error}")
+    lines, facts = [*lines, page], {"page": page}
     context.night = context.night.after(Step("report", "done", "", facts=facts)).finished()
     lines += _tell(context)
-    return Outcome("; ".join(lines) or "nothing to show", facts)
+    return Outcome("; ".join(lines), facts)
 
 
 def _page(context: Context) -> str | None:
-    """Of the night's scoring run, or of its training."""
+    """Of the night's scoring run, or else of its training; what a gate refused has one, too."""
     from linnaeus.report import save
 
-    run_id = _committed_run(context)
-    if run_id is None:
-        return None
     with context.progress.step("Report", None):
-        return save(context.workspace, run_id)
+        pages = [save(context.workspace, run_id) for run_id in _runs(context)]
+    return pages[-1] if pages else None
 
 
-def _committed_run(context: Context) -> str | None:
-    score, publish, train = (context.night.step(n) for n in ("score", "publish", "train"))
-    if score and score.status == "done" and score.facts.get("run_id"):
-        return str(score.facts["run_id"])
-    taken_back = score and score.status == "refused"
-    if train and publish and publish.status == "done" and not taken_back:
-        return str(train.facts["run_id"])
-    return None
+def _runs(context: Context) -> Iterator[str]:
+    for name in ("train", "score"):
+        step = context.night.step(name)
+        facts = step.facts if step else {}
+        if run_id := facts.get("refused_run") or facts.get("run_id"):
+            yield str(run_id)
 
 
 def _tell(context: Context) -> Iterator[str]:

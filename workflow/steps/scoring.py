@@ -77,7 +77,7 @@ def _gate(workflow: Workflow, version: int, refused: Mapping[str, Any]) -> Gate:
     def look(run_id: str, counts: Counts) -> None:
         if refused.get("model_version") == version:
             counts = gates.with_refused(counts, refused)
-        facts = {"run_id": None, "model_version": version, **asdict(counts)}
+        facts = {"run_id": None, "refused_run": run_id, "model_version": version, **asdict(counts)}
         gates.refuse_failures(workflow.gates, run_id, counts, facts)
         gates.refuse_churn(workflow.gates, run_id, counts, facts)
 
