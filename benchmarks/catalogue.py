@@ -57,6 +57,7 @@ MEASUREMENTS = {
     "single": Measurement("serving_rates", "single_rows", ("single",)),
     "batched": Measurement("serving_rates", "single_rows", ("batched",)),
     "switches": Measurement("serving_rates", "switches"),
+    "bodies": Measurement("rest_bodies", "bodies"),
     "client-healthy": Measurement("client_rates", "healthy"),
     "client-refusing": Measurement("client_rates", "refusing"),
     "worker-memory": Measurement("resources", "worker_memory", fresh=True),

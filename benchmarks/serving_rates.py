@@ -59,7 +59,7 @@ def direct(setting: Setting, signature: str) -> Measure:
 
 def served(setting: Setting) -> Measure:
     """Rows a second of each signature by so many clients, and how long a request takes."""
-    server = _start(setting)
+    server = start_server(setting)
 
     def measure() -> Readings:
         readings: Readings = {}
@@ -82,7 +82,7 @@ def single_rows(setting: Setting, batching: str) -> Measure:
         path = Path(setting.data) / "batching-parameters.txt"
         path.write_text(BATCHING_PARAMETERS)
         flags = ["--enable_batching=true", f"--batching_parameters_file={path}"]
-    server = _start(setting, *flags)
+    server = start_server(setting, *flags)
 
     def measure() -> Readings:
         readings: Readings = {}
@@ -163,7 +163,7 @@ def _wait_until_only(server: ServerProcess, version: int) -> None:
     raise RuntimeError(f"version {version} was not taken up within a minute")
 
 
-def _start(setting: Setting, *flags: str) -> ServerProcess:
+def start_server(setting: Setting, *flags: str) -> ServerProcess:
     """A server of the home's model until this process ends."""
     stack = ExitStack()
     atexit.register(stack.close)

@@ -10,13 +10,9 @@ from functools import partial
 from typing import Any
 
 from google.protobuf import json_format
-from tensorflow_serving.apis import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    predict_pb2,
-    regression_pb2,
-)
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
+from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
+from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
 from serving.inference import predict as predict_inference
 from serving.inference.options import AS_STOCK, InferenceOptions
@@ -30,6 +26,11 @@ from serving.rpc.prediction_service import SIGNATURES, classify, model_metadata,
 from serving.status import StatusError
 
 _Body = Callable[[Expected], Reading]
+
+_CALLS_ON_EXAMPLES: dict[str, tuple[Any, Any, Callable[[Any], str]]] = {
+    "classify": (ClassificationRequest, classify, json_outputs.classifications_document),
+    "regress": (RegressionRequest, regress, json_outputs.regressions_document),
+}
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,8 @@ def answer_rest(
         return _status(catalog, route)
     if route.action == "metadata":
         return _metadata(catalog, route)
-    calls = {"predict": _predict, "classify": _classify, "regress": _regress}
-    body = partial(read, request.body)
-    return calls[route.action](catalog, route, body, timeout_seconds, options)
+    answer = _on_examples if route.action in _CALLS_ON_EXAMPLES else _predict
+    return answer(catalog, route, partial(read, request.body), timeout_seconds, options)
 
 
 def _predict(
@@ -98,37 +98,20 @@ def _input_types(signatures: Any) -> reading.Signatures:
     }
 
 
-def _classify(
+def _on_examples(
     catalog: Catalog,
     route: Route,
     body: _Body,
     timeout_seconds: float | None,
     options: InferenceOptions,
 ) -> str:
-    request = classification_pb2.ClassificationRequest()
-    _fill_examples(request, route, body)
-    response = classify(catalog, request, timeout_seconds, options)
-    return json_outputs.classifications_document(response.result)
-
-
-def _regress(
-    catalog: Catalog,
-    route: Route,
-    body: _Body,
-    timeout_seconds: float | None,
-    options: InferenceOptions,
-) -> str:
-    request = regression_pb2.RegressionRequest()
-    _fill_examples(request, route, body)
-    response = regress(catalog, request, timeout_seconds, options)
-    return json_outputs.regressions_document(response.result)
-
-
-def _fill_examples(request: Any, route: Route, body: _Body) -> None:
+    message, call, write = _CALLS_ON_EXAMPLES[route.action]
     read = body(reading.EXAMPLES)
+    request = message()
     route.fill(request.model_spec)
     request.model_spec.signature_name = read.signature_name
     request.input.ParseFromString(read.input)
+    return write(call(catalog, request, timeout_seconds, options).result)
 
 
 def _status(catalog: Catalog, route: Route) -> str:

@@ -24,10 +24,12 @@ _FOLLOWED = "The document root must not be followed by other values."
 _AS_ASCII = bytes(range(128)) + b"?" * 128
 
 
-def parse_document(body: bytes) -> dict[str, Any]:
+def parse_document(body: bytes, exact: bool = True) -> dict[str, Any]:
     """The JSON object that a request's body begins with; what follows it counts for nothing.
 
     NaN and Infinity are numbers. Bytes that are no UTF-8 become surrogates, as on command lines.
+    Unless they are to be exact, numbers may be a few units in a float64's last place off, as the
+    stock server's are, in a third of the time.
 
     Raises:
         StatusError: INVALID_ARGUMENT, it is no JSON, or no object.
@@ -35,7 +37,8 @@ def parse_document(body: bytes) -> dict[str, Any]:
     """
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")
-    document = _parsed(body.removeprefix(codecs.BOM_UTF8))
+    mode = rapidjson.NM_NAN | (0 if exact else rapidjson.NM_NATIVE)
+    document = _parsed(body.removeprefix(codecs.BOM_UTF8), mode)
     if not isinstance(document, dict):
         raise wrong_value(document, "Is not object")
     return document
@@ -71,16 +74,16 @@ def error_document(text: str) -> str:
     return json.dumps({"error": truncated(text)}, indent=_INDENT, ensure_ascii=False)
 
 
-def _parsed(body: bytes) -> Any:
+def _parsed(body: bytes, mode: int) -> Any:
     try:
-        return rapidjson.loads(body, number_mode=rapidjson.NM_NAN)
+        return rapidjson.loads(body, number_mode=mode)
     except UnicodeDecodeError:
         return _parsed_as_bytes(body)
     except ValueError as error:
         match = _REFUSAL.fullmatch(str(error))
         offset, reason = (int(match[1]), match[2]) if match else (0, str(error))
         if reason == _FOLLOWED:
-            return _parsed(body[:offset])
+            return _parsed(body[:offset], mode)
         # Brackets stand in quotes since the version that TensorFlow Serving has.
         reason = reason.replace("'", "")
         if reason == "Invalid integer value":
@@ -90,7 +93,7 @@ def _parsed(body: bytes) -> Any:
 
 def _parsed_as_bytes(body: bytes) -> Any:
     """Text that is no UTF-8, which RapidJSON takes and Python's strings do not."""
-    _parsed(body.translate(_AS_ASCII))
+    _parsed(body.translate(_AS_ASCII), rapidjson.NM_NAN)
     text = body.decode(errors="surrogateescape").lstrip(" \t\r\n")
     try:
         return json.JSONDecoder().raw_decode(text)[0]

@@ -20,18 +20,22 @@ import grpc
 from serving.rest.reading import Expected, Reading, read
 from serving.status import StatusError, invalid_argument, unexpected
 
-MEMORY_BYTES = 4 * 1024**3
-"""The address space of a process, which large documents of small values need."""
-
 _HERE_BYTES = 64 * 1024
+_MEMORY_FACTOR = 20
+"""Address space of a process for each byte of a body; numbers in lists of three need 13."""
+_KEPT_BYTES = 16 * 1024 * 1024
+"""A process ends after a body of more than these, for it would keep the memory."""
 _DEPTH = 1_000_000
 _STACK_BYTES = 512 * 1024 * 1024
+_OWN_BYTES = 2 * _STACK_BYTES
+"""Address space that a process has before it reads."""
 
 
 class Readers:
     """Reads small bodies in the thread that asks, others in one of a few processes."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_body_bytes: int) -> None:
+        self._memory_bytes = _OWN_BYTES + _MEMORY_FACTOR * max_body_bytes
         self._free: queue.LifoQueue[_Process | None] = queue.LifoQueue()
         for _ in range(max(1, (os.cpu_count() or 1) // 2)):
             self._free.put(None)
@@ -46,17 +50,18 @@ class Readers:
             with contextlib.suppress(RecursionError):
                 return read(body, expected)
         process = self._free.get()
+        is_kept = False
         try:
-            if process is None or not process.is_alive():
-                process = _Process()
+            if process is None or process.has_ended():
+                process = _Process(self._memory_bytes)
             answer = process.ask(body, expected)
+            is_kept = len(body) <= _KEPT_BYTES
         except (OSError, EOFError) as error:
-            if process:
-                process.stop()
-            process = None
             raise StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, "Out of memory") from error
         finally:
-            self._free.put(process)
+            if process and not is_kept:
+                process.stop()
+            self._free.put(process if is_kept else None)
         if isinstance(answer, StatusError):
             raise answer
         return answer
@@ -70,11 +75,11 @@ class Readers:
 
 
 class _Process:
-    def __init__(self) -> None:
+    def __init__(self, memory_bytes: int) -> None:
         self._connection, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__],
+                [sys.executable, "-m", __name__, str(memory_bytes)],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
@@ -82,11 +87,12 @@ class _Process:
                 start_new_session=True,
             )
 
-    def is_alive(self) -> bool:
-        return self._process.poll() is None
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
 
     def ask(self, body: bytes, expected: Expected) -> Reading | StatusError:
-        self._connection.send((body, expected))
+        self._connection.send(expected)
+        self._connection.send_bytes(body)
         answer: Reading | StatusError = self._connection.recv()
         return answer
 
@@ -108,17 +114,18 @@ def _answer(body: bytes, expected: Expected) -> Reading | StatusError:
 
 
 def _serve() -> None:
-    # It ends with the process that asks, however that ends.
-    with contextlib.suppress(OSError, EOFError), Connection(0) as connection:
+    # It ends with the process that asks, however that ends, and where memory does.
+    with contextlib.suppress(OSError, EOFError, MemoryError), Connection(0) as connection:
         while True:
-            connection.send(_answer(*connection.recv()))
+            expected = connection.recv()
+            connection.send(_answer(connection.recv_bytes(), expected))
 
 
 def _main() -> None:
     # JSON has no cycles, and looking for them takes most of the time.
     gc.disable()
     with contextlib.suppress(ValueError, OSError):  # not every system can
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+        resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
     sys.setrecursionlimit(_DEPTH)
     threading.stack_size(_STACK_BYTES)
     threading.Thread(target=_serve).start()

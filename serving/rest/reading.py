@@ -20,6 +20,7 @@ EXAMPLES = "examples"
 Expected = Signatures | str | None
 """What a body is to hold besides its signature's name: arrays for one of these, or Examples."""
 
+_DOUBLE = 2
 _DEFAULT_SIGNATURE = "serving_default"
 _INSTANCES = "instances"
 _INPUTS = "inputs"
@@ -46,7 +47,7 @@ def read(body: bytes, expected: Expected) -> Reading:
         StatusError: it is no document of a call.
         RecursionError: it is nested more deeply than this thread can follow.
     """
-    document = parse_document(body)
+    document = parse_document(body, exact=_has_doubles(expected))
     name = _signature_name(document)
     if expected is None:
         return Reading(name)
@@ -55,6 +56,12 @@ def read(body: bytes, expected: Expected) -> Reading:
     types = _types(expected, name)
     row_form = _is_row_form(document)
     return Reading(name, row_form, _columns(document, row_form, types))
+
+
+def _has_doubles(expected: Expected) -> bool:
+    return isinstance(expected, Mapping) and any(
+        _DOUBLE in types.values() for types in expected.values()
+    )
 
 
 def _signature_name(document: dict[str, Any]) -> str:

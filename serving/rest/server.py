@@ -105,7 +105,7 @@ class RestServer:
         self, catalog: Catalog, host: str, port: int, options: RestOptions | None = None
     ) -> None:
         options = options or RestOptions()
-        self._readers = Readers()
+        self._readers = Readers(options.max_body_bytes)
         answer = partial(
             answer_rest,
             catalog,

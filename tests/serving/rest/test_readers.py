@@ -1,0 +1,171 @@
+"""Large bodies, read in processes of their own."""
+
+import concurrent.futures
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from serving.rest.readers import Readers
+from serving.rest.reading import EXAMPLES
+from serving.status import StatusError
+from tests.serving.rest.conftest import PREDICT
+
+pytestmark = pytest.mark.slow
+
+MIB = 1024 * 1024
+FLOATS = {"serving_default": {"x": 1}}
+LARGE = json.dumps({"instances": [[0.5, 1]] * 20_000}).encode()
+
+
+@pytest.fixture
+def readers() -> Iterator[Readers]:
+    made = Readers(8 * MIB)
+    yield made
+    made.close()
+
+
+def children(pid: int) -> list[int]:
+    """The reading processes of a process."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            is_child = f"\nPPid:\t{pid}\n" in status.read_text()
+            command = (status.parent / "cmdline").read_bytes()
+        except OSError:  # it has ended
+            continue
+        if is_child and b"serving.rest.readers" in command:
+            found.append(int(status.parent.name))
+    return found
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def test_a_large_body_is_read_as_a_small_one_is(readers: Readers):
+    assert not children(os.getpid())
+    read = readers.read(LARGE, FLOATS)
+    assert read.columns["x"].dtype == np.float32
+    assert read.columns["x"].tolist() == [[0.5, 1]] * 20_000
+    assert readers.read(b'{"instances": [[0.5, 1]]}', FLOATS).columns["x"].tolist() == [[0.5, 1]]
+    assert len(children(os.getpid())) == 1
+
+
+def test_examples_of_a_large_body_are_the_protocols_messages(readers: Readers):
+    from tensorflow_serving.apis import input_pb2
+
+    document = {
+        "signature_name": "s",
+        "context": {"c": ["ä", {"b64": "/w=="}]},
+        "examples": [{"x": 0.5, "y": [1, True]}] * 5_000,
+    }
+    for count in (5_000, 2):
+        document["examples"] = document["examples"][:count]
+        read = readers.read(json.dumps(document).encode(), EXAMPLES)
+        listed = input_pb2.Input.FromString(read.input).example_list_with_context
+        assert read.signature_name == "s"
+        assert listed.context.features.feature["c"].bytes_list.value == ["ä".encode(), b"\xff"]
+        assert len(listed.examples) == count
+        feature = listed.examples[-1].features.feature
+        assert (feature["x"].float_list.value, feature["y"].int64_list.value) == ([0.5], [1, 1])
+
+
+def test_a_refusal_comes_back_with_its_code_and_words(readers: Readers):
+    for dtype, code in ((1, grpc.StatusCode.INVALID_ARGUMENT), (19, grpc.StatusCode.UNIMPLEMENTED)):
+        refusals = []
+        for count in (1, 50_000):
+            body = json.dumps({"inputs": ["x" * 9] * count}).encode()
+            with pytest.raises(StatusError) as caught:
+                readers.read(body, {"serving_default": {"x": dtype}})
+            refusals.append((caught.value.code, caught.value.text))
+        assert refusals[0] == refusals[1]
+        assert refusals[0][0] == code
+
+
+def test_a_process_that_is_killed_costs_its_request_at_most(readers: Readers):
+    readers.read(LARGE, FLOATS)
+    [pid] = children(os.getpid())
+    os.kill(pid, signal.SIGSTOP)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(readers.read, LARGE, FLOATS)
+        time.sleep(0.1)
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(StatusError) as caught:
+            reading.result(timeout=20)
+    assert caught.value.code == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert len(readers.read(LARGE, FLOATS).columns["x"]) == 20_000
+    [pid] = children(os.getpid())
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not is_running(pid))
+    assert len(readers.read(LARGE, FLOATS).columns["x"]) == 20_000
+
+
+def test_memory_is_bounded_and_freed_again(readers: Readers):
+    body = b'{"inputs": [' + b"{}," * (40 * MIB // 3) + b"1]}"
+    with pytest.raises(StatusError) as caught:
+        readers.read(body, FLOATS)
+    assert caught.value.code == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert not children(os.getpid())
+    assert len(readers.read(LARGE, FLOATS).columns["x"]) == 20_000
+
+
+def until(is_so: Any) -> None:
+    give_up_at = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
+
+
+OWNER = """
+import time
+from serving.rest.readers import Readers
+readers = Readers(2**20)
+readers.read(b'{"instances": [1' + b' ' * 100_000 + b']}', {"serving_default": {"x": 1}})
+print("read", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_reading_process_ends_with_its_owner_however_that_ends():
+    command = [sys.executable, "-c", OWNER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout
+        assert owner.stdout.readline() == "read\n"
+        [pid] = children(owner.pid)
+        owner.kill()
+    until(lambda: not is_running(pid))
+
+
+def test_grpc_is_answered_while_wrong_bodies_are_read(server: Any, ask: Any):
+    from serving.client import ScoringClient
+
+    body = json.dumps({"instances": [[0.5]] * 400_000 + [["x"]]})
+    with (
+        ScoringClient(server.address, channels=1, in_flight=1) as client,
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+    ):
+        client.resolve_version("m", 123)
+        refused = pool.submit(ask, PREDICT, body)
+        waits = []
+        while not refused.done():
+            started = time.monotonic()
+            client.resolve_version("m", 123)
+            waits.append(time.monotonic() - started)
+        status, answer = refused.result()
+    assert status == 400
+    assert answer["error"].startswith("Failed to process element: 400000 ")
+    # Under the interpreter's lock three quarters of it would be one wait.
+    assert max(waits) < sum(waits) / 2
