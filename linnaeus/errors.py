@@ -69,6 +69,14 @@ class ImageError(LinnaeusError):
         self.code = code
 
 
+class RefusedImage(ImageError):  # noqa: N818 - what is the case
+    """A model server refuses a picture: its word alone, until this machine has seen `data`."""
+
+    def __init__(self, message: str, code: FailureCode, data: bytes) -> None:
+        super().__init__(message, code)
+        self.data = data
+
+
 class EngineError(LinnaeusError):
     """A backbone cannot be computed on this machine."""
 

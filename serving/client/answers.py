@@ -1,47 +1,68 @@
-"""A model server's answers, as what the model said of each row."""
+"""A model server's answers, as what the model said of each row, if they make sense."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import prod
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from linnaeus.errors import ServingError
-from linnaeus.records import PREDICTION_OUTPUTS, Prediction
+from linnaeus.records import PREDICTION_OUTPUTS, UNKNOWN, Prediction
 from serving.protocol import tensors
+
+_ONE_A_ROW, _NUMBERS = {"label", "confidence"}, {"confidence", "embedding", "scores", "top_scores"}
+_UNSURE = UNKNOWN.encode()
+MOST = 1.001
+"""Of a score, with what float32 rounds."""
 
 
 def read_outputs(outputs: Any, names: Sequence[str], count: int) -> dict[str, NDArray[Any]]:
     """Outputs of an answer, by name, with a row for each of the `count` that were sent.
 
     Raises:
-        ServingError: one is not there, cannot be read, or has another number of rows.
+        ServingError: one is not there, cannot be read, or has another form or number of rows.
     """
     if missing := [name for name in names if name not in outputs]:
         raise ServingError(f"an answer came back without {missing[0]}; serve another model")
     try:
-        columns = {name: tensors.to_array(outputs[name]) for name in names}
+        columns = {name: _read(name, outputs[name]) for name in names}
     except ValueError as error:
         raise ServingError(
             f"an answer cannot be read ({error}); let TensorFlow Serving answer"
         ) from error
-    rows = {name: len(column) if column.ndim else 0 for name, column in columns.items()}
-    if short := [name for name in names if rows[name] != count]:
+    if short := [name for name in names if len(columns[name]) != count]:
         raise ServingError(
-            f"{count} rows were sent, and {rows[short[0]]} came back as {short[0]}; "
+            f"{count} rows were sent, and {len(columns[short[0]])} came back as {short[0]}; "
             "serve another model"
         )
     return columns
 
 
-def read_predictions(outputs: Any, names: Sequence[str], count: int) -> list[Prediction]:
+def _read(name: str, tensor: Any) -> NDArray[Any]:
+    if prod(dim.size for dim in tensor.tensor_shape.dim) > tensor.ByteSize():
+        raise ValueError(f"{name} has fewer values than its shape says")
+    column = tensors.to_array(tensor)
+    dtype, axes = "float32" if name in _NUMBERS else "object", 1 if name in _ONE_A_ROW else 2
+    if column.dtype != dtype or column.ndim != axes or not column.size:
+        raise ValueError(
+            f"{name} is {column.dtype} {list(column.shape)}, not {dtype} of {axes} axes"
+        )
+    return column
+
+
+def read_predictions(
+    outputs: Any, names: Sequence[str], count: int, labels: frozenset[bytes] | None = None
+) -> list[Prediction]:
     """What a model said of `count` rows: its outputs `names`, from `prediction_outputs`.
 
     Raises:
-        ServingError: as `read_outputs`.
+        ServingError: as `read_outputs`, or no model of those `labels` (None: of any) says so.
     """
-    columns: dict[str, list[Any]] = {
-        name: column.tolist() for name, column in read_outputs(outputs, names, count).items()
-    }
+    arrays = read_outputs(outputs, names, count)
+    if wrong := next((what for what, right in _checks(arrays, labels) if not np.all(right)), None):
+        raise ServingError(f"an answer makes no sense: {wrong}; serve the model as it was exported")
+    columns: dict[str, list[Any]] = {name: column.tolist() for name, column in arrays.items()}
     columns["labels"] = columns.get("labels") or _only_labels(columns)
     return [
         Prediction(
@@ -51,6 +72,24 @@ def read_predictions(outputs: Any, names: Sequence[str], count: int) -> list[Pre
             *(columns[name] for name in (*PREDICTION_OUTPUTS, "labels")), strict=True
         )
     ]
+
+
+def _checks(
+    columns: Mapping[str, NDArray[Any]], known: frozenset[bytes] | None
+) -> Iterator[tuple[str, Any]]:
+    """What would be wrong, and for which rows it is right; each may rely on those before it."""
+    label, confidence, top, scores = (columns[name] for name in PREDICTION_OUTPUTS)
+    texts = {text for name in columns.keys() - _NUMBERS for text in columns[name].ravel().tolist()}
+    yield "a label is not UTF-8", all(one == one.decode(errors="ignore").encode() for one in texts)
+    yield "a label is none of the model's", not known or texts - {b"", _UNSURE} <= known
+    yield "top_labels and top_scores are not as many", top.shape == scores.shape
+    numbers = np.concatenate([scores, confidence[:, np.newaxis]], axis=1)
+    yield "a score is no number from 0 to 1", (numbers >= 0) & (numbers <= MOST)
+    yield "top_scores are not best first", scores[:, 1:] <= scores[:, :-1]
+    named = np.where(label == _UNSURE, top[:, 0], label)
+    yield "label is not the first of top_labels", "labels" in columns or named == top[:, 0]
+    alike = confidence[:, np.newaxis] == scores
+    yield "confidence is not the score of label", alike | (top != named[:, np.newaxis])
 
 
 def _only_labels(columns: dict[str, list[Any]]) -> list[list[bytes]]:

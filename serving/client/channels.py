@@ -1,17 +1,49 @@
 """Connections to a model server, or to the several behind one address."""
 
+import itertools
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
 
 from linnaeus.errors import ConfigurationError
+from serving.client.retries import is_lost
 from serving.protocol import wire
 
 SECURE = "grpcs://"
 KEY_FILE, CERTIFICATE_FILE = "LINNAEUS_TLS_KEY_FILE", "LINNAEUS_TLS_CERTIFICATE_FILE"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+
+class Channels:
+    """Connections to one address, for calls in turn; one that lost a call rests, so a retry does
+    not stay on a connection that went silent.
+    """
+
+    def __init__(self, address: str, count: int) -> None:
+        self._channels = open_channels(address, count)
+        self._turns = itertools.count()
+        self._resting_until = [0.0] * count
+
+    def call(self, method: Callable[[grpc.Channel], Any], request: Any, seconds: float) -> Any:
+        """The answer to a request; `grpc.RpcError` where there is none within so many seconds."""
+        turn, now, count = next(self._turns), time.monotonic(), len(self._channels)
+        in_turn = [(turn + n) % count for n in range(count)]
+        number = min(in_turn, key=lambda one: max(now, self._resting_until[one]))
+        try:
+            return method(self._channels[number])(request, timeout=seconds)
+        except grpc.RpcError as error:
+            if is_lost(error):
+                self._resting_until[number] = time.monotonic() + seconds
+            raise
+
+    def close(self) -> None:
+        """End all connections."""
+        for channel in self._channels:
+            channel.close()
 
 
 def open_channels(address: str, count: int) -> list[grpc.Channel]:
@@ -53,7 +85,10 @@ def _options(target: str, number: int) -> list[tuple[str, Any]]:
     options: list[tuple[str, Any]] = [
         # Channels of equal options share one connection.
         ("linnaeus.channel", number),
-        ("grpc.max_receive_message_length", -1),
+        ("grpc.max_receive_message_length", 64 << 20),
+        # Servers take offence at the third ping within five minutes without a word in between.
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.max_send_message_length", -1),
         # One connection to each address of the target, in turn.
         ("grpc.lb_policy_name", "round_robin"),

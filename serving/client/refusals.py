@@ -1,18 +1,19 @@
-"""Why a server refused an image, in words for a person and a code for the failures table."""
+"""Why a server refused a request, and what is learned from it."""
 
 import re
-
-from linnaeus.errors import FailureCode
 
 _WHERE = re.compile(r"\[\[\{\{.*")
 """Which operations of the graph refused: names that say nothing to those who sent an image."""
 _ASSERTION = re.compile(r"assertion failed: \[(.{0,999}?)\]")
 
-# What the exported graph says of bytes that it does not try to decode.
-_CODES = {
-    "The bytes are no": FailureCode.NOT_AN_IMAGE,
-    "is not decoded by the model": FailureCode.UNSUPPORTED,
-}
+_LARGEST_BATCH = re.compile(r"larger than maximum input batch size (\d{1,9})\b")
+"""TensorFlow's words, in `basic_batch_scheduler.h`."""
+
+
+def largest_batch(text: str, rows: int) -> int:
+    """Most rows of a request: `rows`, or fewer if that is why one was refused."""
+    found = _LARGEST_BATCH.search(text)
+    return max(1, min(rows, int(found[1]))) if found else rows
 
 
 def reason(text: str) -> str:
@@ -21,16 +22,3 @@ def reason(text: str) -> str:
     if found := _ASSERTION.search(short):
         short = found[1]
     return short or text
-
-
-def code_of(value: bytes, text: str, otherwise: FailureCode) -> FailureCode:
-    """The failure of an image that a server refused with `text`; `otherwise` if that says nothing.
-
-    Args:
-        value: the encoded image.
-        text: the server's words.
-        otherwise: what a request so refused has in general.
-    """
-    if not value:
-        return FailureCode.EMPTY
-    return next((code for words, code in _CODES.items() if words in text), otherwise)

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -13,6 +14,9 @@ FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 2.0
 TRIES_IN_TIME = 3
 """How often a request may miss its deadline: what is too slow by itself stays so."""
+FAULTS = [grpc.StatusCode[name] for name in ("INTERNAL", "UNKNOWN", "ABORTED", "DATA_LOSS")]
+TRIES = dict.fromkeys(FAULTS, 5) | {grpc.StatusCode.DEADLINE_EXCEEDED: TRIES_IN_TIME}
+"""Of one request, by how they ended: of millions, some meet a fault of the server."""
 # A server that is stopped cancels what it has not finished; a caller's own cancelling is known to
 # the caller.
 _TRANSIENT = frozenset(
@@ -51,6 +55,11 @@ def is_transient(error: grpc.RpcError) -> bool:
     return error.code() in _TRANSIENT and not is_too_large(error)
 
 
+def is_lost(error: grpc.RpcError) -> bool:
+    """Whether it says nothing of the request: the server or the way to it failed."""
+    return (is_transient(error) or error.code() in TRIES) and not is_overload(error)
+
+
 def retry(
     call: Callable[[], T],
     give_up_at: Callable[[grpc.RpcError, float], float],
@@ -62,21 +71,21 @@ def retry(
     random by up to half, so that clients of one server do not return all at once.
 
     Args:
-        call: what to try; a deadline that it misses counts against `TRIES_IN_TIME`.
+        call: what to try; deadlines that it misses and faults that it meets count against `TRIES`.
         give_up_at: from an error and when the first try failed to the end of the patience with
             it, by `time.monotonic`. What a try itself takes, or waits to begin, is no failure yet.
         sleep: waits after an error for so many seconds, or less if it knows better.
     """
     failing_since = None
     delay = FIRST_DELAY_SECONDS
-    late = 0
+    met = Counter[grpc.StatusCode]()
     while True:
         try:
             return call()
         except grpc.RpcError as error:
             failing_since = failing_since or time.monotonic()
-            late += is_late(error)
-            again = is_transient(error) or (is_late(error) and late < TRIES_IN_TIME)
+            met[error.code()] += 1
+            again = is_transient(error) or met[error.code()] < TRIES.get(error.code(), 0)
             out_of_patience = time.monotonic() > give_up_at(error, failing_since)
             if not again or (out_of_patience and not is_late(error)):
                 raise

@@ -6,7 +6,7 @@ survive one.
 
 from __future__ import annotations
 
-import itertools
+import random
 import threading
 import time
 from collections import deque
@@ -19,14 +19,15 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from linnaeus.errors import FailureCode, ImageError, LinnaeusError, ServingError
+from linnaeus.errors import FailureCode, LinnaeusError, RefusedImage, ServingError
 from linnaeus.records import PREDICTION_OUTPUTS, Prediction
 from serving.client.answers import read_outputs, read_predictions
 from serving.client.batches import Value, batches, value_bytes
-from serving.client.channels import open_channels, predict_method, status_method
+from serving.client.channels import Channels, predict_method, status_method
+from serving.client.checked_rows import CheckedRow
 from serving.client.reading_ahead import READY, ReadingAhead
-from serving.client.refusals import code_of, reason
-from serving.client.retries import is_late, is_overload, is_too_large, retry
+from serving.client.refusals import largest_batch, reason
+from serving.client.retries import FAULTS, is_late, is_overload, is_too_large, retry
 from serving.client.server_errors import failed, gone, not_served, one_line
 from serving.client.slots import Slots
 from serving.protocol import tensors, wire
@@ -38,6 +39,11 @@ CONNECT_SECONDS = 15.0
 """How long a server may be away before it has ever answered this client."""
 OVERLOAD_PATIENCE = 10.0
 """Of a request that is refused while others are answered, in deadlines: it may be the reason."""
+
+REFUSED_TOGETHER = 8
+"""Images that are refused one after the other before a golden one is sent."""
+UNCHECKED_ROWS = 64
+"""After so many the next request carries the checked row."""
 
 _INPUTS = {
     "embedding": "embedding",
@@ -61,6 +67,10 @@ class _Target:
 
     def __str__(self) -> str:
         return f"version {self.version} of model {self.model}"
+
+    @property
+    def of_images(self) -> bool:
+        return _INPUTS[self.signature] == "image_bytes"
 
     def request(self, values: Sequence[Value]) -> Any:
         request = wire.PredictRequest(output_filter=self.outputs)
@@ -95,6 +105,9 @@ class ScoringClient:
         batch_bytes: most bytes of values in a request, unless one row is larger.
         ahead_bytes: of values that are read and not answered, some batches more or less.
         outputs: what to ask of the model, from `linnaeus.records.prediction_outputs`.
+        labels: the model's own, in UTF-8; None where any will do.
+        checked: a row whose answer is known; it is sent alone at first and where all others are
+            refused, and along with others now and then.
     """
 
     def __init__(  # noqa: PLR0913 - each has a default that serves
@@ -109,18 +122,20 @@ class ScoringClient:
         batch_bytes: int = 4 << 20,
         ahead_bytes: int = 128 << 20,
         outputs: Sequence[str] = PREDICTION_OUTPUTS,
+        labels: frozenset[bytes] | None = None,
+        checked: CheckedRow | None = None,
     ) -> None:
         self.address = address
         self._deadline_seconds = deadline_seconds
         self._connect_seconds = connect_seconds
         self._batch_rows = batch_rows
         self._batch_bytes = batch_bytes
-        self._outputs = outputs
+        self._outputs, self._labels, self._checked = outputs, labels, checked
+        self._checked_said: Prediction | None = None
+        self._unchecked_rows, self._refused = UNCHECKED_ROWS, 0
         self._answered = False
         self._closed = threading.Event()
-        self._channels = open_channels(address, channels)
-        self._predict = itertools.cycle([predict_method(channel) for channel in self._channels])
-        self._status = status_method(self._channels[0])
+        self._channels = Channels(address, channels)
         self._slots = Slots(in_flight)
         self._ahead = ReadingAhead(lambda: self._slots.limit, ahead_bytes)
         self._pool = ThreadPoolExecutor(in_flight + READY, thread_name_prefix="score")
@@ -135,8 +150,7 @@ class ScoringClient:
         """Give up what is under way and close the connections."""
         self._closed.set()
         self._slots.close()
-        for channel in self._channels:
-            channel.close()
+        self._channels.close()
         self._pool.shutdown(cancel_futures=True)
 
     def resolve_version(self, model: str, version: int | None = None) -> int:
@@ -206,18 +220,24 @@ class ScoringClient:
             `ImageError` with the server's words instead.
 
         Raises:
-            ServingError: the server is not there, or refuses for another reason than one row.
+            ServingError: the server is not there, refuses for another reason than one row, or
+                answers what makes no sense.
         """
         target = _Target(model, version, signature, self._outputs)
+        if self._checked_said is None:
+            self._ask_checked(target)
         pending: deque[Future[list[tuple[K, Outcome]]]] = deque()
+        room = self._batch_rows - (self._checked is not None)
         try:
-            for batch in batches(rows, self._batch_rows, self._batch_bytes):
+            for batch in batches(rows, max(1, room), self._batch_bytes):
                 pending.append(self._submit(target, batch))
                 self._ahead.wait_for(pending)
                 while pending and pending[0].done():
                     yield from pending.popleft().result()
             while pending:
                 yield from pending.popleft().result()
+            if self._refused:
+                self._ask_checked(target)
         finally:
             for future in pending:
                 future.cancel()
@@ -237,21 +257,26 @@ class ScoringClient:
 
     def _outcomes(self, target: _Target, values: Sequence[Value]) -> Sequence[Outcome]:
         """One bad row fails its whole request: halve it until that row stands alone."""
-        try:
-            return self._predictions(target, values)
-        except _Refused as refusal:
-            if len(values) == 1:
-                return [self._refused_row(target, values[0], refusal)]
-            middle = len(values) // 2
-            return [
-                *self._outcomes(target, values[:middle]),
-                *self._outcomes(target, values[middle:]),
-            ]
+        if len(values) <= self._batch_rows:  # which may be known better than when they were read
+            try:
+                return self._predictions(target, values)
+            except _Refused as refusal:
+                if refusal.code is FailureCode.SERVER_ERROR:
+                    self._ask_checked(target)
+                if len(values) == 1:
+                    return [self._refused_row(target, values[0], refusal)]
+        middle = len(values) // 2
+        return [
+            *self._outcomes(target, values[:middle]),
+            *self._outcomes(target, values[middle:]),
+        ]
 
-    def _refused_row(self, target: _Target, value: Value, refusal: _Refused) -> ImageError:
+    def _refused_row(self, target: _Target, value: Value, refusal: _Refused) -> RefusedImage:
         if isinstance(value, bytes):
-            code = code_of(value, str(refusal), refusal.code)
-            return ImageError(f"{target} refuses it: {reason(str(refusal))}", code)
+            self._refused += 1
+            if self._refused % REFUSED_TOGETHER == 0:
+                self._ask_checked(target)
+            return RefusedImage(f"{target} refuses it: {reason(str(refusal))}", refusal.code, value)
         # Arrays of one stream are alike: what is wrong with this one is wrong with all.
         raise ServingError(
             f"{self.address}: {target} refuses {target.signature} rows of {value.dtype}"
@@ -259,22 +284,47 @@ class ScoringClient:
         ) from refusal
 
     def _predictions(self, target: _Target, values: Sequence[Value]) -> list[Prediction]:
+        """Where rows are mixed up, the checked one shows it, which is their first or last."""
+        self._unchecked_rows += len(values)
+        alone = self._unchecked_rows < UNCHECKED_ROWS or len(values) >= self._batch_rows
+        if self._checked is None or alone:
+            return self._said(target, values)
+        self._unchecked_rows, place = 0, random.choice((0, len(values)))
+        said = self._said(target, [*values[:place], self._checked.value, *values[place:]])
+        self._checked.refuse_other(self.address, said.pop(place), self._checked_said)
+        return said
+
+    def _ask_checked(self, target: _Target) -> None:
+        if self._checked is None:
+            return
+        try:
+            [said] = self._said(target, [self._checked.value])
+        except _Refused as refusal:
+            raise ServingError(
+                f"{self.address}: {target} refuses even the golden image {self._checked.name}:"
+                f" {reason(str(refusal))}; see its log, and run the same command again"
+            ) from refusal
+        self._checked.refuse_other(self.address, said, self._checked_said)
+        self._checked_said = said
+
+    def _said(self, target: _Target, values: Sequence[Value]) -> list[Prediction]:
         response = self._response(target, values)
-        return read_predictions(response.outputs, self._outputs, len(values))
+        self._refused = 0
+        return read_predictions(response.outputs, self._outputs, len(values), self._labels)
 
     def _response(self, target: _Target, values: Sequence[Value]) -> Any:
-        request, method = target.request(values), next(self._predict)
+        request = target.request(values)
 
         def predict() -> Any:
             with self._slots.call(len(values)):
-                return method(request, timeout=self._deadline_seconds)
+                return self._channels.call(predict_method, request, self._deadline_seconds)
 
         try:
             response = retry(predict, self._give_up_at, self._wait_but_for_slots)
         except grpc.RpcError as error:
             raise self._explained(error, target) from error
         self._answered = True
-        self._check_version(response.model_spec, target)
+        self._check_model(response.model_spec, target)
         return response
 
     def _wait_but_for_slots(self, error: grpc.RpcError, seconds: float) -> None:
@@ -303,23 +353,27 @@ class ScoringClient:
             request.model_spec.version.value = version
         try:
             response = retry(
-                lambda: self._status(request, timeout=self._deadline_seconds),
+                lambda: self._channels.call(status_method, request, CONNECT_SECONDS),
                 self._give_up_at,
                 lambda _, seconds: self._closed.wait(seconds),
             )
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.NOT_FOUND:
                 raise not_served(self.address, model, version, one_line(error)) from error
-            raise failed(self.address, error, model, self._deadline_seconds) from error
+            raise failed(self.address, error, model, CONNECT_SECONDS) from error
         self._answered = True
-        return {status.version: status.state for status in response.model_version_status}
+        states = {status.version: status.state for status in response.model_version_status}
+        return states if version is None else {v: states[v] for v in states if v == version}
 
     def _explained(self, error: grpc.RpcError, target: _Target) -> Exception:
         match error.code():
             case grpc.StatusCode.INVALID_ARGUMENT if not one_line(error).startswith(_UNFIT):
+                self._batch_rows = largest_batch(one_line(error), self._batch_rows)
                 return _Refused(one_line(error), FailureCode.CORRUPT)
             case grpc.StatusCode.RESOURCE_EXHAUSTED if is_too_large(error):
                 return _Refused(one_line(error), FailureCode.TOO_LARGE)
+            case code if code in FAULTS and self._checked and target.of_images:
+                return _Refused(f"{code.name}: {one_line(error)}", FailureCode.SERVER_ERROR)
             case grpc.StatusCode.NOT_FOUND:
                 return gone(self.address, target.model, target.version, error)
             case grpc.StatusCode.FAILED_PRECONDITION | grpc.StatusCode.INVALID_ARGUMENT:
@@ -329,11 +383,12 @@ class ScoringClient:
                 )
         return failed(self.address, error, target.model, self._deadline_seconds)
 
-    def _check_version(self, spec: Any, target: _Target) -> None:
-        if spec.version.value != target.version:
+    def _check_model(self, spec: Any, target: _Target) -> None:
+        name = spec.name or target.model
+        if (name, spec.version.value) != (target.model, target.version):
             raise ServingError(
                 f"{self.address} was asked for {target} and answered with version"
-                f" {spec.version.value}; let all servers behind that address serve it"
+                f" {spec.version.value} of {name[:99]!r}; let all servers at that address serve it"
             )
 
 

@@ -5,6 +5,9 @@ import grpc
 from linnaeus.errors import FailureCode, ServingError
 from serving.client.retries import TRIES_IN_TIME
 
+MOST_CHARACTERS = 1000
+"""Of what a server says: TensorFlow's words come after its operations' names."""
+
 
 def not_served(address: str, model: str, version: int | None, reason: str) -> ServingError:
     """The server has no such model or version; the same command may start anew elsewhere."""
@@ -52,12 +55,13 @@ def failed(address: str, error: grpc.RpcError, model: str, deadline_seconds: flo
                 f"what listens at {address} is not TensorFlow Serving"
                 f" ({one_line(error)}); correct the address"
             )
-    return ServingError(f"{address} failed: {error.code().name}: {one_line(error)}")
+    return ServingError(f"{address} failed: {error.code().name}: {one_line(error)}; see its log")
 
 
 def one_line(error: grpc.RpcError) -> str:
-    """The server's own words."""
-    return " ".join((error.details() or error.code().name).split())
+    """The server's own words, as far as a terminal and a table can bear them."""
+    words = " ".join((error.details() or error.code().name)[:MOST_CHARACTERS].split())
+    return "".join(one if one.isprintable() else "\ufffd" for one in words)
 
 
 def _named(model: str, version: int | None) -> str:

@@ -15,8 +15,8 @@ from serving.client.retries import (
     FIRST_DELAY_SECONDS,
     LONGEST_DELAY_SECONDS,
     is_late,
+    is_lost,
     is_overload,
-    is_transient,
 )
 
 
@@ -113,4 +113,4 @@ def _ending(error: grpc.RpcError) -> Ending:
         return Ending.REFUSED
     if is_late(error):
         return Ending.LATE
-    return Ending.LOST if is_transient(error) else Ending.ANSWERED
+    return Ending.LOST if is_lost(error) else Ending.ANSWERED

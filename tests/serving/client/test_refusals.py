@@ -1,29 +1,28 @@
-"""What a server's words about an image become: a code, and a sentence for a person."""
+"""What a server's words about a request become: a limit, or a sentence for a person."""
 
 import pytest
 
-from linnaeus.errors import FailureCode
-from serving.client.refusals import code_of, reason
+from serving.client.refusals import largest_batch, reason
 
 UNKNOWN_BYTES = (
     "assertion failed: [The bytes are no JPEG, PNG, WebP, GIF or BMP: send one of these.]"
     " [[{{function_node map_while_body_7}}{{node map/while/Assert}}]] [[map/while]]"
 )
-TIFF = "assertion failed: [TIFF is not decoded by the model: send a JPEG or PNG.] [[{{node x}}]]"
 CUT = "Invalid JPEG data or crop window, data size 300 [[{{node DecodeJpeg}}]]"
 
 
 @pytest.mark.parametrize(
-    ("value", "text", "code"),
+    ("text", "rows"),
     [
-        (b"", UNKNOWN_BYTES, FailureCode.EMPTY),
-        (b"text", UNKNOWN_BYTES, FailureCode.NOT_AN_IMAGE),
-        (b"II*\0", TIFF, FailureCode.UNSUPPORTED),
-        (b"\xff\xd8", CUT, FailureCode.CORRUPT),
+        ("Task size 64 is larger than maximum input batch size 32", 32),
+        ("Task size 64 is larger than maximum input batch size 512", 64),
+        ("Task size 1 is larger than maximum input batch size 0", 1),
+        ("Task size 64 is larger than maximum input batch size " + 400 * "9", 64),
+        (CUT, 64),
     ],
 )
-def test_the_code_says_what_is_wrong_with_the_file(value: bytes, text: str, code: FailureCode):
-    assert code_of(value, text, FailureCode.CORRUPT) is code
+def test_a_refusal_of_many_rows_says_how_many_may_come(text: str, rows: int):
+    assert largest_batch(text, 64) == rows
 
 
 @pytest.mark.parametrize(
