@@ -47,6 +47,7 @@ class OnBeam:
     format: str = "parquet"
     progress: Progress = SILENT
     may_commit: bool = True
+    skew_gate: bool = True
 
     def without_commit(self) -> "OnBeam":
         """The same, but that the pipeline leaves the commit to whoever froze the run."""
@@ -77,7 +78,8 @@ class OnBeam:
         from beam_pipelines.shards import run_pipeline
         from beam_pipelines.workers import WorkerOptions
 
-        options = WorkerOptions(self.workspace.uri, run.run_id, self.engine, self.server)
+        where = self.workspace.uri, run.run_id, self.engine, self.server
+        options = WorkerOptions(*where, self.skew_gate)
         asked = with_fetched(dataflow.with_defaults(self.beam_options, run.run_id))
         leaves = launcher_leaves(asked) or dataflow.is_dataflow(asked)
         commits = self.may_commit and leaves

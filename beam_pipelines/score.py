@@ -176,6 +176,7 @@ class _Scoring:
             request.output or "",
             request.format,
             self.progress,
+            skew_gate=request.skew_gate,
         )
         return beam.without_commit() if self.gated else beam
 

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from beam_pipelines.model_servers import ModelServer, ServerChoice
-from beam_pipelines.workers import open_scorer
+from beam_pipelines.workers import WorkerOptions, open_scorer
 from linnaeus import models, slice_work
 from linnaeus.plans import RunSpec
 from linnaeus.progress import SILENT, Progress
@@ -28,6 +28,7 @@ def score_slice(
         def open_worker(run: RunSpec) -> Worker:
             model = models.load_model(workspace, run.named, run.trained_by)
             address = ModelServer(workspace, model, choice, progress, started).reach(run)
-            return Worker(workspace, run, choice.engine, partial(open_scorer, address, run))
+            options = WorkerOptions(workspace.uri, "", choice.engine, address, choice.skew_gate)
+            return Worker(workspace, run, choice.engine, partial(open_scorer, options, run))
 
         return slice_work.do_slice(workspace, frozen, one, open_worker, progress)

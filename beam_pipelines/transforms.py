@@ -105,7 +105,7 @@ class _EmbedBatch(beam.DoFn):
         options = self._options
         workspace = Folder(options.workspace)
         run = self._run
-        return Worker(workspace, run, options.engine, lambda: open_scorer(options.server, run))
+        return Worker(workspace, run, options.engine, lambda: open_scorer(options, run))
 
     def process(self, references: list[ObjectReference]) -> Iterator[Any]:
         """From a batch of references to rows; each content is computed once."""

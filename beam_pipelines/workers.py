@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from linnaeus import plans
+from linnaeus import models, plans
 from linnaeus.plans import RunSpec
 from linnaeus.records import prediction_outputs
 from linnaeus.storage import Folder
@@ -21,21 +21,31 @@ class WorkerOptions:
     engine: str = "auto"
     server: str = ""
     """`host:port` of the model server; empty for a run that asks none."""
+    skew_gate: bool = True
+    """Whether the server must say of golden images what this machine says."""
 
 
 def open_worker(options: WorkerOptions) -> Worker:
     """The run's worker, in this process."""
     workspace = Folder(options.workspace)
     run = plans.read_spec(workspace, options.run_id)
-    return Worker(workspace, run, options.engine, lambda: open_scorer(options.server, run))
+    return Worker(workspace, run, options.engine, lambda: open_scorer(options, run))
 
 
-def open_scorer(server: str, run: RunSpec) -> Scorer:
-    """A client of the model server at `host:port` for a run; gRPC is imported only here.
+def open_scorer(options: WorkerOptions, run: RunSpec) -> Scorer:
+    """A client of the model server for a run; gRPC is imported only here.
 
     Patient from the start: the launcher has just had an answer from it.
     """
     from serving.client import ScoringClient
+    from serving.client.checked_rows import checked_row
 
-    outputs = prediction_outputs(run.task)
-    return ScoringClient(server, outputs=outputs, connect_seconds=RESTART_SECONDS)
+    workspace = Folder(options.workspace)
+    model = models.load_model(workspace, run.named, run.trained_by)
+    return ScoringClient(
+        options.server,
+        outputs=prediction_outputs(run.task),
+        connect_seconds=RESTART_SECONDS,
+        labels=frozenset(label.encode() for label in model.labels),
+        checked=checked_row(workspace, model, run.payload, options.skew_gate),
+    )

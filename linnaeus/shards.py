@@ -15,17 +15,22 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from linnaeus import images, layout, parts, plans, views
+from linnaeus import images, isolation, layout, parts, plans, views
 from linnaeus.embedding import Decode, Outcome, Source, decoded, embed_objects
 from linnaeus.embeddings import stored_vectors
-from linnaeus.errors import FailureCode, StorageError
+from linnaeus.errors import FailureCode, ImageError, RefusedImage, StorageError
 from linnaeus.parts import Part
 from linnaeus.plans import PlannedObject, RunSpec
 from linnaeus.receipts import Receipt, read_receipt, receipt_table
 from linnaeus.records import ObjectReference
 from linnaeus.shard_rows import Results, ShardRows
 from linnaeus.storage import Folder, is_local, read_object
-from linnaeus.worker import Worker
+from linnaeus.worker import Answer, Worker
+
+SEEN_AT = (32, 32)
+"""Height and width of a picture that is only tried."""
+NOT_EXPORTED = ("TIFF",)
+"""Formats that no exported graph decodes."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +133,21 @@ class _Work:
                 if outcome.payload is not None and outcome.sha256:
                     yield outcome.sha256, outcome.payload
 
-        answers = dict(self.worker.score(contents()))
-        return Results(outcomes, answers)
+        answers = self.worker.score(contents())
+        return Results(outcomes, {content: seen_here(answer) for content, answer in answers})
+
+
+def seen_here(answer: Answer) -> Answer:
+    """What a server refuses, as this machine judges it: a server's word alone is not for ever."""
+    if not isinstance(answer, RefusedImage):
+        return answer
+    try:
+        picture = isolation.decode(answer.data, *SEEN_AT)
+    except ImageError as error:
+        return ImageError(str(answer), error.code)
+    if picture.format in NOT_EXPORTED:
+        return ImageError(str(answer), FailureCode.UNSUPPORTED)
+    return ImageError(f"{answer}; this machine decodes it", FailureCode.SERVER_ERROR)
 
 
 def read(reference: ObjectReference) -> bytes:

@@ -128,7 +128,7 @@ class ScoringClient:
         self.address = address
         self._deadline_seconds = deadline_seconds
         self._connect_seconds = connect_seconds
-        self._batch_rows = batch_rows
+        self._most_rows = batch_rows + (checked is not None)
         self._batch_bytes = batch_bytes
         self._outputs, self._labels, self._checked = outputs, labels, checked
         self._checked_said: Prediction | None = None
@@ -227,7 +227,7 @@ class ScoringClient:
         if self._checked_said is None:
             self._ask_checked(target)
         pending: deque[Future[list[tuple[K, Outcome]]]] = deque()
-        room = self._batch_rows - (self._checked is not None)
+        room = self._most_rows - (self._checked is not None)
         try:
             for batch in batches(rows, max(1, room), self._batch_bytes):
                 pending.append(self._submit(target, batch))
@@ -257,7 +257,7 @@ class ScoringClient:
 
     def _outcomes(self, target: _Target, values: Sequence[Value]) -> Sequence[Outcome]:
         """One bad row fails its whole request: halve it until that row stands alone."""
-        if len(values) <= self._batch_rows:  # which may be known better than when they were read
+        if len(values) <= self._most_rows:  # which may be known better than when they were read
             try:
                 return self._predictions(target, values)
             except _Refused as refusal:
@@ -286,7 +286,7 @@ class ScoringClient:
     def _predictions(self, target: _Target, values: Sequence[Value]) -> list[Prediction]:
         """Where rows are mixed up, the checked one shows it, which is their first or last."""
         self._unchecked_rows += len(values)
-        alone = self._unchecked_rows < UNCHECKED_ROWS or len(values) >= self._batch_rows
+        alone = self._unchecked_rows < UNCHECKED_ROWS or len(values) >= self._most_rows
         if self._checked is None or alone:
             return self._said(target, values)
         self._unchecked_rows, place = 0, random.choice((0, len(values)))
@@ -368,7 +368,7 @@ class ScoringClient:
     def _explained(self, error: grpc.RpcError, target: _Target) -> Exception:
         match error.code():
             case grpc.StatusCode.INVALID_ARGUMENT if not one_line(error).startswith(_UNFIT):
-                self._batch_rows = largest_batch(one_line(error), self._batch_rows)
+                self._most_rows = largest_batch(one_line(error), self._most_rows)
                 return _Refused(one_line(error), FailureCode.CORRUPT)
             case grpc.StatusCode.RESOURCE_EXHAUSTED if is_too_large(error):
                 return _Refused(one_line(error), FailureCode.TOO_LARGE)

@@ -13,16 +13,26 @@ from serving.protocol import tensors, wire
 Predict = Callable[[Any, grpc.ServicerContext], Any]
 
 
-def answer(request: Any, version: int = 7) -> Any:
-    """What a model of one label would say of each row."""
+def answer(request: Any, version: int = 7, labels: tuple[str, str] = ("cat", "dog")) -> Any:
+    """What a model that is always equally sure would say of each row."""
+    return as_answer(said(request, labels), version)
+
+
+def said(request: Any, labels: tuple[str, str] = ("cat", "dog")) -> dict[str, np.ndarray]:
+    """The same as arrays."""
     (tensor,) = request.inputs.values()
     rows = tensor.tensor_shape.dim[0].size
-    outputs = {
-        "label": np.array([b"cat"] * rows, object),
+    best, other = (label.encode() for label in labels)
+    return {
+        "label": np.array([best] * rows, object),
         "confidence": np.full(rows, 0.75, "float32"),
-        "top_labels": np.array([[b"cat", b"dog"]] * rows, object),
+        "top_labels": np.array([[best, other]] * rows, object),
         "top_scores": np.array([[0.75, 0.25]] * rows, "float32"),
     }
+
+
+def as_answer(outputs: dict[str, np.ndarray], version: int = 7) -> Any:
+    """Outputs as a server answers them."""
     response = wire.PredictResponse()
     response.model_spec.version.value = version
     for name, array in outputs.items():
