@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from linnaeus import images
+from linnaeus import isolation
 from linnaeus.errors import ConfigurationError, ServingError
 from linnaeus.golden import load
 from linnaeus.models import Model
@@ -60,6 +60,6 @@ def checked_row(workspace: Folder, model: Model, payload: str, gated: bool) -> C
     one = min(clear or golden, key=lambda one: ordered[one.name][-1])
     value: Value = one.embedding if payload == "embedding" else one.data
     if payload == "pixels":
-        value = images.decode(one.data, model.backbone.height, model.backbone.width).pixels
+        value = isolation.decode(one.data, model.backbone.height, model.backbone.width).pixels
     best = model.labels[one.scores.argmax()] if gated else None
     return CheckedRow(one.name, value, best)
