@@ -34,12 +34,12 @@ def not_found(text: str) -> StatusError:
     return StatusError(grpc.StatusCode.NOT_FOUND, text)
 
 
-def truncated(text: str) -> str:
+def truncated(text: str, most_bytes: int = TEXT_BYTES) -> str:
     """The text as it travels: `model_servers/grpc_status_util.cc` cuts it at 1024 bytes."""
     encoded = text.encode(errors="replace")
-    if len(encoded) <= TEXT_BYTES:
+    if len(encoded) <= most_bytes:
         return text
-    return encoded[:TEXT_BYTES].decode(errors="ignore") + "...TRUNCATED"
+    return encoded[:most_bytes].decode(errors="ignore") + "...TRUNCATED"
 
 
 def unexpected(error: Exception) -> StatusError:

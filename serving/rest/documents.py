@@ -16,6 +16,8 @@ from serving.status import StatusError, invalid_argument, truncated
 
 _INDENT = "    "
 _VALUE_BYTES = 256
+_TEXT_BYTES = 8 * 1024
+"""Of a refusal, which names what the client named; TensorFlow's reasons are shorter."""
 _WHOLE_NUMBERS = range(-(2**63), 2**64)
 """Those beyond are floating-point numbers to RapidJSON."""
 _PLAIN_NUMBERS = (1e-6, 1e21)
@@ -71,7 +73,7 @@ def type_text(value: Any) -> str:
 
 def error_document(text: str) -> str:
     """The body that tells a refusal."""
-    return json.dumps({"error": truncated(text)}, indent=_INDENT, ensure_ascii=False)
+    return json.dumps({"error": truncated(text, _TEXT_BYTES)}, indent=_INDENT, ensure_ascii=False)
 
 
 def _parsed(body: bytes, mode: int) -> Any:
