@@ -15,7 +15,7 @@ from itertools import chain, pairwise
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from linnaeus.local_files import LocalFiles
+from linnaeus.local_files import Walk
 from linnaeus.locations import Entry, is_local
 from linnaeus.object_stores import PAGE_KEYS, Bucket
 from linnaeus.records import LISTING
@@ -110,15 +110,17 @@ class _LocalListing:
     """Folders of this machine, a few at a time: network file systems answer slowly."""
 
     def __init__(self, root: Folder, wanted: Callable[[str], bool]) -> None:
-        self._files = LocalFiles(root.uri)
+        self._walk = Walk(root.uri)
         self._wanted = wanted
 
     def pages(self, start: str) -> Iterator[list[Entry]]:
         del start  # one level costs little, and `wanted` leaves the rest out
-        return _side_by_side(_Level(""), self._run, _LOCAL_THREADS)
+        for link in self._walk.starts():
+            if not link or self._wanted(link):
+                yield from _side_by_side(_Level(link), self._run, _LOCAL_THREADS)
 
     def _run(self, task: _Task) -> _Result:
-        entries, folders = self._files.page(task.folder)
+        entries, folders = self._walk.enter(task.folder)
         return entries, [_Level(folder) for folder in folders if self._wanted(folder)]
 
 

@@ -166,11 +166,13 @@ class LocalFiles:
         return entry_of(key, status) if stat.S_ISREG(status.st_mode) else None
 
     def walk(self, prefix: str = "") -> Iterator[Entry]:
-        waiting = [prefix.strip("/")]
-        while waiting:
-            files, folders = self.page(waiting.pop())
-            yield from files
-            waiting.extend(folders)
+        walk = Walk(self._root, prefix.strip("/"))
+        for start in walk.starts():
+            waiting = [start]
+            while waiting:
+                files, folders = walk.enter(waiting.pop())
+                yield from files
+                waiting.extend(folders)
 
     def page(self, folder: str) -> Page:
         """List one folder: the files directly in it, and the keys of its sub-folders."""
@@ -194,13 +196,41 @@ class LocalFiles:
             raise write_error(str(path), e) from e
 
 
+class Walk:
+    """Each folder below one is entered once, however many links lead to it.
+
+    Links come after all that is there without them, those that lie highest first, so that of
+    several ways to a folder the same one counts every time.
+    """
+
+    def __init__(self, root: str, start: str = "") -> None:
+        self._root, self._links = root, [start]
+        self._entered: set[Path] = set()
+
+    def starts(self) -> Iterator[str]:
+        """The first folder, and then links, of which more may come while one is walked."""
+        while self._links:
+            self._links.sort(key=lambda link: (link.count("/"), link))
+            yield self._links.pop(0)
+
+    def enter(self, folder: str) -> Page:
+        """As `LocalFiles.page`, without links; nothing where it was entered before."""
+        place = Path(inside(self._root, folder)).resolve()
+        if place in self._entered:
+            return [], []
+        self._entered.add(place)
+        files, folders = LocalFiles(self._root).page(folder)
+        links = {one for one in folders if Path(inside(self._root, one)).is_symlink()}
+        self._links += links
+        return files, [one for one in folders if one not in links]
+
+
 def _sort_out(folder: str, found: list[os.DirEntry[str]]) -> Page:
     files, folders = [], []
     start = f"{folder}/" if folder else ""
     for item in found:
         if _is_folder(item):
-            if not (item.is_symlink() and _leads_back(item.path)):
-                folders.append(start + item.name)
+            folders.append(start + item.name)
         elif not _is_partial(item.name) and (entry := _entry(start + item.name, item)):
             files.append(entry)
     return files, folders
@@ -211,12 +241,6 @@ def _is_folder(item: os.DirEntry[str]) -> bool:
         return item.is_dir()
     except OSError:  # a link to itself
         return False
-
-
-def _leads_back(link: str) -> bool:
-    """Whether a link leads to a folder that it lies in, so that following it never ends."""
-    target = Path(link).resolve()
-    return any(folder.resolve() == target for folder in Path(link).parents)
 
 
 def _entry(key: str, item: os.DirEntry[str]) -> Entry | None:

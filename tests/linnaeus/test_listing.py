@@ -229,6 +229,28 @@ def test_linked_folders_are_listed_too(tmp_path: Path):
     assert keys_of(list_images(Folder(f"{tmp_path}/images"))) == ["cats/x.jpg"]
 
 
+@pytest.mark.parametrize("within", [True, False])
+def test_folders_linked_to_each_other_are_walked_once_each_by_the_same_way(tmp_path, within):
+    (tmp_path / "images").mkdir()
+    home = tmp_path / "images" if within else tmp_path / "elsewhere"
+    names = [f"n{number}" for number in range(8)]
+    write_local(home, {f"{name}/{name}.jpg" for name in names})
+    for one in names:
+        for other in names:
+            (home / one / f"to-{other}").symlink_to(home / other)
+    if not within:
+        for name in names[2:]:
+            (tmp_path / "images" / f"link-{name}").symlink_to(home / name)
+    found = keys_of(list_images(Folder(f"{tmp_path}/images")))
+    if within:
+        assert found == [f"{name}/{name}.jpg" for name in names]
+        return
+    ways = {name: f"link-{name}" for name in names[2:]}
+    ways |= {name: f"link-n2/to-{name}" for name in names[:2]}
+    assert found == sorted(f"{way}/{name}.jpg" for name, way in ways.items())
+    assert [entry.key for entry in Folder(f"{tmp_path}/images").list()] == found
+
+
 @pytest.mark.slow
 def test_a_hundred_thousand_local_files_take_seconds(tmp_path: Path):
     for label in range(100):

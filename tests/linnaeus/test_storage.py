@@ -304,7 +304,7 @@ def test_links_that_lead_back_are_not_followed_for_ever(tmp_path: Path):
     (tmp_path / "a" / "up").symlink_to(tmp_path)
     (tmp_path / "a" / "b").symlink_to(tmp_path / "b")
     (tmp_path / "b" / "a").symlink_to(tmp_path / "a")
-    assert {entry.key for entry in Folder(str(tmp_path)).list()} == {"a/x", "b/a/x"}
+    assert {entry.key for entry in Folder(str(tmp_path)).list()} == {"a/x"}
 
 
 @pytest.mark.parametrize("root", ["/proc/linnaeus", "{tmp}/file/below"])
