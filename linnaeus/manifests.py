@@ -112,17 +112,12 @@ def load(workspace: Folder, manifest_id: str) -> pa.Table:
     with _naming(workspace, manifest_id):
         data = workspace.read(_key(manifest_id))
     table = pq.read_table(io.BytesIO(data))
-    if "labels" not in table.column_names:  # frozen by a release that had no such column
-        table = table.append_column("labels", pa.nulls(len(table), pa.list_(pa.string())))
     return table.replace_schema_metadata().cast(MANIFEST)
 
 
 @contextmanager
 def local_file(workspace: Folder, manifest_id: str) -> Iterator[Path]:
-    """A manifest's Parquet file on this machine: the workspace's own, or a copy while it is used.
-
-    One that an earlier release froze may lack the column `labels`.
-    """
+    """A manifest's Parquet file on this machine: the workspace's, or a copy while it is used."""
     with TemporaryDirectory(prefix="linnaeus-manifest-") as folder:
         path = Path(workspace.uri_of(_key(manifest_id)))
         if not is_local(workspace.uri):

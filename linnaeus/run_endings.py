@@ -59,11 +59,7 @@ def give_up(
 ) -> bool:
     """End a run that nobody carries out, so that it is neither joined nor committed any more.
 
-    Args:
-        workspace: where the run is.
-        run_id: the run.
-        why: for people.
-        refused: of a run that was carried out, and that a gate refused.
+    Or one that was carried out and that a gate `refused`, with these counts.
 
     Returns:
         Whether it is given up; False if it was committed.

@@ -484,10 +484,7 @@ class Workspace:
 
     @checked
     def forget(self, source: Location) -> dict[str, int]:
-        """Take the labels of images that are gone for good away; how many went, by model.
-
-        What is known of their contents stays.
-        """
+        """Take the labels of images that are gone for good away; how many went, by model."""
         require(self.folder)
         return maintenance.forget(self.folder, source)
 

@@ -130,13 +130,6 @@ def accuracy_text(metrics: Mapping[str, Any]) -> str:
     return f"{accuracy:.3f} ({interval}) on {count_text(images, 'images')}"
 
 
-_WHICH = {
-    "test": ", which its training held out",
-    "all": ", none of them known to be of its training",
-}
-"""Which images an evaluation speaks of, by its split."""
-
-
 def evaluation_text(metrics: Mapping[str, Any]) -> str:
     """Accuracy, a line a class, the other measures, and how many images were left out and why."""
     width = max((len(label) for label in metrics["classes"]), default=0)
@@ -146,8 +139,8 @@ def evaluation_text(metrics: Mapping[str, Any]) -> str:
     ]
     several = metrics.get("task") == "multi"
     what = "All labels of an image right: accuracy" if several else "Accuracy"
-    which = _WHICH.get(metrics.get("split", ""), "")
-    first = f"{what} {accuracy_text(metrics)}{which}"
+    known = {"test": ", which its training held out", "all": ", none known to be of its training"}
+    first = f"{what} {accuracy_text(metrics)}{known.get(metrics.get('split', ''), '')}"
     return "\n".join([first, *classes, *_measure_lines(metrics)])
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from linnaeus import layout, models
@@ -36,10 +37,10 @@ def find(workspace: Folder, run: str) -> FinishedRun:
     Raises:
         ConfigurationError: there is none, it is not finished, or it is of another job.
     """
-    models.parse_reference(run)  # nothing else may become part of a key
-    if _is_model(workspace, run):
+    name, _ = models.parse_reference(run)  # nothing else may become part of a key
+    if models.versions(workspace, name):
         return _read(workspace, workspace, _training_run(workspace, run))
-    for home in (workspace, *_candidates(workspace)):
+    for home in chain([workspace], _candidates(workspace)):
         if _exists(home, run):
             return _read(workspace, home, run)
     raise ConfigurationError(
@@ -58,19 +59,9 @@ def _exists(workspace: Folder, run_id: str) -> bool:
     return any(workspace.head(key(run_id)) for key in (layout.summary, layout.plan))
 
 
-def _is_model(workspace: Folder, reference: str) -> bool:
-    name, _ = models.parse_reference(reference)
-    return bool(models.versions(workspace, name))
-
-
 def _training_run(workspace: Folder, reference: str) -> str:
     model = models.load_model(workspace, reference)
-    if not model.run_id:
-        raise ConfigurationError(
-            f"model {model.name}:{model.version} does not say which run made it: train it anew, "
-            "or name a scoring run"
-        )
-    if workspace.head(layout.summary(model.run_id)) is None:
+    if not (model.run_id and workspace.head(layout.summary(model.run_id))):
         raise ConfigurationError(
             f"the training of {model.name}:{model.version} was ended before it had recorded what "
             "a page shows: train it anew, or name another version"
