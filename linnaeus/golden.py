@@ -12,6 +12,10 @@ from linnaeus.models import Model
 from linnaeus.storage import Folder
 
 FOLDER, INDEX = "golden", "golden.json"
+MOST_RELATIVE = 1e-4
+"""How far apart two float32 engines' values of one embedding may be, as a share of the largest."""
+SMALLEST_SCORE = float(np.finfo(np.float32).tiny)
+"""Below it float32 has fewer digits, and on some processors none."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,15 @@ class GoldenImage:
     """[D]"""
     scores: NDArray[np.float32]
     """[C], in the order of the model's labels."""
+    rounding: float = 0.0
+    """What arithmetic alone may do to a logarithm of the scores of this very embedding."""
+    sensitivity: NDArray[np.float64] | float = 0.0
+    """[C], the root mean square of what an embedding of another engine does to each of them."""
+
+
+def logarithms(scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    """A head is sure of drawings that no training saw: only the exponents still tell its inputs."""
+    return np.asarray(np.log(np.maximum(scores, SMALLEST_SCORE), dtype=np.float64))
 
 
 def load(workspace: Folder, model: Model) -> list[GoldenImage]:
@@ -45,6 +58,8 @@ def _load(workspace: Folder, model: Model) -> Iterator[GoldenImage]:
             data=workspace.read(f"{folder}/{one['file']}"),
             embedding=np.array(one["embedding"], np.float32),
             scores=np.array(one["scores"], np.float32),
+            rounding=float(one["rounding"]),
+            sensitivity=np.array(one["sensitivity"], np.float64),
         )
 
 

@@ -2,35 +2,36 @@
 
 Decoding, networks and heads exist twice, on the worker and in the exported graph. Before a run
 asks a server about millions of pictures, a few pictures in which decoders and networks tend to
-differ go both ways.
+differ go both ways. Compared are the embedding of what is sent with the worker's; the scores of it
+with the server's own scores of that embedding, `SPREAD` sensitivities apart; and its scores of the
+worker's embedding with the worker's, which only rounding may change. `training.exporting.tolerance`
+computed both for the head and image at hand.
 """
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
+from io import BytesIO
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from linnaeus import isolation
 from linnaeus.engines.precision import agreement
 from linnaeus.errors import GateFailed, ServingError
-from linnaeus.golden import GoldenImage, load
+from linnaeus.golden import MOST_RELATIVE, GoldenImage, load, logarithms
 from linnaeus.models import Model
 from linnaeus.plans import RunSpec
 from linnaeus.storage import Folder
 from linnaeus.worker import SIGNATURES, Worker
 from serving.client.scoring import ScoringClient
 
-MOST_RELATIVE = 1e-4
-"""Largest difference of embeddings, or of scores' logarithms, as a share of the largest value."""
 LEAST_COSINE = 0.99
 """Of the embeddings of bytes: TensorFlow's decoders and Pillow's are close, not equal."""
-CLOSE_CALL = 0.05
-"""Labels may differ where scores are this near each other, or a threshold."""
-SMALLEST_SCORE = float(np.finfo(np.float32).tiny)
-"""Below it float32 has fewer digits, and on some processors none."""
+SPREAD = 4.0
+"""Standard deviations: one in 15,000 sound differences is larger, were all as large as allowed."""
 
 PAYLOADS = ("embedding", "pixels", "image")
 SHOWN = 3
@@ -43,10 +44,10 @@ class Comparison:
     image: str
     payload: str
     what: str
-    """`embedding of this machine`, `embedding`, `scores`, `scores of its embedding`, `label`, or
-    `labels by their scores`."""
+    """`embedding of this machine`, `embedding`, `scores`, `scores of its embedding`, or `labels by
+    their scores`."""
     difference: float
-    """Relative for vectors, 1 - cosine for embeddings of bytes, 1 for another label."""
+    """Embeddings: relative, or 1 - cosine. Scores: of their logarithms. Labels: 1."""
     bound: float
     """What is allowed."""
 
@@ -165,38 +166,54 @@ def _embedding(served: Served, golden: GoldenImage, worker: Worker) -> list[Comp
     here = worker.engine.embed(_decoded(golden, worker)[np.newaxis])[0]
     scores, named = _said(served, golden, "embedding", golden.embedding)
     return [
-        _embedding_here(served.model, golden, here),
-        of_scores(golden, "embedding", scores),
+        replace(_embedded(served, golden, "embedding", here), what="embedding of this machine"),
+        of_scores(golden, "embedding", scores, golden.scores, golden.rounding),
         named,
     ]
-
-
-def _embedding_here(model: Model, golden: GoldenImage, here: NDArray[np.float32]) -> Comparison:
-    what = "embedding of this machine"
-    if model.backbone.precision == "float32":
-        difference = relative(here, golden.embedding)
-        return Comparison(golden.name, "embedding", what, difference, MOST_RELATIVE)
-    distance = _distance(here, golden.embedding)
-    return Comparison(golden.name, "embedding", what, distance, 1 - LEAST_COSINE)
 
 
 def _pixels(served: Served, golden: GoldenImage, worker: Worker) -> list[Comparison]:
-    scores, named = _said(served, golden, "pixels", _decoded(golden, worker))
-    if served.model.backbone.precision != "float32":  # the exported graph computes in float32
-        label = _label(served.model, golden, "pixels", scores)
-        return [label, named, _head(served, golden, "pixels")]
-    return [of_scores(golden, "pixels", scores), named]
+    pixels = _decoded(golden, worker)
+    lossless = BytesIO()
+    Image.fromarray(pixels).save(lossless, "PNG")
+    return _sent(served, golden, "pixels", pixels, lossless.getvalue())
 
 
 def _image(served: Served, golden: GoldenImage, worker: Worker) -> list[Comparison]:
-    distance = _distance(served.ask("embed", golden.data, "embedding"), golden.embedding)
-    scores, named = _said(served, golden, "image", golden.data)
+    return _sent(served, golden, "image", golden.data, golden.data)
+
+
+def _sent(
+    served: Served,
+    golden: GoldenImage,
+    payload: str,
+    value: bytes | NDArray[Any],
+    encoded: bytes,
+) -> list[Comparison]:
+    """The three steps for a value; `encoded` is the file that decodes to the same picture."""
+    scores, named = _said(served, golden, payload, value)
+    embedding = served.ask("embed", encoded, "embedding")
+    of_it = served.ask("embedding", embedding, "scores")
+    of_golden = served.ask("embedding", golden.embedding, "scores")
+    bound = golden.rounding + SPREAD * golden.sensitivity
+    head = of_scores(golden, payload, of_golden, golden.scores, golden.rounding)
     return [
-        Comparison(golden.name, "image", "embedding", distance, 1 - LEAST_COSINE),
-        _label(served.model, golden, "image", scores),
+        _embedded(served, golden, payload, embedding),
+        of_scores(golden, payload, scores, of_it, bound),
         named,
-        _head(served, golden, "image"),
+        replace(head, what="scores of its embedding"),
     ]
+
+
+def _embedded(
+    served: Served, golden: GoldenImage, payload: str, found: NDArray[np.float32]
+) -> Comparison:
+    """An embedding against the golden image's, which only float32 gives again from equal pixels."""
+    if payload != "image" and served.model.backbone.precision == "float32":
+        difference, bound = relative(found, golden.embedding), MOST_RELATIVE
+    else:
+        difference, bound = _distance(found, golden.embedding), 1 - LEAST_COSINE
+    return Comparison(golden.name, payload, "embedding", difference, bound)
 
 
 def _said(
@@ -212,34 +229,26 @@ def _said(
     return scores, Comparison(golden.name, payload, what, 0.0 if same else 1.0, 0.0)
 
 
-def _head(served: Served, golden: GoldenImage, payload: str) -> Comparison:
-    """Close labels do not tell heads apart; the embedding goes to the head past every decoder."""
-    scores = served.ask("embedding", golden.embedding, "scores")
-    return replace(of_scores(golden, payload, scores), what="scores of its embedding")
-
-
 def _decoded(golden: GoldenImage, worker: Worker) -> NDArray[np.uint8]:
     return isolation.decode(golden.data, worker.spec.height, worker.spec.width).pixels
 
 
-def of_scores(golden: GoldenImage, payload: str, scores: NDArray[np.float32]) -> Comparison:
-    """Whether a server's scores [C] are the ones of the golden image."""
-    difference = relative(_logarithms(scores), _logarithms(golden.scores))
-    return Comparison(golden.name, payload, "scores", difference, MOST_RELATIVE)
-
-
-def _logarithms(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A head is sure of drawings that no training saw: only the exponents still tell its inputs."""
-    return np.log(np.maximum(scores, SMALLEST_SCORE))
-
-
-def _label(
-    model: Model, golden: GoldenImage, payload: str, scores: NDArray[np.float32]
+def of_scores(
+    golden: GoldenImage,
+    payload: str,
+    found: NDArray[np.float32],
+    expected: NDArray[np.float32],
+    bound: NDArray[np.float64] | float,
 ) -> Comparison:
-    thresholds = [model.thresholds.get(label, 0.5) for label in model.labels]
-    several = np.array(thresholds) if model.task == "multi" else None
-    same = same_labels(scores, golden.scores, several)
-    return Comparison(golden.name, payload, "label", 0.0 if same else 1.0, 0.0)
+    """The logarithm of scores [C] that is furthest beyond its bound, a number or [C]."""
+    if found.shape != expected.shape:
+        return Comparison(golden.name, payload, "scores", 1.0, 0.0)
+    differences = np.abs(logarithms(found) - logarithms(expected))
+    bounds = np.broadcast_to(bound, differences.shape)
+    worst = int(np.argmax(differences - bounds))
+    return Comparison(
+        golden.name, payload, "scores", float(differences[worst]), float(bounds[worst])
+    )
 
 
 def relative(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
@@ -249,28 +258,6 @@ def relative(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float
     largest = float(np.abs(expected).max(initial=0.0))
     difference = float(np.abs(found - expected).max(initial=0.0))
     return difference / largest if largest else difference
-
-
-def same_labels(
-    found: NDArray[np.float32],
-    expected: NDArray[np.float32],
-    thresholds: NDArray[np.float64] | None = None,
-) -> bool:
-    """Whether scores [C] say the same; close calls among the expected ones always do.
-
-    Args:
-        found: the server's.
-        expected: the worker's.
-        thresholds: [C], where several labels may apply; None where the best one does.
-    """
-    if found.shape != expected.shape:
-        return False
-    if thresholds is not None:
-        close = np.abs(expected - thresholds) <= CLOSE_CALL
-        return bool(np.all(((found >= thresholds) == (expected >= thresholds)) | close))
-    best = np.sort(expected)[::-1]
-    close_call = len(best) > 1 and best[0] - best[1] <= CLOSE_CALL
-    return bool(close_call or found.argmax() == expected.argmax())
 
 
 def _distance(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:

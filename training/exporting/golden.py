@@ -1,8 +1,8 @@
 """Golden images: pictures that ship with a model, and what the worker says of them.
 
 Whoever serves the model can send them and compare: `golden.json` has, for each file, the
-embedding that a worker computes (decoded by Pillow, embedded by the engine), the head's scores and
-what the model says of them.
+embedding that a worker computes (decoded by Pillow, embedded by the engine), the head's scores,
+how far others' may be from these (`tolerance`) and what the model says of them.
 They are drawn, not photographed: the same on every machine and nobody's property.
 """
 
@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 from linnaeus import images
 from linnaeus.engines import Engine
 from linnaeus.models import ModelBackbone
+from training.exporting import tolerance
 from training.heads.head import Head
 from training.judging.decisions import DecisionRule, scores_of
 
@@ -37,13 +38,17 @@ def write(
     embeddings = embed(list(pictures.values()), engine, backbone)
     scores = scores_of(head.logits(embeddings), rule.task)
     said = rule.decide(scores)
+    rounding = tolerance.rounding(head, embeddings)
+    sensitivity = tolerance.sensitivity(head, embeddings, rule.task)
     expected = [
         {
             "file": name,
             "label": said.label[i],
             "labels": said.labels[i],
-            "scores": _rounded(scores[i]),
-            "embedding": _rounded(embeddings[i]),
+            "scores": _digits(scores[i]),
+            "rounding": float(rounding[i]),
+            "sensitivity": _digits(sensitivity[i]),
+            "embedding": _digits(embeddings[i]),
         }
         for i, name in enumerate(pictures)
     ]
@@ -103,6 +108,6 @@ def _encoded(picture: Image.Image, form: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def _rounded(values: NDArray[np.floating]) -> list[float]:
-    """Seven significant digits: all that float32 has."""
-    return [float(f"{value:.7g}") for value in values]
+def _digits(values: NDArray[np.floating]) -> list[float]:
+    """As few decimal digits as read back as the same float32."""
+    return [float(str(value)) for value in values.astype(np.float32)]

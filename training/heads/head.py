@@ -62,16 +62,16 @@ class RadialBasis:
     scale: Vector
     gamma: float
 
-    def apply(self, x: Exact) -> Exact:
-        """Values [n, M] of inputs [n, D]."""
-        scaled, centres = (x - self.mean) * self.scale, self.centres.astype(np.float64)
+    def apply(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Values [n, M] of inputs [n, D], in the precision of the inputs."""
+        scaled, centres = (x - self.mean) * self.scale, self.centres.astype(x.dtype, copy=False)
         values = scaled @ centres.T
         values *= -2
         values += np.einsum("ij,ij->i", scaled, scaled)[:, None]
         values += np.einsum("ij,ij->i", centres, centres)
         np.maximum(values, 0, out=values)
         values *= -self.gamma
-        closeness: Exact = np.exp(values, out=values)
+        closeness: NDArray[Any] = np.exp(values, out=values)
         return closeness
 
 

@@ -7,27 +7,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from linnaeus.errors import GateFailed
-from linnaeus.golden import GoldenImage
+from linnaeus.golden import MOST_RELATIVE, GoldenImage
 from linnaeus.models import Model, ModelBackbone
 from serving.client.skew import (
-    CLOSE_CALL,
-    MOST_RELATIVE,
     Comparison,
     Served,
     compare,
     of_scores,
     refuse_skew,
     relative,
-    same_labels,
 )
 from tests import pictures
 
 MODEL = Model("m", 3, ("a", "b"), ModelBackbone("pixels@8", "f", 8, 8, 192))
-scores = st.lists(st.floats(0, 1, allow_subnormal=False), min_size=1, max_size=8)
 
 
 def vector(*values: float) -> np.ndarray:
@@ -38,31 +32,6 @@ def test_differences_are_relative_to_the_largest_value():
     assert relative(vector(100, 1.0), vector(100, 1.5)) == pytest.approx(0.005)
     assert relative(vector(0, 0.25), vector(0, 0)) == 0.25
     assert relative(vector(1, 2), vector(1)) == 1
-
-
-def test_another_winner_is_another_label_unless_it_was_a_close_call():
-    assert not same_labels(vector(0.4, 0.6), vector(0.6, 0.4))
-    assert same_labels(vector(0.4, 0.6), vector(0.51, 0.49))
-    assert same_labels(vector(0.9, 0.1), vector(0.6, 0.4))
-    assert not same_labels(vector(1), vector(0.6, 0.4))
-
-
-def test_of_several_labels_each_has_a_threshold_of_its_own():
-    thresholds = np.array([0.5, 0.9])
-    assert same_labels(vector(0.7, 0.8), vector(0.6, 0.7), thresholds)
-    assert not same_labels(vector(0.7, 0.95), vector(0.6, 0.7), thresholds)
-    assert same_labels(vector(0.7, 0.95), vector(0.6, 0.88), thresholds)
-
-
-@given(scores, st.data())
-def test_scores_that_move_less_than_half_a_close_call_never_change_a_label(expected, data):
-    moves = st.lists(
-        st.floats(-CLOSE_CALL / 2, CLOSE_CALL / 2, allow_subnormal=False),
-        min_size=len(expected),
-        max_size=len(expected),
-    )
-    found = vector(*expected) + vector(*(0.99 * move for move in data.draw(moves)))
-    assert same_labels(found, vector(*expected))
 
 
 def comparison(image: str, difference: float) -> Comparison:
@@ -156,6 +125,21 @@ def test_what_is_within_its_bound_passes():
 
 def test_a_head_that_is_sure_of_everything_still_tells_its_inputs_apart():
     golden = GoldenImage("a.jpg", b"", vector(1), vector(1, 1e-20))
-    assert of_scores(golden, "pixels", vector(1, 1e-20)).passes
-    assert not of_scores(golden, "pixels", vector(1, 2e-20)).passes
-    assert of_scores(golden, "pixels", vector(1, 1.001e-20)).passes
+    assert of_scores(golden, "pixels", vector(1, 1e-20), golden.scores, 0.0).passes
+    assert not of_scores(golden, "pixels", vector(1, 2e-20), golden.scores, 0.1).passes
+    assert of_scores(golden, "pixels", vector(1, 1.001e-20), golden.scores, 0.01).passes
+
+
+def test_each_score_has_a_bound_of_its_own_and_the_worst_is_told():
+    golden = GoldenImage("a.jpg", b"", vector(1), vector(0.5, 0.25, 0.25))
+    found, bounds = vector(0.5, 0.2501, 0.26), np.array([0.0, 1e-5, 0.1])
+    worst = of_scores(golden, "pixels", found, golden.scores, bounds)
+    assert not worst.passes
+    assert (worst.difference, worst.bound) == pytest.approx((4e-4, 1e-5), rel=1e-2)
+    assert of_scores(golden, "pixels", found, golden.scores, np.array([0.0, 1e-3, 0.1])).passes
+
+
+@pytest.mark.parametrize("found", [vector(0.5), vector(0.5, math.nan)])
+def test_scores_of_another_shape_or_that_are_no_numbers_never_pass(found):
+    golden = GoldenImage("a.jpg", b"", vector(1), vector(0.5, 0.5))
+    assert not of_scores(golden, "pixels", found, golden.scores, 10.0).passes
