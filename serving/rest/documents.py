@@ -98,9 +98,13 @@ def _parsed_as_bytes(body: bytes) -> Any:
     _parsed(body.translate(_AS_ASCII), rapidjson.NM_NAN)
     text = body.decode(errors="surrogateescape").lstrip(" \t\r\n")
     try:
-        return json.JSONDecoder().raw_decode(text)[0]
+        return json.JSONDecoder(parse_int=_number).raw_decode(text)[0]
     except ValueError as error:
         raise invalid_argument("JSON Parse error: Invalid encoding in string.") from error
+
+
+def _number(digits: str) -> int | float:
+    return value if (value := int(digits)) in _WHOLE_NUMBERS else float(digits)
 
 
 def _parts(value: Any, outside: str, before: str = "") -> Iterator[str]:

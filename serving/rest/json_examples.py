@@ -5,6 +5,7 @@ numbers and truth values are int64. The messages are declared here, since Tensor
 TensorFlow, and a process that reads documents has no other use for it.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from serving.protocol.messages import Schema, declare
@@ -35,6 +36,7 @@ _SCHEMA: Schema = {
         "example_list_with_context": (2, "choice ExampleListWithContext"),
     },
 }
+_CONVERSIONS: dict[type, Callable[[Any], Any]] = {str: text_bytes, dict: from_base64, bool: int}
 _MESSAGES = declare("linnaeus.examples", _SCHEMA)
 
 
@@ -75,11 +77,7 @@ def _fill(example: Any, value: Any) -> None:
 
 
 def _add(feature: Any, name: str, value: Any) -> None:
-    if (
-        value is None
-        or isinstance(value, list)
-        or (isinstance(value, dict) and not is_base64(value))
-    ):
+    if value is None or isinstance(value, list) or (isinstance(value, dict) != is_base64(value)):
         raise invalid_argument(
             f"Feature: {name} has element with unexpected JSON type: {type_text(value)}"
         )
@@ -89,24 +87,12 @@ def _add(feature: Any, name: str, value: Any) -> None:
         raise invalid_argument(
             f"Unexpected element type in feature: {name} expecting type: {_LISTS[held]}"
         )
-    getattr(feature, kind).value.append(_element(name, value))
+    if kind == "int64_list" and value >= 2**63:
+        raise invalid_argument(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
+    getattr(feature, kind).value.append(_CONVERSIONS.get(type(value), type(value))(value))
 
 
 def _kind(value: Any) -> str:
     if isinstance(value, str | dict):
         return "bytes_list"
-    # RapidJSON takes a whole number beyond 64 bits for a floating-point one.
-    is_float = isinstance(value, float) or not -(2**63) <= value < 2**64
-    return "float_list" if is_float else "int64_list"
-
-
-def _element(name: str, value: Any) -> Any:
-    if isinstance(value, str):
-        return text_bytes(value)
-    if isinstance(value, dict):
-        return from_base64(value)
-    if _kind(value) == "float_list":
-        return float(str(value))
-    if value >= 2**63:
-        raise invalid_argument(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
-    return int(value)
+    return "float_list" if isinstance(value, float) else "int64_list"

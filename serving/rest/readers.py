@@ -14,6 +14,7 @@ import sys
 import threading
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import grpc
 
@@ -126,6 +127,8 @@ def _main() -> None:
     gc.disable()
     with contextlib.suppress(ValueError, OSError):  # not every system can
         resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
+        # Where the machine's memory ends before, not the server is to go.
+        Path("/proc/self/oom_score_adj").write_text("1000")
     sys.setrecursionlimit(_DEPTH)
     threading.stack_size(_STACK_BYTES)
     threading.Thread(target=_serve).start()

@@ -47,7 +47,9 @@ def read(body: bytes, expected: Expected) -> Reading:
         StatusError: it is no document of a call.
         RecursionError: it is nested more deeply than this thread can follow.
     """
-    document = parse_document(body, exact=_has_doubles(expected))
+    signatures = expected if isinstance(expected, Mapping) else {}
+    exact = any(_DOUBLE in types.values() for types in signatures.values())
+    document = parse_document(body, exact)
     name = _signature_name(document)
     if expected is None:
         return Reading(name)
@@ -56,12 +58,6 @@ def read(body: bytes, expected: Expected) -> Reading:
     types = _types(expected, name)
     row_form = _is_row_form(document)
     return Reading(name, row_form, _columns(document, row_form, types))
-
-
-def _has_doubles(expected: Expected) -> bool:
-    return isinstance(expected, Mapping) and any(
-        _DOUBLE in types.values() for types in expected.values()
-    )
 
 
 def _signature_name(document: dict[str, Any]) -> str:

@@ -116,3 +116,11 @@ def test_texts_and_numbers_become_features_of_their_kind(ask: Any):
         status, answer = ask(REGRESS, body)
         assert status == 400
         assert f"Data type: {kind} but expected type: float" in answer["error"]
+
+
+def test_numbers_of_any_size_are_features(ask: Any):
+    for number in ("1e39", "2" * 30, "-" + "2" * 30, "NaN"):
+        body = f'{{"signature_name": "regress_x_to_y", "examples": [{{"x": {number}}}]}}'
+        assert ask(REGRESS, body)[0] == 200
+        # Bytes that are no UTF-8 are parsed in another way.
+        assert ask(REGRESS, body.replace("regress_x_to_y", "\xff"))[0] == 400
