@@ -15,6 +15,8 @@ from serving.protocol import wire
 
 SECURE = "grpcs://"
 KEY_FILE, CERTIFICATE_FILE = "LINNAEUS_TLS_KEY_FILE", "LINNAEUS_TLS_CERTIFICATE_FILE"
+PING_AFTER_MSEC, PONG_WITHIN_MSEC = 30_000, 10_000
+"""Servers take offence at the third ping within five minutes without a word in between."""
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
@@ -86,9 +88,10 @@ def _options(target: str, number: int) -> list[tuple[str, Any]]:
         # Channels of equal options share one connection.
         ("linnaeus.channel", number),
         ("grpc.max_receive_message_length", 64 << 20),
-        # Servers take offence at the third ping within five minutes without a word in between.
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_time_ms", PING_AFTER_MSEC),
+        ("grpc.keepalive_timeout_ms", PONG_WITHIN_MSEC),
+        # Of gRPC's own pings, behind which those of keepalive wait.
+        ("grpc.http2.ping_timeout_ms", PONG_WITHIN_MSEC),
         ("grpc.max_send_message_length", -1),
         # One connection to each address of the target, in turn.
         ("grpc.lb_policy_name", "round_robin"),
