@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from duckdb import DuckDBPyConnection
 
-from linnaeus import layout, parts
+from linnaeus import documents, layout, parts
 from linnaeus.records import CHANGES
 from linnaeus.storage import Folder
 
@@ -58,7 +58,8 @@ def of_run(workspace: Folder, run_id: str) -> Churn:
     key = layout.changes(run_id)
     if workspace.head(key) is None:
         return Churn()
-    return Churn(**json.loads(parts.read_metadata(workspace, key)["churn"]))
+    with documents.intact(workspace.uri_of(key), "delete it"):
+        return Churn(**json.loads(parts.read_metadata(workspace, key)["churn"]))
 
 
 def _encoded(changed: pa.RecordBatchReader, compared: int) -> bytes:

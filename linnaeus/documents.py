@@ -25,15 +25,21 @@ def intact(uri: str, remedy: str) -> Iterator[None]:
         raise DamagedFile(f"{uri} is damaged or not linnaeus's: {remedy}") from error
 
 
-def read_json(folder: Folder, key: str, remedy: str, build: Callable[[dict[str, Any]], T]) -> T:
-    """What `build` makes of the fields of a JSON file; `dict` gives them as they are.
+def read(folder: Folder, key: str, remedy: str, parse: Callable[[bytes], T]) -> T | None:
+    """What `parse` makes of a file's bytes; None where there is no such file.
 
     Raises:
-        DamagedFile: it is no object in JSON, or has not the fields.
-        StorageError: it cannot be read.
+        DamagedFile: it cannot make anything of them.
+        StorageError: the file cannot be read.
     """
+    data = folder.find(key)
     with intact(folder.uri_of(key), remedy):
-        fields = json.loads(folder.read(key))
-        if not isinstance(fields, dict):
-            raise TypeError("no JSON object")
-        return build(fields)
+        return None if data is None else parse(data)
+
+
+def fields(text: bytes | str) -> dict[str, Any]:
+    """An object in JSON."""
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise TypeError("no object")
+    return found

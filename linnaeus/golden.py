@@ -1,13 +1,13 @@
 """Golden images: pictures that ship with a model, and what a worker once said of them."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from linnaeus.errors import ConfigurationError, FailureCode, StorageError
+from linnaeus import documents
+from linnaeus.errors import ConfigurationError
 from linnaeus.models import Model
 from linnaeus.storage import Folder
 
@@ -52,24 +52,20 @@ def load(workspace: Folder, model: Model) -> list[GoldenImage]:
 
 def _load(workspace: Folder, model: Model) -> Iterator[GoldenImage]:
     folder = f"{model.prefix}/{FOLDER}"
-    for one in json.loads(_index(workspace, model, f"{folder}/{INDEX}"))["images"]:
-        yield GoldenImage(
-            name=one["file"],
-            data=workspace.read(f"{folder}/{one['file']}"),
-            embedding=np.array(one["embedding"], np.float32),
-            scores=np.array(one["scores"], np.float32),
-            rounding=float(one["rounding"]),
-            sensitivity=np.array(one["sensitivity"], np.float64),
-        )
-
-
-def _index(workspace: Folder, model: Model, key: str) -> bytes:
-    try:
-        return workspace.read(key)
-    except StorageError as error:
-        if error.code is not FailureCode.NOT_FOUND:
-            raise
+    where, remedy = f"{folder}/{INDEX}", "train the model anew, or score with --no-skew-gate"
+    index = documents.read(workspace, where, remedy, documents.fields)
+    if index is None:
         raise ConfigurationError(
             f"{model.name}:{model.version} has no golden images to compare a server by "
-            f"({workspace.uri_of(key)}); train it anew, or score with --no-skew-gate"
-        ) from error
+            f"({workspace.uri_of(where)}); {remedy}"
+        )
+    with documents.intact(workspace.uri_of(where), remedy):
+        for one in index["images"]:
+            yield GoldenImage(
+                name=one["file"],
+                data=workspace.read(f"{folder}/{one['file']}"),
+                embedding=np.array(one["embedding"], np.float32),
+                scores=np.array(one["scores"], np.float32),
+                rounding=float(one["rounding"]),
+                sensitivity=np.array(one["sensitivity"], np.float64),
+            )

@@ -1,5 +1,9 @@
 """Where everything lies below a workspace's root; keys are relative to it."""
 
+import re
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""Of a model or a backbone's fingerprint; a folder with another one is somebody else's."""
 MANIFESTS = "manifests"
 MODELS = "models"
 CANDIDATES = "candidates"
@@ -71,6 +75,11 @@ def attempt(run_id: str, shard: int, number: int) -> str:
 def run_index(key: str) -> str:
     """Folder of the numbered runs of one job, source, backbone or model and options."""
     return f"{RUN_INDEX}/{key}"
+
+
+def claim(index: str, number: int) -> str:
+    """Says which run has that number of an index; never overwritten or deleted."""
+    return f"{index}/{number:08d}"
 
 
 def run_name(name: str) -> str:

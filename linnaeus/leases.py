@@ -12,13 +12,14 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from linnaeus import layout
-from linnaeus.errors import FailureCode, LinnaeusError, StorageError
+from linnaeus import documents, layout
+from linnaeus.errors import DamagedFile, LinnaeusError
 from linnaeus.locations import Entry
 from linnaeus.processes import identity, is_dead
 from linnaeus.storage import Folder
@@ -66,12 +67,7 @@ class Lease:
         newest = _newest(self.workspace, self.name)
         if newest is None or newest[0] != self.number:
             return False
-        try:
-            return self.workspace.read(self._key) == self.owner
-        except StorageError as error:
-            if error.code is FailureCode.NOT_FOUND:
-                return False
-            raise
+        return self.workspace.find(self._key) == self.owner
 
 
 @contextmanager
@@ -95,13 +91,9 @@ def holder(workspace: Folder, name: str) -> dict[str, Any] | None:
     newest = _newest(workspace, name)
     if newest is None:
         return None
-    try:
-        owner: dict[str, Any] = json.loads(workspace.read(newest[1].key))
-    except StorageError as error:
-        if error.code is FailureCode.NOT_FOUND:
-            return None
-        raise
-    return owner
+    with suppress(DamagedFile):
+        return documents.read(workspace, newest[1].key, "", documents.fields)
+    return {}
 
 
 def _take(workspace: Folder, name: str, lease: timedelta, note: Mapping[str, str]) -> Lease | None:
@@ -122,9 +114,8 @@ def _take(workspace: Folder, name: str, lease: timedelta, note: Mapping[str, str
 
 def _newest(workspace: Folder, name: str) -> tuple[int, Entry] | None:
     """The number and the file that count; there are hardly ever two."""
-    found = workspace.list(layout.leases(name))
-    numbered = [(int(entry.key.rpartition("/")[2]), entry) for entry in found]
-    return max(numbered, key=lambda one: one[0], default=None)
+    found = workspace.numbered(layout.leases(name), partial(layout.lease, name))
+    return max(found.items(), key=lambda one: one[0], default=None)
 
 
 def _owner(note: Mapping[str, str]) -> bytes:

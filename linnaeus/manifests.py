@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from linnaeus import layout
+from linnaeus import documents, layout
 from linnaeus.changed_keys import Found
 from linnaeus.errors import ConfigurationError, FailureCode, StorageError
 from linnaeus.listed_folders import gathered
@@ -110,8 +110,7 @@ def freeze_changed(workspace: Folder, images: str, changes: str) -> tuple[Manife
 def load(workspace: Folder, manifest_id: str) -> pa.Table:
     """Read a manifest's rows: schema `records.MANIFEST`, sorted by uri."""
     with _naming(workspace, manifest_id):
-        data = workspace.read(_key(manifest_id))
-    table = pq.read_table(io.BytesIO(data))
+        table = pq.read_table(io.BytesIO(workspace.read(_key(manifest_id))))
     return table.replace_schema_metadata().cast(MANIFEST)
 
 
@@ -130,15 +129,15 @@ def local_file(workspace: Folder, manifest_id: str) -> Iterator[Path]:
 def describe(workspace: Folder, manifest_id: str) -> Manifest:
     """Return what is known of a manifest, without reading its rows."""
     kept = _metadata(workspace, manifest_id)
-    return Manifest(manifest_id, kept["source"], int(kept["number"]), int(kept["objects"]))
+    with _naming(workspace, manifest_id):
+        return Manifest(manifest_id, kept["source"], int(kept["number"]), int(kept["objects"]))
 
 
 def newest(workspace: Folder, source: str) -> Manifest | None:
     """Return the newest manifest of a source, or None where there is none."""
-    start = _id(normalise(source), 0).partition("-")[0]
-    names = [entry.key.rpartition("/")[2] for entry in workspace.list(FOLDER)]
-    ids = [name.removesuffix(".parquet") for name in names if name.startswith(start)]
-    return describe(workspace, max(ids)) if ids else None
+    source = normalise(source)
+    numbers = workspace.numbered(FOLDER, lambda number: _key(_id(source, number)))
+    return describe(workspace, _id(source, max(numbers))) if numbers else None
 
 
 def sources(workspace: Folder) -> list[str]:
@@ -214,9 +213,11 @@ def _metadata(workspace: Folder, manifest_id: str) -> dict[str, str]:
 
 @contextmanager
 def _naming(workspace: Folder, manifest_id: str) -> Iterator[None]:
-    """Say which manifest it is that does not exist."""
+    """Say which manifest it is that does not exist or is damaged."""
+    remedy = "delete it, and the next command lists its source anew"
     try:
-        yield
+        with documents.intact(workspace.uri_of(_key(manifest_id)), remedy):
+            yield
     except StorageError as e:
         if e.code is FailureCode.NOT_FOUND:
             unknown = f"there is no manifest {manifest_id} in {workspace.uri}"

@@ -5,18 +5,17 @@ whatever publishes a version makes that file visible last.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from linnaeus import documents, layout
 from linnaeus.backbones.spec import BackboneSpec
-from linnaeus.errors import ConfigurationError, FailureCode, StorageError
+from linnaeus.errors import ConfigurationError
 from linnaeus.storage import Folder
 
 MODELS = "models"
 DESCRIPTION = "linnaeus.json"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def check_name(name: str) -> None:
     Raises:
         ConfigurationError: If the name is anything but letters, digits, `.`, `_` and `-`.
     """
-    if not _NAME.fullmatch(name):
+    if not layout.NAME.fullmatch(name):
         raise ConfigurationError(
             f"{name!r} cannot name a model: use letters, digits, '.', '_' and '-', "
             "and begin with a letter or digit"
@@ -144,7 +143,8 @@ def parse_reference(text: str) -> tuple[str, int | None]:
 
 def names(workspace: Folder) -> list[str]:
     """Models of which at least one version exists, sorted."""
-    return sorted(name for name in workspace.folders(MODELS) if versions(workspace, name))
+    named = filter(layout.NAME.fullmatch, workspace.folders(MODELS))
+    return sorted(name for name in named if versions(workspace, name))
 
 
 def versions(workspace: Folder, name: str) -> list[int]:
@@ -164,18 +164,16 @@ def load_model(workspace: Folder, name_and_version: str, trained_by: str = "") -
     found = version or next((v for v in newest_first if _exists(workspace, name, v)), None)
     if found is None:
         raise _absent(workspace, name_and_version)
-    try:
-        model = Model.from_json(workspace.read(f"{version_prefix(name, found)}/{DESCRIPTION}"))
-        if trained_by not in ("", model.identity):
-            raise ConfigurationError(
-                f"the {name_and_version} that {trained_by} trained is gone, and another one has "
-                f"its name ({model.identity}): score anew"
-            )
-        return model
-    except StorageError as e:
-        if e.code is not FailureCode.NOT_FOUND:
-            raise
-        raise _absent(workspace, name_and_version) from e
+    key, remedy = f"{version_prefix(name, found)}/{DESCRIPTION}", "delete the folder that it is in"
+    model = documents.read(workspace, key, remedy, Model.from_json)
+    if model is None:
+        raise _absent(workspace, name_and_version)
+    if trained_by not in ("", model.identity):
+        raise ConfigurationError(
+            f"the {name_and_version} that {trained_by} trained is gone, and another one has "
+            f"its name ({model.identity}): score anew"
+        )
+    return model
 
 
 def _numbered(workspace: Folder, name: str) -> list[int]:

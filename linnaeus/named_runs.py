@@ -7,9 +7,10 @@ run, whatever has changed since.
 import json
 import re
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from linnaeus import layout, plans, run_endings, runs
-from linnaeus.errors import ConfigurationError, FailureCode, ReconciliationError, StorageError
+from linnaeus import documents, layout, plans, run_endings, runs
+from linnaeus.errors import ConfigurationError, ReconciliationError
 from linnaeus.jobs import RunSummary, commit_run, is_current
 from linnaeus.manifests import Manifest
 from linnaeus.plans import RunSpec
@@ -132,16 +133,20 @@ def load(workspace: Folder, plan: str) -> FrozenRun:
 
 
 def _read(workspace: Folder, name: str) -> dict[str, object]:
-    try:
-        fields: dict[str, object] = json.loads(workspace.read(layout.run_name(name)))
-    except StorageError as error:
-        if error.code is FailureCode.NOT_FOUND:
-            raise ConfigurationError(
-                f"There is no plan {name} in {workspace.uri}: linnaeus plan IMAGES --freeze {name} "
-                "makes it"
-            ) from error
-        raise
+    remedy = "delete it and freeze the plan again"
+    fields = documents.read(workspace, layout.run_name(name), remedy, _fields)
+    if fields is None:
+        raise ConfigurationError(
+            f"There is no plan {name} in {workspace.uri}: linnaeus plan IMAGES --freeze {name} "
+            "makes it"
+        )
     return fields
+
+
+def _fields(text: bytes) -> dict[str, Any]:
+    fields = documents.fields(text)
+    _of_fields(fields)
+    return {"of": fields["of"], **fields}
 
 
 def _of_fields(fields: dict[str, object]) -> FrozenRun:

@@ -95,12 +95,8 @@ class LabelFiles:
         return {name: size for name, size in named.items() if _PART.fullmatch(name)}
 
     def _read(self, marker: str) -> dict[str, Any]:
-        if self.folder.head(marker) is None:
-            return {}
         remedy = "move it away, or choose another folder"
-        return documents.read_json(
-            self.folder, marker, remedy, lambda fields: {**fields, "files": {**fields["files"]}}
-        )
+        return documents.read(self.folder, marker, remedy, _marker) or {}
 
     def _mark(self, marker: str, fields: dict[str, Any]) -> None:
         text = json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
@@ -122,6 +118,11 @@ class LabelFiles:
 def written_by(model: Model) -> dict[str, Any]:
     """What `_SUCCESS.json` says of the model that gave the labels."""
     return {"model": model.name, "model_version": model.version, "trained_by": model.run_id}
+
+
+def _marker(text: bytes) -> dict[str, Any]:
+    said = documents.fields(text)
+    return {**said, "files": {**said["files"]}}
 
 
 def _by_status(rows: pa.Table) -> dict[str, int]:

@@ -1,12 +1,12 @@
 """What a workspace holds: tables, models, runs."""
 
-import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from linnaeus import layout, models, plans
-from linnaeus.errors import ConfigurationError
+from linnaeus import documents, layout, models, plans, run_endings
+from linnaeus.errors import ConfigurationError, DamagedFile
 from linnaeus.meter import duration_text
 from linnaeus.receipts import receipts_listed
 from linnaeus.run_endings import GIVEN_UP
@@ -92,12 +92,18 @@ def _runs(workspace: Folder) -> list[dict[str, Any]]:
 
 def _ended(workspace: Folder, run_id: str) -> list[dict[str, Any]]:
     """Nothing where a command was ended before the run was its own, or lost the race for it."""
-    if workspace.head(layout.summary(run_id)) is None:
-        return []
-    summary = json.loads(workspace.read(layout.summary(run_id)))
+    try:
+        with documents.intact(layout.summary(run_id), ""):
+            summary = run_endings.read_summary(workspace, run_id)
+            return [{"run": run_id, "job": summary["job"], **_ending(summary)}] if summary else []
+    except DamagedFile:
+        return [{"run": run_id, "state": "damaged"}]
+
+
+def _ending(summary: dict[str, Any]) -> dict[str, Any]:
     if GIVEN_UP in summary:
-        return [{"run": run_id, "job": summary["job"], "state": "given up"}]
-    return [{"run": run_id, "job": summary["job"], "state": "committed", **_result(summary)}]
+        return {"state": "given up"}
+    return {"state": "committed", **_result(summary)}
 
 
 def _unfinished(workspace: Folder, run_id: str) -> dict[str, Any]:
@@ -132,8 +138,11 @@ def _nights(workspace: Folder) -> list[dict[str, Any]]:
         kept = sorted((one.modified, one.key) for one in entries if one.key.endswith(_NIGHT))
         newest = [key.rpartition("/")[2] for _, key in reversed(kept)]
         for name in newest[:NEWEST_NIGHTS]:
-            summary = json.loads(workspace.read(f"{layout.NIGHTS}/{workflow}/{name}"))
-            described.append(_night(workflow, name.removesuffix(_NIGHT), summary))
+            with suppress(DamagedFile):
+                key, night = f"{layout.NIGHTS}/{workflow}/{name}", name.removesuffix(_NIGHT)
+                with documents.intact(key, ""):
+                    summary = documents.fields(workspace.read(key))
+                    described.append(_night(workflow, night, summary))
     return described
 
 

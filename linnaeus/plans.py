@@ -6,6 +6,7 @@ worker needs only (run, shard) to find its work.
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from linnaeus import layout
+from linnaeus import documents, layout
 from linnaeus.records import ObjectReference
 from linnaeus.storage import Folder
 
@@ -203,13 +204,20 @@ class Draft:
 
 @lru_cache(maxsize=4)
 def _metadata(workspace_uri: str, run_id: str) -> pq.FileMetaData:
-    with Folder(workspace_uri).open(layout.plan(run_id)) as file:
+    workspace = Folder(workspace_uri)
+    with _intact(workspace, run_id), workspace.open(layout.plan(run_id)) as file:
         return pq.read_metadata(file)
+
+
+def _intact(workspace: Folder, run_id: str) -> AbstractContextManager[None]:
+    remedy = "delete it and issue the run's command again"
+    return documents.intact(workspace.uri_of(layout.plan(run_id)), remedy)
 
 
 def read_spec(workspace: Folder, run_id: str) -> RunSpec:
     """The run's description."""
-    return RunSpec.from_json(_metadata(workspace.uri, run_id).metadata[b"run"].decode())
+    with _intact(workspace, run_id):
+        return RunSpec.from_json(_metadata(workspace.uri, run_id).metadata[b"run"].decode())
 
 
 def read_shard(workspace: Folder, run_id: str, shard: int) -> list[PlannedObject]:

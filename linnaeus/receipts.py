@@ -5,8 +5,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import partial
 
-from linnaeus import layout, parts
+from linnaeus import documents, layout, parts
 from linnaeus.parts import Part
 from linnaeus.plans import RunSpec
 from linnaeus.records import Counts
@@ -60,7 +61,12 @@ def read_receipt(
 ) -> Receipt:
     """A done shard's receipt; `size_bytes`, of its part, saves a request."""
     key = layout.shard_part(receipt_table(run), run.run_id, number)
-    return Receipt.from_json(parts.read_metadata(workspace, key, size_bytes)["receipt"])
+    return _read(workspace, key, size_bytes)
+
+
+def _read(workspace: Folder, key: str, size_bytes: int | None) -> Receipt:
+    with documents.intact(workspace.uri_of(key), "delete it and run the same command again"):
+        return Receipt.from_json(parts.read_metadata(workspace, key, size_bytes)["receipt"])
 
 
 @dataclass(frozen=True)
@@ -100,17 +106,14 @@ class ReceiptReader:
             return self.arrived
 
     def _read(self, entry: Entry) -> Arrival:
-        metadata = parts.read_metadata(self._workspace, entry.key, entry.size)
-        receipt = Receipt.from_json(metadata["receipt"])
+        receipt = _read(self._workspace, entry.key, entry.size)
         part = Part(entry.key, entry.size, receipt.counts.done)
         return Arrival(receipt, part, entry.modified)
 
 
 def receipts_listed(workspace: Folder, run: RunSpec) -> dict[int, Entry]:
     """The receipts that are there, by shard; none is read."""
-    listed = {}
-    for entry in workspace.list(f"{receipt_table(run)}/{run.run_id}"):
-        name = entry.key.rsplit("/", 1)[-1].removesuffix(".parquet")
-        if name.isdigit():
-            listed[int(name)] = entry
-    return listed
+    table = receipt_table(run)
+    key_of = partial(layout.shard_part, table, run.run_id)
+    listed = workspace.numbered(f"{table}/{run.run_id}", key_of)
+    return {shard: entry for shard, entry in listed.items() if shard < len(run.shard_sizes)}

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from linnaeus import layout, plans
+from linnaeus import documents, layout, plans
 from linnaeus.errors import ConfigurationError
 from linnaeus.plans import RunSpec
 from linnaeus.records import Counts
@@ -28,18 +28,30 @@ def end_as_committed(workspace: Folder, run: RunSpec, counts: Counts) -> Counts:
     return counts_of(workspace, run.run_id)
 
 
+def read_summary(workspace: Folder, run_id: str) -> dict[str, Any]:
+    """An ended run's summary; empty of one that has not ended."""
+    remedy = "delete it and issue the run's command again"
+    return documents.read(workspace, layout.summary(run_id), remedy, _fields) or {}
+
+
+def _fields(text: bytes) -> dict[str, Any]:
+    fields = documents.fields(text)
+    return {"job": fields["job"], **fields}
+
+
 def counts_of(workspace: Folder, run_id: str) -> Counts:
     """What an ended run's summary says.
 
     Raises:
         ConfigurationError: the run was given up.
     """
-    return Counts(**refuse_given_up(workspace, run_id)["counts"])
+    with documents.intact(workspace.uri_of(layout.summary(run_id)), "delete it and run again"):
+        return Counts(**refuse_given_up(workspace, run_id)["counts"])
 
 
 def refuse_given_up(workspace: Folder, run_id: str) -> dict[str, Any]:
     """An ended run's summary, unless it was given up, which is a `ConfigurationError`."""
-    summary: dict[str, Any] = json.loads(workspace.read(layout.summary(run_id)))
+    summary = read_summary(workspace, run_id)
     if why := _why(summary):
         raise ConfigurationError(f"Run {run_id} was given up: {why}; run its command again")
     return summary
@@ -47,7 +59,7 @@ def refuse_given_up(workspace: Folder, run_id: str) -> dict[str, Any]:
 
 def why_given_up(workspace: Folder, run_id: str) -> str | None:
     """Why an ended run was given up; None where it was committed."""
-    return _why(json.loads(workspace.read(layout.summary(run_id))))
+    return _why(read_summary(workspace, run_id))
 
 
 def _why(summary: dict[str, Any]) -> str | None:

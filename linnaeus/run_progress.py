@@ -84,7 +84,7 @@ class RunProgress:
         return json.dumps(fields, ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text: str) -> "RunProgress":
+    def from_json(cls, text: str | bytes) -> "RunProgress":
         """The inverse of `to_json`; fields of later releases are left out."""
         known = cls.__dataclass_fields__
         fields: dict[str, Any] = {k: v for k, v in json.loads(text).items() if k in known}

@@ -1,11 +1,10 @@
 """What runs left in `runs/`, and when each last showed a sign of life."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from linnaeus import layout
+from linnaeus import documents, layout
 from linnaeus.locations import Entry
 from linnaeus.storage import Folder
 
@@ -46,8 +45,9 @@ def survey(workspace: Folder) -> dict[str, RunTraces]:
 
 def named_run(workspace: Folder, name: Entry) -> str | None:
     """The id of the run that the file of a name says; None where there was nothing to do."""
-    run_id: str | None = json.loads(workspace.read(name.key))["run_id"]
-    return run_id
+    with documents.intact(workspace.uri_of(name.key), "delete it"):
+        run_id: str | None = documents.fields(workspace.read(name.key))["run_id"]
+        return run_id
 
 
 def _files(workspace: Folder) -> Iterator[tuple[str, str, Entry]]:

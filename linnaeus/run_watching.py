@@ -1,13 +1,15 @@
 """Following a run from anywhere: by its receipts, and by what its launcher wrote of it."""
 
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from linnaeus import layout, plans, run_endings
-from linnaeus.errors import ConfigurationError, FailureCode, StorageError
+from linnaeus import documents, layout, plans, run_endings, runs
+from linnaeus.errors import ConfigurationError, DamagedFile
 from linnaeus.receipts import ReceiptReader
 from linnaeus.records import Counts
 from linnaeus.run_progress import RunProgress, RunState, committed, is_alive, measure, trouble
@@ -15,6 +17,7 @@ from linnaeus.run_reporting import look_seconds
 from linnaeus.storage import Folder
 
 READERS = 16
+_CLAIM = re.compile(rf"{layout.RUN_INDEX}/[0-9a-f]{{32}}/[0-9]{{8}}")
 
 
 @dataclass(frozen=True)
@@ -112,17 +115,10 @@ def committed_counts(workspace: Folder, run_id: str) -> Counts | None:
 def last_sign(workspace: Folder, run_id: str) -> Sign | None:
     """What the run's launcher last wrote of it; None where it never wrote."""
     written = workspace.head(layout.progress(run_id))
-    text = _read(workspace, layout.progress(run_id))
-    return Sign(RunProgress.from_json(text), written.modified) if written and text else None
-
-
-def _read(workspace: Folder, key: str) -> str | None:
-    try:
-        return workspace.read(key).decode()
-    except StorageError as error:
-        if error.code is FailureCode.NOT_FOUND:
-            return None
-        raise
+    with suppress(DamagedFile):
+        said = documents.read(workspace, layout.progress(run_id), "", RunProgress.from_json)
+        return Sign(said, written.modified) if written and said else None
+    return None
 
 
 def unfinished(workspace: Folder) -> list[str]:
@@ -133,6 +129,8 @@ def unfinished(workspace: Folder) -> list[str]:
     """
     newest: dict[str, str] = {}
     for entry in workspace.list(layout.RUN_INDEX):
+        if not _CLAIM.fullmatch(entry.key):
+            continue
         folder = entry.key.rpartition("/")[0]
         newest[folder] = max(newest.get(folder, ""), entry.key)
     with ThreadPoolExecutor(READERS) as pool:
@@ -141,5 +139,5 @@ def unfinished(workspace: Folder) -> list[str]:
 
 
 def _unless_committed(workspace: Folder, claim: str) -> str | None:
-    run_id = workspace.read(claim).decode()
-    return None if workspace.head(layout.summary(run_id)) else run_id
+    run_id = runs.claimed(workspace, claim)
+    return None if run_id is None or runs.is_over(workspace, run_id) else run_id

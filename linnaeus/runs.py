@@ -9,10 +9,11 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 from ulid import ULID
 
-from linnaeus import churn, layout, manifests, plans, run_endings, todo
+from linnaeus import churn, documents, layout, manifests, plans, run_endings, todo
 from linnaeus.errors import ConfigurationError, GateFailed, ReconciliationError
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
@@ -98,23 +99,33 @@ class RunPlan:
 def open_run(workspace: Folder, job: Job, source: str) -> RunSpec | None:
     """The job's run over a source that is not committed, whether its owner is alive or not."""
     run_id = _newest(workspace, job.index(source))[1]
-    if run_id is None or workspace.head(layout.summary(run_id)):
+    if run_id is None or is_over(workspace, run_id):
         return None
     return plans.read_spec(workspace, run_id)
 
 
 def _newest(workspace: Folder, index: str) -> tuple[int, str | None]:
-    numbers = [int(entry.key.rsplit("/", 1)[-1]) for entry in workspace.list(index)]
-    if not numbers:
-        return 0, None
-    number = max(numbers)
-    return number, workspace.read(f"{index}/{number:08d}").decode()
+    number = max(workspace.numbered(index, partial(layout.claim, index)), default=0)
+    return number, claimed(workspace, layout.claim(index, number))
+
+
+def claimed(workspace: Folder, claim: str) -> str | None:
+    """The id of the run that an entry of the index names; None where there is no such entry."""
+    return documents.read(
+        workspace, claim, "delete it", lambda data: str(ULID.from_str(data.decode()))
+    )
+
+
+def is_over(workspace: Folder, run_id: str) -> bool:
+    """Whether a run that was claimed has ended; one whose folder was deleted has, too."""
+    has_ended = workspace.head(layout.summary(run_id)) is not None
+    return has_ended or workspace.head(layout.plan(run_id)) is None
 
 
 def _newest_committed(workspace: Folder, index: str) -> int:
     """Runs begin only when the last one is committed, so at most the newest is not."""
     number, run_id = _newest(workspace, index)
-    return number if run_id is None or workspace.head(layout.summary(run_id)) else number - 1
+    return number if run_id is None or is_over(workspace, run_id) else number - 1
 
 
 def make_plan(workspace: Folder, job: Job, manifest: Manifest) -> RunPlan:
@@ -149,7 +160,7 @@ def create_run(workspace: Folder, job: Job, plan: RunPlan) -> RunSpec:
     """
     spec = plan.spec
     workspace.write_new_file(layout.plan(spec.run_id), plan.draft.path)
-    claim = f"{job.index(spec.source)}/{plan.follows + 1:08d}"
+    claim = layout.claim(job.index(spec.source), plan.follows + 1)
     if workspace.write_new(claim, spec.run_id.encode()):
         return spec
     winner = workspace.read(claim).decode()

@@ -32,6 +32,7 @@ Names = list[str]
 
 _TRANSFERS = 16
 _PIECE_BYTES = 16 << 20
+_NUMBER = re.compile("[0-9]{1,18}")
 _ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
 
 
@@ -64,6 +65,15 @@ class Folder:
     def read(self, key: str, etag: str | None = None) -> bytes:
         """Read an object; with an etag, raise `StorageError(CHANGED)` if it is another version."""
         return self._objects.read(key, etag)
+
+    def find(self, key: str) -> bytes | None:
+        """Read an object, or return None where there is none."""
+        try:
+            return self.read(key)
+        except StorageError as error:
+            if error.code is FailureCode.NOT_FOUND:
+                return None
+            raise
 
     def read_range(self, key: str, start: int, end: int) -> bytes:
         """Read the bytes from `start` up to, not including, `end`."""
@@ -129,6 +139,14 @@ class Folder:
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """List everything below the folder `prefix` (whole path segments), in any order."""
         return self._objects.walk(prefix)
+
+    def numbered(self, prefix: str, key_of: Callable[[int], str]) -> dict[int, Entry]:
+        """The objects below a folder that `key_of` names, by number; others are somebody else's."""
+        found = {}
+        for entry in self.list(prefix):
+            numbers = map(int, _NUMBER.findall(entry.key.rpartition("/")[2]))
+            found.update({number: entry for number in numbers if key_of(number) == entry.key})
+        return found
 
     def page(self, folder: str) -> Page:
         """List one folder: the objects directly in it, and the keys of its sub-folders."""

@@ -15,13 +15,14 @@ commit that is under way from adding parts which are deleted here.
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from deltalake import DeltaTable
 
 from linnaeus import layout, local_files
-from linnaeus.errors import ConfigurationError
+from linnaeus.errors import ConfigurationError, DamagedFile
 from linnaeus.leases import store_time
 from linnaeus.locations import Entry, is_local
 from linnaeus.run_endings import give_up
@@ -167,15 +168,18 @@ class _Sweep:
             if run_id in given_up and run.plan:
                 yield run.plan
         for name in self._workspace.list(layout.RUN_NAMES):
-            if self._is_old(name.modified) and not self._can_be_joined(name):
+            if self._is_old(name.modified) and self._is_over(name):
                 yield name
         if is_local(self._workspace.uri):
             broken_off = local_files.broken_off(self._workspace.uri)
             yield from (entry for entry in broken_off if self._is_old(entry.modified))
 
-    def _can_be_joined(self, name: Entry) -> bool:
-        run = self.runs.get(named_run(self._workspace, name) or "")
-        return run is not None and run.joinable
+    def _is_over(self, name: Entry) -> bool:
+        """A file that says no run is somebody else's."""
+        with suppress(DamagedFile):
+            run = self.runs.get(named_run(self._workspace, name) or "")
+            return not (run and run.joinable)
+        return False
 
 
 def _parts(table: Table) -> Iterator[Entry]:

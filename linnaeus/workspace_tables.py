@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import pyarrow as pa
+
 from linnaeus import layout
 from linnaeus.records import EMBEDDINGS, FAILURES, LABELS, OBJECTS, PREDICTIONS
 from linnaeus.storage import Folder
@@ -13,12 +15,15 @@ def appended_tables(workspace: Folder) -> Iterator[Table]:
     yield Table(workspace, layout.OBJECTS, OBJECTS)
     yield Table(workspace, layout.FAILURES, FAILURES)
     for folder, schema in (("embeddings", EMBEDDINGS), ("predictions", PREDICTIONS)):
-        for name in sorted(workspace.folders(folder)):
-            yield Table(workspace, f"{folder}/{name}", schema)
+        yield from _named(workspace, folder, schema)
 
 
 def tables_in(workspace: Folder) -> Iterator[Table]:
     """All of them: the current labels, too, whose rows are replaced."""
     yield from appended_tables(workspace)
-    for name in sorted(workspace.folders("labels")):
-        yield Table(workspace, f"labels/{name}", LABELS)
+    yield from _named(workspace, "labels", LABELS)
+
+
+def _named(workspace: Folder, folder: str, schema: pa.Schema) -> Iterator[Table]:
+    for name in sorted(filter(layout.NAME.fullmatch, workspace.folders(folder))):
+        yield Table(workspace, f"{folder}/{name}", schema)

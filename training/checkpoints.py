@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from linnaeus.errors import ConfigurationError, FailureCode, StorageError
+from linnaeus.errors import ConfigurationError
 from linnaeus.storage import Folder, is_local
 
 ROOT = "training"
@@ -59,12 +59,9 @@ class StoredCheckpoints:
             StorageError: If the workspace cannot be read.
         """
         key = self._key(name)
-        try:
-            data = self._workspace.read(key)
-        except StorageError as e:
-            if e.code is FailureCode.NOT_FOUND:
-                return None
-            raise
+        data = self._workspace.find(key)
+        if data is None:
+            return None
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
                 return dict(arrays)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from linnaeus import layout
 from linnaeus.errors import ConfigurationError, FingerprintMismatch
 from linnaeus.manifests import Manifest
 from linnaeus.matrix import read_matrix
@@ -123,7 +124,7 @@ def _nothing_to_judge(
     """Tells images that nobody embedded from those that another backbone did."""
     backbone = model.backbone
     remedy = f"run `{refusals.embed_command(manifest, backbone)}` first"
-    for fingerprint in workspace.folders("embeddings"):
+    for fingerprint in filter(layout.NAME.fullmatch, workspace.folders("embeddings")):
         if len(dataset.usable(dataset.judge(workspace, manifest, fingerprint))):
             return FingerprintMismatch(
                 f"model {model.name}:{model.version} needs embeddings of {backbone.name} "

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from linnaeus.errors import ConfigurationError, FailureCode, StorageError
+from linnaeus import documents
+from linnaeus.errors import ConfigurationError
 from linnaeus.storage import Folder
 
 StepName = Literal["manifest", "plan", "embed", "train", "evaluate", "publish", "score", "report"]
@@ -94,12 +95,12 @@ class Night:
     @classmethod
     def load(cls, workspace: Folder, workflow: str, night: str) -> "Night | None":
         """The record of a night, or None if there is none."""
-        try:
-            fields = json.loads(workspace.read(record_key(workflow, night)))
-        except StorageError as error:
-            if error.code is FailureCode.NOT_FOUND:
-                return None
-            raise
+        remedy = "delete it, and the night begins anew"
+        return documents.read(workspace, record_key(workflow, night), remedy, cls._of)
+
+    @classmethod
+    def _of(cls, text: bytes) -> "Night":
+        fields = documents.fields(text)
         return cls(**{**fields, "steps": tuple(Step(**step) for step in fields["steps"])})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -69,10 +70,9 @@ def on_line(points: Iterable[tuple[float, float]], x: float) -> float | None:
 
 
 def _load(workspace: Folder, workflow: str, name: str) -> Night | None:
-    try:
+    with suppress(StorageError):
         return Night.load(workspace, workflow, name.removesuffix(".json"))
-    except (StorageError, ValueError, TypeError, KeyError):
-        return None
+    return None
 
 
 def _amount(step: Step) -> float:

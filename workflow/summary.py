@@ -4,12 +4,13 @@ The schema of the JSON is docs/how-to/night-summary.schema.json.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
-from linnaeus import layout, models
+from linnaeus import documents, layout, models
 from linnaeus.meter import count_text
 from linnaeus.report.page import render
 from linnaeus.storage import Folder
@@ -21,6 +22,7 @@ from workflow.new_failures import FailureGroup, new_failures
 from workflow.night import NIGHTS, STEPS, Night, Step, StepName
 from workflow.summary_text import text
 
+_KEPT = re.compile(r"[^.].*\.summary\.json")
 VERSION = 1
 """Of the JSON; fields may be added within one."""
 
@@ -294,11 +296,11 @@ def _last_success(workspace: Folder, night: Night) -> str | None:
     """
     folder, _, own = summary_key(night.workflow, night.night, "json").rpartition("/")
     kept_at = {e.key.rpartition("/")[2]: e.modified for e in workspace.list(folder)}
-    others = [name for name in kept_at if name.endswith(".summary.json") and name != own]
+    others = [name for name in kept_at if _KEPT.fullmatch(name) and name != own]
     if not others:
         return None
     newest = max(others, key=lambda name: (kept_at[name], name))
-    kept: dict[str, Any] = json.loads(workspace.read(f"{folder}/{newest}"))
+    kept = documents.fields(workspace.read(f"{folder}/{newest}"))
     return kept.get("last_success_at")
 
 

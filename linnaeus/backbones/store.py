@@ -6,13 +6,14 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from linnaeus import documents
 from linnaeus.backbones.digests import file_sha256
 from linnaeus.backbones.spec import BackboneSpec
-from linnaeus.errors import ConfigurationError, FailureCode, StorageError
+from linnaeus.errors import ConfigurationError, DamagedFile, StorageError
 from linnaeus.storage import Folder, inside, is_local
 
 ROOT = "backbones"
@@ -32,14 +33,16 @@ def load_spec(workspace: Folder, fingerprint: str) -> BackboneSpec:
 
 def find(workspace: Folder, fingerprint: str) -> BackboneSpec | None:
     """The backbone's spec, or None where there is no such backbone."""
-    text = _read(workspace, _spec_key(fingerprint))
-    return None if text is None else BackboneSpec.from_json(text)
+    remedy = "delete its folder and prepare it again"
+    return documents.read(workspace, _spec_key(fingerprint), remedy, BackboneSpec.from_json)
 
 
 def find_named(workspace: Folder, key: str) -> BackboneSpec | None:
     """The backbone that was prepared under a key of the index, or None."""
-    text = _read(workspace, _name_key(key))
-    return None if text is None else find(workspace, json.loads(text)["fingerprint"])
+    with suppress(DamagedFile):
+        entry = documents.read(workspace, _name_key(key), "", documents.fields) or {}
+        return find(workspace, entry["fingerprint"]) if "fingerprint" in entry else None
+    return None
 
 
 def remember(workspace: Folder, key: str, spec: BackboneSpec) -> BackboneSpec:
@@ -119,15 +122,6 @@ def _alone(folder: Path) -> Iterator[None]:
 def _cache() -> Path:
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root, "linnaeus")
-
-
-def _read(workspace: Folder, key: str) -> bytes | None:
-    try:
-        return workspace.read(key)
-    except StorageError as error:
-        if error.code is FailureCode.NOT_FOUND:
-            return None
-        raise
 
 
 def _spec_key(fingerprint: str) -> str:

@@ -1,12 +1,11 @@
 """Which finished run a person means, by its id or by the model that it made."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
-from linnaeus import layout, models
+from linnaeus import documents, layout, models, run_endings
 from linnaeus.errors import ConfigurationError
 from linnaeus.models import Model
 from linnaeus.run_endings import GIVEN_UP, WHY
@@ -70,11 +69,17 @@ def _training_run(workspace: Folder, reference: str) -> str:
 
 
 def _read(workspace: Folder, home: Folder, run_id: str) -> FinishedRun:
-    if home.head(layout.summary(run_id)) is None:
+    remedy = "delete it and issue the run's command again"
+    with documents.intact(home.uri_of(layout.summary(run_id)), remedy):
+        return _described(workspace, home, run_id)
+
+
+def _described(workspace: Folder, home: Folder, run_id: str) -> FinishedRun:
+    summary = run_endings.read_summary(home, run_id)
+    if not summary:
         raise ConfigurationError(
             f"run {run_id} is not finished: issue its command again, or `linnaeus commit {run_id}`"
         )
-    summary = json.loads(home.read(layout.summary(run_id)))
     if GIVEN_UP in summary and "counts" not in summary:
         raise ConfigurationError(f"run {run_id} was given up unfinished: issue its command again")
     if summary["job"] not in JOBS:

@@ -69,8 +69,7 @@ def claim_version(workspace: Folder, name: str) -> int:
     Numbers lie outside of the model's folder: who deletes that makes no number new again.
     """
     prefix = layout.version_claims(name)
-    names = [entry.key.rpartition("/")[2] for entry in workspace.list(prefix)]
-    claimed = [int(name) for name in names if name.isascii() and name.isdigit()]
+    claimed = workspace.numbered(prefix, lambda number: f"{prefix}/{number}")
     version = max([*claimed, *models.versions(workspace, name)], default=0) + 1
     while not workspace.write_new(f"{prefix}/{version}", b""):
         version += 1

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from linnaeus import manifests
-from linnaeus.errors import ConfigurationError, FailureCode, StorageError
+from linnaeus import documents, manifests
+from linnaeus.errors import ConfigurationError
 from linnaeus.models import Model
 from linnaeus.storage import Folder
 from training.config import SplitConfig
@@ -70,11 +70,9 @@ def reference_of(workspace: Folder, model: Model) -> Reference:
         StorageError: the workspace cannot be read or written.
     """
     key = reference_key(model)
-    try:
-        return Reference.from_json(workspace.read(key))
-    except StorageError as error:
-        if error.code is not FailureCode.NOT_FOUND:
-            raise
+    kept = documents.read(workspace, key, "delete it", Reference.from_json)
+    if kept is not None:
+        return kept
     found = _found(workspace, model)
     workspace.write_new(key, found.to_json(model).encode())
     return found
