@@ -80,3 +80,4 @@ test-fast: install
 
 bench: install
 	$(PYTHON) -m benchmarks
+	$(PYTHON) -m benchmarks --only main-job --rounds 1 --json bench-main-job.json

@@ -6,7 +6,7 @@ import importlib
 from dataclasses import dataclass
 
 from benchmarks.measuring import Measure
-from benchmarks.setting import Setting
+from benchmarks.setting import BACKBONE, Setting
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,9 @@ MEASUREMENTS = {
         for job in ("embed", "score")
         for tidied in ("tidied", "untidied")
     },
+    "main-job": Measurement(
+        "main_job", "main_job", ("20000", BACKBONE), fresh=True, on_demand=True
+    ),
     "training-million": Measurement("resources", "training_million", fresh=True, on_demand=True),
     **{
         f"scale-{name}-{objects}": Measurement(

@@ -48,12 +48,14 @@ def photographs() -> list[Photograph]:
     return [*load_sample_images().images, left, right, *(load() for load in others)]
 
 
-def picture(sources: list[Photograph], number: int) -> Image.Image:
-    """Picture number `number`, decoded."""
+def picture(sources: list[Photograph], number: int, width: int = WIDTH) -> Image.Image:
+    """Picture number `number`, decoded; its sides are as WIDTH and HEIGHT."""
     random = np.random.default_rng(number)
     source = Image.fromarray(sources[number % len(sources)])
     part = source.resize(
-        (WIDTH, HEIGHT), Image.Resampling.BICUBIC, box=_window(source.size, random)
+        (width, width * HEIGHT // WIDTH),
+        Image.Resampling.BICUBIC,
+        box=_window(source.size, random),
     )
     values = np.asarray(part, np.float32)[:, :: random.choice([-1, 1])]
     noise = random.normal(0, NOISE_GREY_LEVELS, values.shape)

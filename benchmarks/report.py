@@ -111,6 +111,14 @@ def _sizes(key: str, title: str) -> Iterator[Row]:
         yield from _scale(f"{key}-{objects}", f"{title}: {objects:,} objects")
 
 
+MAIN_JOB = (
+    ("list", "20,000 pictures on an S3 server: list"),
+    ("embed", "  embed"),
+    ("train", "  train the best of several heads"),
+    ("score", "  score through the skew gate"),
+    ("skew", "  the gate by every payload"),
+)
+
 ROWS = (
     Row("decoder", "Bare decoder", "images/s"),
     Row("engine-float32", "Bare engine, float32", "images/s"),
@@ -156,6 +164,8 @@ ROWS = (
     *_training("training-linear", "Train a linear head"),
     *_nights("embed"),
     *_nights("score"),
+    *(Row(f"main-job-{step}", title, "s") for step, title in MAIN_JOB),
+    Row("main-job-memory", "  peak memory of the process", "MB"),
     *_training("training-million", "Train a linear head on 1,000,000 embeddings"),
     *_sizes("listing", "List and freeze"),
     *_sizes("inventory-parquet", "Freeze an Inventory in Parquet"),

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -74,7 +74,14 @@ class S3Server:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
-    """One SeaweedFS for this test process, stopped at its end by its own process id."""
+    """One SeaweedFS for this test process."""
+    with running_s3_server() as server:
+        yield server
+
+
+@contextmanager
+def running_s3_server() -> Iterator[S3Server]:
+    """A SeaweedFS that is stopped in the end by its own process id."""
     # Its sockets lie in the folder and their paths must be short, which pytest's are not.
     with TemporaryDirectory(prefix="weed", ignore_cleanup_errors=True) as name:
         folder = Path(name)
