@@ -170,6 +170,12 @@ def many_scans_jpeg(width: int, height: int, more: int) -> bytes:
     return data[:end] + data[data.rfind(b"\xff\xda") : end] * more + data[end:]
 
 
+def many_frames_gif(side: int, frames: int) -> bytes:
+    """The same frame of side x side so many times, in some KB."""
+    still = encode(Image.new("P", (side, side)), "GIF").removesuffix(b";")
+    return still + still[still.index(b",\0\0\0\0") :] * (frames - 1) + b";"
+
+
 def huge_tile_tiff(side: int) -> bytes:
     """64 x 64 pixels in one packed tile of side x side."""
     packed = zlib.compress(bytes(4096))

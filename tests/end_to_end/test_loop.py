@@ -12,6 +12,7 @@ from deltalake import DeltaTable
 
 from linnaeus.errors import ConfigurationError, FingerprintMismatch, ServingError
 from linnaeus.models import load_model
+from tests import pictures
 from tests.end_to_end.conftest import BACKBONE, COLOURS, fill, picture
 from training.config import TrainConfig
 
@@ -92,10 +93,12 @@ def test_what_a_server_cannot_decode_has_a_code_and_words_of_its_own(loop, serve
     (new / "red" / "empty.jpg").write_bytes(b"")
     (new / "red" / "text.jpg").write_text("no picture")
     (new / "red" / "cut.jpg").write_bytes(picture("red", 1)[:300])
+    (new / "red" / "bomb.png").write_bytes(pictures.bomb(20_000, 20_000))
     loop.workspace.score(str(new), "colours", server=server, payload="image")
     frame = loop.workspace.labels("colours").to_pandas()
     failed = frame[frame.status == "failed"]
     codes = {Path(row.uri).stem: row.code for row in failed.itertuples()}
+    assert codes.pop("bomb") == "TOO_LARGE"
     assert codes == {"empty": "EMPTY", "text": "NOT_AN_IMAGE", "cut": "CORRUPT"}
     assert not any("{{" in message for message in failed.message)
 

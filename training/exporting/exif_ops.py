@@ -9,6 +9,8 @@ import tensorflow as tf
 
 _ORIENTATION = 0x0112
 _PREFIX = b"Exif\0\0"
+MOST_BLOCKS = 10_000
+"""Of a picture, that are looked at one by one; each takes some 50 us."""
 
 
 def orientation(block: tf.Tensor) -> tf.Tensor:
@@ -109,8 +111,18 @@ def _first(
         lambda at: (at < end) & ~found(at),
         lambda at: (tf.minimum(following(at), end),),
         (tf.minimum(start, end),),
+        maximum_iterations=MOST_BLOCKS,
     )
-    return at
+    return refuse_unless((at >= end) | found(at), "blocks are", MOST_BLOCKS, at)
+
+
+def refuse_unless(
+    condition: tf.Tensor, what: tf.Tensor | str, most: tf.Tensor | int, value: tf.Tensor
+) -> tf.Tensor:
+    """The value, unless `what`, such as 'blocks are', is too much; clients know the words."""
+    words = [what, " more than the limit of ", tf.strings.as_string(most), ": make it smaller"]
+    with tf.control_dependencies([tf.debugging.Assert(condition, [tf.strings.join(words)])]):
+        return tf.identity(value)
 
 
 def _length(data: tf.Tensor) -> tf.Tensor:
