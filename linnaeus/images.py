@@ -32,6 +32,9 @@ PREPROCESSING = "dct-scaled;exif-turned;over-white;first-frame;squash-bilinear-a
 # Pillow warns about odd metadata, which is no concern of a person with a million pictures.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
+EXPORTED_PIXELS = 50_000_000
+"""Most that an exported graph decodes of a picture; of some JPEGs twice as many."""
+
 
 @dataclass(frozen=True)
 class Limits:

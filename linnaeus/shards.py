@@ -147,6 +147,8 @@ def seen_here(answer: Answer) -> Answer:
         return ImageError(str(answer), error.code)
     if picture.format in NOT_EXPORTED:
         return ImageError(str(answer), FailureCode.UNSUPPORTED)
+    if picture.width * picture.height > images.EXPORTED_PIXELS:
+        return ImageError(str(answer), FailureCode.TOO_LARGE)
     return ImageError(f"{answer}; this machine decodes it", FailureCode.SERVER_ERROR)
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from linnaeus import isolation, layout, manifests, runs
+from linnaeus.errors import FailureCode, ImageError, RefusedImage
 from linnaeus.isolation import IsolatedDecoder
 from linnaeus.records import FAILURES
 from linnaeus.runs import Job
-from linnaeus.shards import do_shard
+from linnaeus.shards import do_shard, seen_here
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
-from tests import killing_decoder
+from tests import killing_decoder, pictures
 from tests.buckets import TestWorker, fill
 from tests.pixel_engine import SPEC
 
@@ -32,3 +33,20 @@ def test_a_deadly_picture_is_recorded_at_the_first_attempt_and_the_others_are_em
     runs.commit(workspace, run.run_id)
     [failure] = Table(workspace, layout.FAILURES, FAILURES).scan().read_all().to_pylist()
     assert failure["uri"].endswith("killer.png")
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (pictures.blank_png(8_000, 7_000, 0, 1), FailureCode.TOO_LARGE),
+        (pictures.bomb(), FailureCode.TOO_LARGE),
+        (pictures.png(), FailureCode.SERVER_ERROR),
+    ],
+    ids=["more pixels than a graph takes", "than this machine takes", "few"],
+)
+def test_what_has_more_pixels_than_an_exported_graph_takes_is_not_sent_again(
+    data: bytes, code: FailureCode
+):
+    judged = seen_here(RefusedImage("no", FailureCode.CORRUPT, data))
+    assert isinstance(judged, ImageError)
+    assert judged.code is code

@@ -6,9 +6,10 @@ picture, string [], and give it back, or refuse it as INVALID_ARGUMENT.
 
 import tensorflow as tf
 
+from linnaeus.images import EXPORTED_PIXELS
 from training.exporting.exif_ops import MOST_BLOCKS, field, number, refuse_unless
 
-MOST_PIXELS = 50_000_000
+MOST_PIXELS = EXPORTED_PIXELS
 """Of what is decoded whole: up to 12 bytes each, two pictures of a request at once, in 4 GiB."""
 MOST_JPEG_PIXELS = 100_000_000
 """Of a JPEG in one scan, which is decoded row by row and scaled."""
