@@ -28,7 +28,7 @@ def project() -> dict[str, Any]:
 
 
 def requirement_lines() -> list[str]:
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    lines = (ROOT / "requirements.txt").read_text().replace(" \\\n", "").splitlines()
     return [line for line in lines if not re.match(r"\s*(#|$)", line)]
 
 
@@ -37,8 +37,10 @@ def normalised(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~; ]", requirement)[0]).lower()
 
 
-def test_every_requirement_is_pinned_and_names_no_index():
-    pinned = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!-]+( ; .+)?")
+def test_every_requirement_is_pinned_with_its_digests_and_names_no_index():
+    pinned = re.compile(
+        r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!-]+( ; .+?)?(    --hash=sha256:[0-9a-f]{64})+"
+    )
     assert [line for line in requirement_lines() if not pinned.fullmatch(line)] == []
     text = (ROOT / "requirements.txt").read_text()
     assert not re.search(r"://|--(extra-)?index|--find-links|-i ", text)
