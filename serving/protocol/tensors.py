@@ -82,9 +82,12 @@ def dtype_of(number: int) -> np.dtype[Any]:
 def name_of(number: int) -> str:
     """TensorFlow's name for a DataType, as refusals have it."""
     kind = _BY_NUMBER.get(number)
-    if kind is None:
-        return f"DataType {number}"
-    return _NAMES.get(kind.dtype.name, kind.dtype.name)
+    return name_of_dtype(kind.dtype) if kind else f"DataType {number}"
+
+
+def name_of_dtype(dtype: np.dtype[Any]) -> str:
+    """TensorFlow's name for NumPy's type."""
+    return _NAMES.get(dtype.name, dtype.name)
 
 
 def fill_content(tensor: Any, array: NDArray[Any]) -> None:

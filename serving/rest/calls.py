@@ -6,10 +6,10 @@ Follows `model_servers/http_rest_api_handler.cc`.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from google.protobuf import json_format
+from numpy.typing import NDArray
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
 from tensorflow_serving.apis.regression_pb2 import RegressionRequest
@@ -19,13 +19,14 @@ from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.inference.signatures import signature_name
 from serving.models.catalog import Catalog
 from serving.rest import json_outputs, reading
-from serving.rest.reading import Expected, Read, Reading
+from serving.rest.reading import Expected, Reading
 from serving.rest.routes import Route, route_of
 from serving.rpc.model_service import model_status
 from serving.rpc.prediction_service import SIGNATURES, classify, model_metadata, regress
 from serving.status import StatusError
 
-_Body = Callable[[Expected], Reading]
+Run = Callable[..., Any]
+"""Given a size in bytes, a function and its arguments, returns what the function does."""
 
 _CALLS_ON_EXAMPLES: dict[str, tuple[Any, Any, Callable[[Any], str]]] = {
     "classify": (ClassificationRequest, classify, json_outputs.classifications_document),
@@ -42,14 +43,31 @@ class Request:
     body: bytes = b""
 
 
+@dataclass(frozen=True)
+class _Text:
+    """The body of a request, and the text of its answer."""
+
+    body: bytes
+    run: Run
+
+    def read(self, expected: Expected) -> Reading:
+        found: Reading = self.run(len(self.body), reading.read, self.body, expected)
+        return found
+
+    def written(self, row_form: bool, outputs: dict[str, NDArray[Any]]) -> str:
+        write = json_outputs.rows_document if row_form else json_outputs.columns_document
+        text: str = self.run(sum(array.nbytes for array in outputs.values()), write, outputs)
+        return text
+
+
 def answer_rest(
     catalog: Catalog,
     request: Request,
     timeout_seconds: float | None = None,
     options: InferenceOptions = AS_STOCK,
-    read: Read = reading.read,
+    run: Run = lambda _, work, *args: work(*args),
 ) -> str:
-    """The JSON text that answers a request, whose body is read by `read`.
+    """The JSON text that answers a request; `run` reads bodies and writes answers.
 
     Raises:
         StatusError: the request is refused.
@@ -60,13 +78,13 @@ def answer_rest(
     if route.action == "metadata":
         return _metadata(catalog, route)
     answer = _on_examples if route.action in _CALLS_ON_EXAMPLES else _predict
-    return answer(catalog, route, partial(read, request.body), timeout_seconds, options)
+    return answer(catalog, route, _Text(request.body, run), timeout_seconds, options)
 
 
 def _predict(
     catalog: Catalog,
     route: Route,
-    body: _Body,
+    text: _Text,
     timeout_seconds: float | None,
     options: InferenceOptions,
 ) -> str:
@@ -76,9 +94,9 @@ def _predict(
         _, model = catalog.find(request)
     except StatusError:
         # A body that is wrong is told before a model that is not there.
-        body(None)
+        text.read(None)
         raise
-    read = body(_input_types(model.signatures))
+    read = text.read(_input_types(model.signatures))
     request.model_spec.signature_name = read.signature_name
     signature = model.signatures[signature_name(request.model_spec)]
     predict_inference.check_method_name(signature, options)
@@ -87,8 +105,7 @@ def _predict(
     aliases = sorted(signature.outputs)
     names = {alias: signature.outputs[alias].name for alias in aliases}
     outputs = predict_inference.run(model, feeds, names, timeout_seconds)
-    write = json_outputs.rows_document if read.row_form else json_outputs.columns_document
-    return write(outputs)
+    return text.written(read.row_form, outputs)
 
 
 def _input_types(signatures: Any) -> reading.Signatures:
@@ -101,12 +118,12 @@ def _input_types(signatures: Any) -> reading.Signatures:
 def _on_examples(
     catalog: Catalog,
     route: Route,
-    body: _Body,
+    text: _Text,
     timeout_seconds: float | None,
     options: InferenceOptions,
 ) -> str:
     message, call, write = _CALLS_ON_EXAMPLES[route.action]
-    read = body(reading.EXAMPLES)
+    read = text.read(reading.EXAMPLES)
     request = message()
     route.fill(request.model_spec)
     request.model_spec.signature_name = read.signature_name

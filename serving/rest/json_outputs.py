@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.inference.signatures import type_text
+from serving.protocol.tensors import name_of_dtype
 from serving.rest.decimals import decimal_texts
 from serving.status import invalid_argument
 
@@ -172,7 +172,7 @@ def _check_outputs(outputs: Mapping[str, NDArray[Any]]) -> None:
     for array in outputs.values():
         is_written = array.dtype.kind in "fbO" or array.dtype in _INTEGERS
         if array.size and not is_written:
-            name = type_text(array).removeprefix("DT_").lower()
+            name = name_of_dtype(array.dtype)
             raise invalid_argument(f"Failed to write JSON value for tensor type: {name}")
 
 

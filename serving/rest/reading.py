@@ -3,7 +3,7 @@
 Needs no TensorFlow, so that a process of its own can read large bodies.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,9 +35,6 @@ class Reading:
     row_form: bool = False
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     input: bytes = b""
-
-
-Read = Callable[[bytes, Expected], Reading]
 
 
 def read(body: bytes, expected: Expected) -> Reading:

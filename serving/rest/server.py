@@ -30,7 +30,7 @@ from serving.rest.bodies import (
 from serving.rest.calls import Request, answer_rest
 from serving.rest.documents import error_document
 from serving.rest.monitoring import Record, recorded
-from serving.rest.readers import Readers
+from serving.rest.processes import Processes
 from serving.rest.routes import is_served
 from serving.status import StatusError, unexpected
 
@@ -105,13 +105,13 @@ class RestServer:
         self, catalog: Catalog, host: str, port: int, options: RestOptions | None = None
     ) -> None:
         options = options or RestOptions()
-        self._readers = Readers(options.max_body_bytes)
+        self._processes = Processes(options.max_body_bytes)
         answer = partial(
             answer_rest,
             catalog,
             timeout_seconds=options.timeout_seconds,
             options=options.inference,
-            read=self._readers.read,
+            run=self._processes.run,
         )
         self._server = _HttpServer((host, port), _handler(options, answer))
         self._thread = threading.Thread(
@@ -132,7 +132,7 @@ class RestServer:
         give_up_at = time.monotonic() + grace_seconds
         while self._server.busy and time.monotonic() < give_up_at:
             time.sleep(0.02)
-        self._readers.close()
+        self._processes.close()
 
 
 class _HttpServer(ThreadingHTTPServer):

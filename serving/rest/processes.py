@@ -1,4 +1,4 @@
-"""Processes that read large bodies, so that the interpreter's lock stays free for other calls.
+"""Processes that read large bodies and write large answers, off this interpreter's lock.
 
 A parser makes an object of each number under the lock: 15 MB of them take it for seconds, and
 many times their size in memory. A process that takes too much of it ends, and costs its request.
@@ -12,28 +12,29 @@ import resource
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import grpc
 
-from serving.rest.reading import Expected, Reading, read
 from serving.status import StatusError, invalid_argument, unexpected
 
 _HERE_BYTES = 64 * 1024
 _MEMORY_FACTOR = 20
 """Address space of a process for each byte of a body; numbers in lists of three need 13."""
 _KEPT_BYTES = 16 * 1024 * 1024
-"""A process ends after a body of more than these, for it would keep the memory."""
+"""A process ends after work on more than these, for it would keep the memory."""
 _DEPTH = 1_000_000
 _STACK_BYTES = 512 * 1024 * 1024
 _OWN_BYTES = 2 * _STACK_BYTES
 """Address space that a process has before it reads."""
 
 
-class Readers:
-    """Reads small bodies in the thread that asks, others in one of a few processes."""
+class Processes:
+    """Does small work in the thread that asks, other work in one of a few processes."""
 
     def __init__(self, max_body_bytes: int) -> None:
         self._memory_bytes = _OWN_BYTES + _MEMORY_FACTOR * max_body_bytes
@@ -41,22 +42,22 @@ class Readers:
         for _ in range(max(1, (os.cpu_count() or 1) // 2)):
             self._free.put(None)
 
-    def read(self, body: bytes, expected: Expected) -> Reading:
-        """What a body says.
+    def run(self, size: int, work: Callable[..., Any], *args: Any) -> Any:
+        """What a function of a module returns for arguments of so many bytes.
 
         Raises:
-            StatusError: it is no document of a call, or takes too much memory.
+            StatusError: as the function does; RESOURCE_EXHAUSTED, it takes too much memory.
         """
-        if len(body) <= _HERE_BYTES:
+        if size <= _HERE_BYTES:
             with contextlib.suppress(RecursionError):
-                return read(body, expected)
+                return work(*args)
         process = self._free.get()
         is_kept = False
         try:
             if process is None or process.has_ended():
                 process = _Process(self._memory_bytes)
-            answer = process.ask(body, expected)
-            is_kept = len(body) <= _KEPT_BYTES
+            answer = process.ask(work, args)
+            is_kept = size <= _KEPT_BYTES
         except (OSError, EOFError) as error:
             raise StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, "Out of memory") from error
         finally:
@@ -91,11 +92,9 @@ class _Process:
     def has_ended(self) -> bool:
         return self._process.poll() is not None
 
-    def ask(self, body: bytes, expected: Expected) -> Reading | StatusError:
-        self._connection.send(expected)
-        self._connection.send_bytes(body)
-        answer: Reading | StatusError = self._connection.recv()
-        return answer
+    def ask(self, work: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        self._connection.send((work, args))
+        return self._connection.recv()
 
     def stop(self) -> None:
         self._connection.close()
@@ -103,14 +102,14 @@ class _Process:
         self._process.wait()
 
 
-def _answer(body: bytes, expected: Expected) -> Reading | StatusError:
+def _answer(work: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     try:
-        return read(body, expected)
+        return work(*args)
     except StatusError as error:
         return error
     except RecursionError:
         return invalid_argument("JSON Parse error: the document is nested too deeply")
-    except Exception as error:  # the process goes on with the next body
+    except Exception as error:  # the process goes on with the next
         return unexpected(error)
 
 
@@ -118,8 +117,7 @@ def _serve() -> None:
     # It ends with the process that asks, however that ends, and where memory does.
     with contextlib.suppress(OSError, EOFError, MemoryError), Connection(0) as connection:
         while True:
-            expected = connection.recv()
-            connection.send(_answer(connection.recv_bytes(), expected))
+            connection.send(_answer(*connection.recv()))
 
 
 def _main() -> None:

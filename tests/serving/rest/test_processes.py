@@ -1,4 +1,4 @@
-"""Large bodies, read in processes of their own."""
+"""Large bodies and answers, read and written in processes of their own."""
 
 import concurrent.futures
 import json
@@ -15,8 +15,8 @@ import grpc
 import numpy as np
 import pytest
 
-from serving.rest.readers import Readers
-from serving.rest.reading import EXAMPLES
+from serving.rest.processes import Processes
+from serving.rest.reading import EXAMPLES, Expected, Reading, read
 from serving.status import StatusError
 from tests.serving.rest.conftest import PREDICT
 
@@ -25,6 +25,12 @@ pytestmark = pytest.mark.slow
 MIB = 1024 * 1024
 FLOATS = {"serving_default": {"x": 1}}
 LARGE = json.dumps({"instances": [[0.5, 1]] * 20_000}).encode()
+
+
+class Readers(Processes):
+    def read(self, body: bytes, expected: Expected) -> Reading:
+        found: Reading = self.run(len(body), read, body, expected)
+        return found
 
 
 @pytest.fixture
@@ -43,23 +49,25 @@ def children(pid: int) -> list[int]:
             command = (status.parent / "cmdline").read_bytes()
         except OSError:  # it has ended
             continue
-        if is_child and b"serving.rest.readers" in command:
+        if is_child and b"serving.rest.processes" in command:
             found.append(int(status.parent.name))
     return found
 
 
 def is_running(pid: int) -> bool:
     try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+        status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return False
+    # Its first thread may have ended before the others.
+    return "State:\tZ" not in status or "Threads:\t1\n" not in status
 
 
 def test_a_large_body_is_read_as_a_small_one_is(readers: Readers):
     assert not children(os.getpid())
-    read = readers.read(LARGE, FLOATS)
-    assert read.columns["x"].dtype == np.float32
-    assert read.columns["x"].tolist() == [[0.5, 1]] * 20_000
+    found = readers.read(LARGE, FLOATS)
+    assert found.columns["x"].dtype == np.float32
+    assert found.columns["x"].tolist() == [[0.5, 1]] * 20_000
     assert readers.read(b'{"instances": [[0.5, 1]]}', FLOATS).columns["x"].tolist() == [[0.5, 1]]
     assert len(children(os.getpid())) == 1
 
@@ -74,13 +82,25 @@ def test_examples_of_a_large_body_are_the_protocols_messages(readers: Readers):
     }
     for count in (5_000, 2):
         document["examples"] = document["examples"][:count]
-        read = readers.read(json.dumps(document).encode(), EXAMPLES)
-        listed = input_pb2.Input.FromString(read.input).example_list_with_context
-        assert read.signature_name == "s"
+        found = readers.read(json.dumps(document).encode(), EXAMPLES)
+        listed = input_pb2.Input.FromString(found.input).example_list_with_context
+        assert found.signature_name == "s"
         assert listed.context.features.feature["c"].bytes_list.value == ["ä".encode(), b"\xff"]
         assert len(listed.examples) == count
         feature = listed.examples[-1].features.feature
         assert (feature["x"].float_list.value, feature["y"].int64_list.value) == ([0.5], [1, 1])
+
+
+def test_a_large_answer_is_written_as_a_small_one_is(readers: Readers):
+    from serving.rest.json_outputs import rows_document
+
+    array = np.arange(60_000, dtype=np.float32).reshape(-1, 2) / 7
+    outputs = {"y": array, "z_bytes": np.array([b"a"] * len(array), object)}
+    here = rows_document(outputs)
+    assert readers.run(array.nbytes, rows_document, outputs) == here
+    assert children(os.getpid())
+    with pytest.raises(StatusError, match="for tensor type: complex64"):
+        readers.run(array.nbytes, rows_document, {"y": array.astype(np.complex64)})
 
 
 def test_a_refusal_comes_back_with_its_code_and_words(readers: Readers):
@@ -131,9 +151,9 @@ def until(is_so: Any) -> None:
 
 OWNER = """
 import time
-from serving.rest.readers import Readers
-readers = Readers(2**20)
-readers.read(b'{"instances": [1' + b' ' * 100_000 + b']}', {"serving_default": {"x": 1}})
+from serving.rest.processes import Processes
+processes = Processes(2**20)
+processes.run(100_000, len, b"ab")
 print("read", flush=True)
 time.sleep(60)
 """
