@@ -1,5 +1,6 @@
 # make demo            label real pictures from end to end  (DATASET=solar-cells|digits|mnist|flowers)
-# make test            everything that must hold: lint, types, import rules, all tests
+# make test            what must hold after each change: lint, types, import rules, tests
+# make soak            the tests that take long: kills, whole nights, clusters
 # make test-fast       the tests that need neither TensorFlow nor a server
 # make lint | format   check the source, or rewrite it in the agreed form
 # make bench           measure speed, print a table and save it as JSON
@@ -10,7 +11,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := demo
-.PHONY: install demo test test-fast lint format bench browser runners flink-demo
+.PHONY: install demo test soak test-fast lint format bench browser runners flink-demo
 
 DATASET ?= solar-cells
 BIN := .venv/bin
@@ -73,10 +74,13 @@ browser:
 	fi
 
 test: lint browser
-	$(PYTHON) -m pytest -n 2 --dist loadgroup
+	$(PYTHON) -m pytest -n 2 --dist loadgroup -m 'not soak'
+
+soak: install
+	$(PYTHON) -m pytest -n 2 --dist loadgroup -m soak
 
 test-fast: install
-	$(PYTHON) -m pytest -n 2 --dist loadgroup -m 'not slow'
+	$(PYTHON) -m pytest -n 2 --dist loadgroup -m 'not slow and not soak'
 
 bench: install
 	$(PYTHON) -m benchmarks

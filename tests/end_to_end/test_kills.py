@@ -17,7 +17,7 @@ from deltalake.exceptions import TableNotFoundError
 from linnaeus import Workspace
 from tests.end_to_end.conftest import fill, picture
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 PICTURES = 600
 RUN_SECONDS = 1.5
 """About as long as the shards take once the plan is written."""

@@ -26,6 +26,7 @@ from tests.end_to_end.test_kills import (  # noqa: F401 - fixtures
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.soak,
     pytest.mark.timeout(900),
     pytest.mark.xdist_group("runners"),
 ]

@@ -29,6 +29,7 @@ from tests.infra.aws_stacks import REGION, resolved, template
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.soak,
     pytest.mark.xdist_group("aws-labels"),
     pytest.mark.filterwarnings("ignore"),
 ]

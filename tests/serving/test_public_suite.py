@@ -23,7 +23,7 @@ from tests.serving.public_models import (
 )
 from tests.serving.test_model_server import Program, running, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 SECONDS = 30
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"

@@ -21,7 +21,7 @@ from workflow.on_kubernetes import cluster as cluster_module
 from workflow.on_kubernetes.cluster import Cluster, ClusterError
 from workflow.on_kubernetes.night import CommandFailed, SlicedNight, linnaeus, main
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(900)]
 
 NIGHT = "linnaeus-nightly-29383920"
 OWN_JOB = {"metadata": {"name": NIGHT}}

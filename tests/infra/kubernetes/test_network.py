@@ -7,7 +7,7 @@ import pytest
 from tests.infra.kubernetes.objects import Objects
 from tests.infra.kubernetes.policies import inward, is_shut, outward, pairs
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(900)]
 
 NIGHTLY, SERVING = "linnaeus-nightly", "linnaeus-serving"
 ANYWHERE = {("0.0.0.0/0", 443), ("::/0", 443)}

@@ -21,7 +21,7 @@ from workflow.config import Workflow
 from workflow.on_kubernetes import night
 from workflow.reading import read_workflow
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(900)]
 
 LINNAEUS = ("linnaeus-trainer", "linnaeus-trainer-gpu", "linnaeus-worker", "linnaeus-server")
 STRANGERS = {"flink:1.20-java17", "apache/beam_flink1.20_job_server:2.77.0"}

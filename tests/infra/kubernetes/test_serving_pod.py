@@ -19,7 +19,7 @@ from linnaeus.storage import Folder
 from serving.model_server import LISTENING
 from tests.infra.kubernetes.objects import Objects
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(900)]
 
 MOUNTED = re.compile(r"(?<![\w/])/(models|tmp|etc)/")
 PROGRAMS = {"tensorflow_model_server": ["-m", "serving.model_server"], "python": []}
