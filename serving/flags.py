@@ -108,7 +108,7 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_switch(parser: argparse.ArgumentParser, name: str, default: bool, text: str) -> None:
+def _add_switch(parser: argparse._ActionsContainer, name: str, default: bool, text: str) -> None:
     parser.add_argument(
         f"--{name}", type=boolean, nargs="?", const=True, default=default, help=text
     )
@@ -116,6 +116,7 @@ def _add_switch(parser: argparse.ArgumentParser, name: str, default: bool, text:
 
 def _add_own(parser: argparse.ArgumentParser) -> None:
     own = parser.add_argument_group("flags that TensorFlow Serving lacks")
+    _add_switch(own, "allow_reload_config", False, "let any client name models to load and run")
     own.add_argument("--host", default="127.0.0.1", help="address to listen at")
     own.add_argument(
         "--rest_api_max_body_bytes",

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.metadata
+import ipaddress
 import logging
 import os
 import signal
@@ -235,13 +236,23 @@ def _grpc_options(options: argparse.Namespace) -> "GrpcOptions":
         arguments = channel_arguments(options.grpc_channel_arguments)
     except ValueError as error:
         raise ConfigurationError(f"--grpc_channel_arguments: {error}") from error
+    ssl = read_ssl_config(options.ssl_config_file) if options.ssl_config_file else None
+    known = _is_loopback(options.host) or (ssl is not None and ssl.client_verify)
     return GrpcOptions(
         grpc_max_threads=max(options.grpc_max_threads, 0),
         grpc_socket_path=options.grpc_socket_path,
         grpc_channel_arguments=arguments,
-        ssl=read_ssl_config(options.ssl_config_file) if options.ssl_config_file else None,
+        ssl=ssl,
         enable_grpc_healthcheck_service=options.enable_grpc_healthcheck_service,
+        allow_reload_config=known or options.allow_reload_config,
     )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _end_with(parent_pid: int, stopping: threading.Event) -> None:

@@ -11,14 +11,22 @@ from tensorflow_serving.apis import (
 
 from serving.models.catalog import Catalog
 from serving.models.model_config import models_of
-from serving.status import answering, invalid_argument
+from serving.status import StatusError, answering, invalid_argument
+
+# A model that a client names is a program that it has run here.
+_NO_RELOAD = (
+    "this server takes no models from clients: change its --model_config_file, or start"
+    " serving.model_server on loopback, with client_verify in its SSLConfig, or with"
+    " --allow_reload_config"
+)
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
     """Tells where versions stand, and takes other configurations."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, allow_reload_config: bool = False) -> None:
         self._catalog = catalog
+        self._allow_reload_config = allow_reload_config
 
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """List the states of a model's versions."""
@@ -30,6 +38,8 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore
     ) -> Any:
         """Serve other models; answers when the new ones are available."""
         with answering(context):
+            if not self._allow_reload_config:
+                raise StatusError(grpc.StatusCode.PERMISSION_DENIED, _NO_RELOAD)
             _reload(self._catalog, request, context)
             # Present, though all that it says is the default: clients look for it.
             return model_management_pb2.ReloadConfigResponse(status={})

@@ -28,6 +28,7 @@ class GrpcOptions:
         grpc_channel_arguments: for gRPC's core.
         ssl: TLS; None speaks in the clear.
         enable_grpc_healthcheck_service: answer gRPC's health checks.
+        allow_reload_config: load whatever models a client names.
     """
 
     grpc_max_threads: int = 0
@@ -35,6 +36,7 @@ class GrpcOptions:
     grpc_channel_arguments: tuple[ChannelArgument, ...] = ()
     ssl: SslConfig | None = None
     enable_grpc_healthcheck_service: bool = False
+    allow_reload_config: bool = False
 
 
 def grpc_server(
@@ -56,7 +58,9 @@ def grpc_server(
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
         PredictionService(catalog, inference), server
     )
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(catalog), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+        ModelService(catalog, options.allow_reload_config), server
+    )
     if options.enable_grpc_healthcheck_service:
         server.add_generic_rpc_handlers((health_handler(),))
     return server

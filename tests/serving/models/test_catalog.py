@@ -25,6 +25,7 @@ def started() -> Iterator[Callable[..., Any]]:
     """`started(config, ...)`: a server of these ModelConfigs that polls fast."""
     from serving.models.catalog import CatalogOptions
     from serving.models.versions import VersionOptions
+    from serving.rpc.server import GrpcOptions
     from serving.server import EmbeddedServer, ServerOptions
 
     servers = []
@@ -35,11 +36,12 @@ def started() -> Iterator[Callable[..., Any]]:
             file_system_poll_wait_seconds=0.05, versions=versions, wait_for_models=True, **options
         )
         file = str(config_file or "")
-        server_options = ServerOptions(catalog, model_config_file=file)
-        if config_file:
-            server_options = ServerOptions(
-                catalog, model_config_file=file, model_config_file_poll_wait_seconds=0.05
-            )
+        server_options = ServerOptions(
+            catalog,
+            GrpcOptions(allow_reload_config=True),
+            model_config_file=file,
+            model_config_file_poll_wait_seconds=0.05 if file else 0,
+        )
         server = EmbeddedServer(configs, options=server_options)
         servers.append(server)
         server.start()
