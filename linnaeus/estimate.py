@@ -11,7 +11,8 @@ from linnaeus.engines import Engine, open_engine
 from linnaeus.errors import ConfigurationError
 from linnaeus.records import ObjectReference
 from linnaeus.runs import RunPlan
-from linnaeus.storage import Folder, read_object
+from linnaeus.shards import read
+from linnaeus.storage import Folder
 
 SAMPLE_IMAGES = 64
 
@@ -35,11 +36,11 @@ def estimate_seconds(workspace: Folder, spec: BackboneSpec, plan: RunPlan) -> di
             if precision == spec.precision:
                 raise
             continue
-        _embed(references[:4], spec, engine)
+        good = _embed(references[:4], spec, engine) + references[4:]
         started = time.perf_counter()
-        _embed(references, spec, engine)
+        references = _embed(good, spec, engine)  # what cannot be decoded may take long
         taken = time.perf_counter() - started
-        seconds[precision] = taken / len(references) * plan.draft.new_objects
+        seconds[precision] = taken / max(1, len(good)) * plan.draft.new_objects
         engine.close()
     return seconds
 
@@ -50,10 +51,10 @@ def _sample(plan: RunPlan) -> list[ObjectReference]:
     return [ObjectReference(row["uri"], row["etag"], row["size"]) for row in new]
 
 
-def _embed(references: list[ObjectReference], spec: BackboneSpec, engine: Engine) -> None:
-    source = Source(
-        lambda reference: read_object(reference.uri, reference.etag),
-        lambda data: isolation.decode(data, spec.height, spec.width),
-    )
-    for _ in embed_objects(references, source, engine):
-        pass
+def _embed(
+    references: list[ObjectReference], spec: BackboneSpec, engine: Engine
+) -> list[ObjectReference]:
+    """Embed some; those that could be."""
+    source = Source(read, lambda data: isolation.decode(data, spec.height, spec.width))
+    outcomes = embed_objects(references, source, engine)
+    return [outcome.reference for outcome in outcomes if not outcome.failure]

@@ -42,6 +42,10 @@ _HANGS = 4
 _IN_TIME = (signal.SIGPROF, signal.SIGALRM)
 
 
+class _Killed(ImageError):  # noqa: N818 - what is the case
+    """From outside, as by a system that is short of memory: the picture may be innocent."""
+
+
 @dataclass(frozen=True)
 class _Task:
     """What a child is told on its command line."""
@@ -60,7 +64,10 @@ def decode(data: bytes, height: int, width: int) -> Picture:
     idle = _POOL.idle
     child = idle.get()
     try:
-        return child.decode(data, height, width)
+        try:
+            return child.decode(data, height, width)
+        except _Killed:
+            return child.decode(data, height, width)
     finally:
         idle.put(child)
 
@@ -136,7 +143,8 @@ def _refusal(status: int, limits: Limits) -> ImageError:
             FailureCode.TOO_LARGE,
         )
     ending = f"with status {status}" if status >= 0 else f"by {signal.Signals(-status).name}"
-    return ImageError(
+    kind = _Killed if -status == signal.SIGKILL else ImageError
+    return kind(
         f"decoding the picture ended its process {ending}: store it anew", FailureCode.CRASHED
     )
 

@@ -8,12 +8,15 @@ from numpy.typing import NDArray
 from linnaeus import isolation, manifests
 from linnaeus.database import query
 from linnaeus.errors import ConfigurationError, ImageError, StorageError
+from linnaeus.images import Limits
 from linnaeus.manifests import Manifest
 from linnaeus.storage import Folder, read_object
 
 SAMPLE_IMAGES = 200
 
-_SPREAD = "SELECT uri FROM listed WHERE position % $step = 0 ORDER BY position LIMIT $limit"
+_SPREAD = """
+SELECT uri FROM listed WHERE position % $step = 0 AND size <= $most ORDER BY position LIMIT $limit
+"""
 
 
 def sampler(workspace: Folder, manifest: Manifest) -> Callable[[int, int], NDArray[np.uint8]]:
@@ -22,7 +25,8 @@ def sampler(workspace: Folder, manifest: Manifest) -> Callable[[int, int], NDArr
     def sample(height: int, width: int) -> NDArray[np.uint8]:
         step = max(1, manifest.objects // SAMPLE_IMAGES)
         with manifests.local_file(workspace, manifest.id) as listed:
-            found = query(_SPREAD, {"listed": listed}, {"step": step, "limit": SAMPLE_IMAGES})
+            values = {"step": step, "limit": SAMPLE_IMAGES, "most": Limits().image_bytes}
+            found = query(_SPREAD, {"listed": listed}, values)
         return _decoded(found["uri"].to_pylist(), height, width)
 
     return sample

@@ -80,14 +80,15 @@ def attempts(workspace: Path) -> set[Path]:
 
 
 def descendants(pid: int) -> list[int]:
-    """The Python processes below a process: Beam starts its workers through a shell."""
+    """Python below a process, but for what decodes: Beam starts its workers through a shell."""
     threads = Path(f"/proc/{pid}/task").glob("*/children")
     below = [int(child) for thread in threads for child in thread.read_text().split()]
-    return [one for child in below for one in (child, *descendants(child)) if is_python(one)]
+    return [one for child in below for one in (child, *descendants(child)) if is_worker(one)]
 
 
-def is_python(pid: int) -> bool:
-    return b"python" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+def is_worker(pid: int) -> bool:
+    command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return b"python" in command[0] and b"linnaeus.isolation" not in command
 
 
 def kill_at_random(process: subprocess.Popen, workspace: Path, chance: random.Random) -> None:

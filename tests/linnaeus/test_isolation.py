@@ -29,6 +29,12 @@ def decode(data, height, width, limits):
         os.abort()
     if data == b"sleep":
         time.sleep(60)
+    if data.startswith(b"kill"):
+        with open(data[4:], "a") as times:
+            times.write("x")
+        if os.path.getsize(data[4:]) <= int(data[-1:]):
+            os.kill(os.getpid(), 9)
+        data = b"pid"
     if data == b"spin":
         while True:
             pass
@@ -187,6 +193,23 @@ def test_a_picture_that_takes_long_is_too_large_and_holds_up_no_other(
         with pytest.raises(ImageError, match="took more than 1 seconds") as caught:
             refused.result()
     assert caught.value.code is FailureCode.TOO_LARGE
+
+
+@pytest.mark.usefixtures("decoder")
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_picture_whose_child_is_killed_from_outside_is_tried_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+):
+    monkeypatch.setattr(isolation, "IsolatedDecoder", Fated)
+    monkeypatch.setattr(isolation, "_POOL", pool := isolation._Pool())
+    data = b"kill" + str(tmp_path / str(times)).encode()
+    with closing(pool):
+        if times == 1:
+            assert isolation.decode(data, 24, 32).format == "PID"
+        else:
+            with pytest.raises(ImageError, match="SIGKILL") as caught:
+                isolation.decode(data, 24, 32)
+            assert caught.value.code is FailureCode.CRASHED
 
 
 def test_a_forked_process_has_children_of_its_own():
