@@ -78,8 +78,8 @@ class OnBeam:
         from beam_pipelines.shards import run_pipeline
         from beam_pipelines.workers import WorkerOptions
 
-        where = self.workspace.uri, run.run_id, self.engine, self.server
-        options = WorkerOptions(*where, self.skew_gate)
+        named = (self.workspace.uri, run.run_id, self.engine, self.server, self.skew_gate)
+        options = WorkerOptions(*named)
         asked = with_fetched(dataflow.with_defaults(self.beam_options, run.run_id))
         leaves = launcher_leaves(asked) or dataflow.is_dataflow(asked)
         commits = self.may_commit and leaves

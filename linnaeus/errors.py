@@ -62,19 +62,14 @@ class DamagedFile(StorageError):  # noqa: N818 - what is the case
 
 
 class ImageError(LinnaeusError):
-    """An object's bytes are not a picture that can be decoded; `code` says why."""
+    """An object's bytes are not a picture that can be decoded; `code` says why.
 
-    def __init__(self, message: str, code: FailureCode) -> None:
+    Where a model server says so, it is its word alone until this machine has seen `data`.
+    """
+
+    def __init__(self, message: str, code: FailureCode, data: bytes | None = None) -> None:
         super().__init__(message)
-        self.code = code
-
-
-class RefusedImage(ImageError):  # noqa: N818 - what is the case
-    """A model server refuses a picture: its word alone, until this machine has seen `data`."""
-
-    def __init__(self, message: str, code: FailureCode, data: bytes) -> None:
-        super().__init__(message, code)
-        self.data = data
+        self.code, self.data = code, data
 
 
 class EngineError(LinnaeusError):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from linnaeus import images, isolation, layout, parts, plans, views
 from linnaeus.embedding import Decode, Outcome, Source, decoded, embed_objects
 from linnaeus.embeddings import stored_vectors
-from linnaeus.errors import FailureCode, ImageError, RefusedImage, StorageError
+from linnaeus.errors import FailureCode, ImageError, StorageError
 from linnaeus.parts import Part
 from linnaeus.plans import PlannedObject, RunSpec
 from linnaeus.receipts import Receipt, read_receipt, receipt_table
@@ -26,11 +26,6 @@ from linnaeus.records import ObjectReference
 from linnaeus.shard_rows import Results, ShardRows
 from linnaeus.storage import Folder, is_local, read_object
 from linnaeus.worker import Answer, Worker
-
-SEEN_AT = (32, 32)
-"""Height and width of a picture that is only tried."""
-NOT_EXPORTED = ("TIFF",)
-"""Formats that no exported graph decodes."""
 
 
 @dataclass(frozen=True)
@@ -139,13 +134,13 @@ class _Work:
 
 def seen_here(answer: Answer) -> Answer:
     """What a server refuses, as this machine judges it: a server's word alone is not for ever."""
-    if not isinstance(answer, RefusedImage):
+    if not isinstance(answer, ImageError) or answer.data is None:
         return answer
     try:
-        picture = isolation.decode(answer.data, *SEEN_AT)
+        picture = isolation.decode(answer.data, height=32, width=32)
     except ImageError as error:
         return ImageError(str(answer), error.code)
-    if picture.format in NOT_EXPORTED:
+    if picture.format == "TIFF":  # which no exported graph decodes
         return ImageError(str(answer), FailureCode.UNSUPPORTED)
     if picture.width * picture.height > images.EXPORTED_PIXELS:
         return ImageError(str(answer), FailureCode.TOO_LARGE)

@@ -13,6 +13,8 @@ from serving.protocol import tensors
 
 _ONE_A_ROW, _NUMBERS = {"label", "confidence"}, {"confidence", "embedding", "scores", "top_scores"}
 _UNSURE = UNKNOWN.encode()
+TOP_K = 5
+"""Labels that a model names with their scores, if it has so many."""
 MOST = 1.001
 """Of a score, with what float32 rounds."""
 
@@ -63,7 +65,11 @@ def read_predictions(
     if wrong := next((what for what, right in _checks(arrays, labels) if not np.all(right)), None):
         raise ServingError(f"an answer makes no sense: {wrong}; serve the model as it was exported")
     columns: dict[str, list[Any]] = {name: column.tolist() for name, column in arrays.items()}
-    columns["labels"] = columns.get("labels") or _only_labels(columns)
+    only = [
+        [label] if label == best[0] else []  # where the model is sure enough of its best
+        for label, best in zip(columns["label"], columns["top_labels"], strict=True)
+    ]
+    columns.setdefault("labels", only)
     return [
         Prediction(
             label.decode(), confidence, _decoded(filter(None, labels)), _decoded(top_labels), scores
@@ -82,7 +88,8 @@ def _checks(
     texts = {text for name in columns.keys() - _NUMBERS for text in columns[name].ravel().tolist()}
     yield "a label is not UTF-8", all(one == one.decode(errors="ignore").encode() for one in texts)
     yield "a label is none of the model's", not known or texts - {b"", _UNSURE} <= known
-    yield "top_labels and top_scores are not as many", top.shape == scores.shape
+    best = min(TOP_K, len(known)) if known else top.shape[1]
+    yield f"top_labels and top_scores are not {best}", top.shape == scores.shape == (len(top), best)
     numbers = np.concatenate([scores, confidence[:, np.newaxis]], axis=1)
     yield "a score is no number from 0 to 1", (numbers >= 0) & (numbers <= MOST)
     yield "top_scores are not best first", scores[:, 1:] <= scores[:, :-1]
@@ -90,14 +97,6 @@ def _checks(
     yield "label is not the first of top_labels", "labels" in columns or named == top[:, 0]
     alike = confidence[:, np.newaxis] == scores
     yield "confidence is not the score of label", alike | (top != named[:, np.newaxis])
-
-
-def _only_labels(columns: dict[str, list[Any]]) -> list[list[bytes]]:
-    """Each row's label alone; none where the model is not sure enough of its best."""
-    return [
-        [label] if label == best[0] else []
-        for label, best in zip(columns["label"], columns["top_labels"], strict=True)
-    ]
 
 
 def _decoded(names: Iterable[bytes]) -> list[str]:

@@ -21,9 +21,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
 class Channels:
-    """Connections to one address, for calls in turn; one that lost a call rests, so a retry does
-    not stay on a connection that went silent.
-    """
+    """Connections to one address, in turn; one that lost a call rests, for it may be silent."""
 
     def __init__(self, address: str, count: int) -> None:
         self._channels = open_channels(address, count)
@@ -33,7 +31,7 @@ class Channels:
     def call(self, method: Callable[[grpc.Channel], Any], request: Any, seconds: float) -> Any:
         """The answer to a request; `grpc.RpcError` where there is none within so many seconds."""
         turn, now, count = next(self._turns), time.monotonic(), len(self._channels)
-        in_turn = [(turn + n) % count for n in range(count)]
+        in_turn = ((turn + n) % count for n in range(count))
         number = min(in_turn, key=lambda one: max(now, self._resting_until[one]))
         try:
             return method(self._channels[number])(request, timeout=seconds)

@@ -61,5 +61,5 @@ def checked_row(workspace: Folder, model: Model, payload: str, gated: bool) -> C
     value: Value = one.embedding if payload == "embedding" else one.data
     if payload == "pixels":
         value = isolation.decode(one.data, model.backbone.height, model.backbone.width).pixels
-    best = model.labels[one.scores.argmax()] if gated else None
+    best = model.labels[one.scores.argmax()] if gated and clear else None
     return CheckedRow(one.name, value, best)

@@ -19,7 +19,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from linnaeus.errors import FailureCode, LinnaeusError, RefusedImage, ServingError
+from linnaeus.errors import FailureCode, ImageError, LinnaeusError, ServingError
 from linnaeus.records import PREDICTION_OUTPUTS, Prediction
 from serving.client.answers import read_outputs, read_predictions
 from serving.client.batches import Value, batches, value_bytes
@@ -28,7 +28,7 @@ from serving.client.checked_rows import CheckedRow
 from serving.client.reading_ahead import READY, ReadingAhead
 from serving.client.refusals import largest_batch, reason
 from serving.client.retries import FAULTS, is_late, is_overload, is_too_large, retry
-from serving.client.server_errors import failed, gone, not_served, one_line
+from serving.client.server_errors import failed, not_served, one_line
 from serving.client.slots import Slots
 from serving.protocol import tensors, wire
 
@@ -271,12 +271,12 @@ class ScoringClient:
             *self._outcomes(target, values[middle:]),
         ]
 
-    def _refused_row(self, target: _Target, value: Value, refusal: _Refused) -> RefusedImage:
+    def _refused_row(self, target: _Target, value: Value, refusal: _Refused) -> ImageError:
         if isinstance(value, bytes):
             self._refused += 1
             if self._refused % REFUSED_TOGETHER == 0:
                 self._ask_checked(target)
-            return RefusedImage(f"{target} refuses it: {reason(str(refusal))}", refusal.code, value)
+            return ImageError(f"{target} refuses it: {reason(str(refusal))}", refusal.code, value)
         # Arrays of one stream are alike: what is wrong with this one is wrong with all.
         raise ServingError(
             f"{self.address}: {target} refuses {target.signature} rows of {value.dtype}"
@@ -375,7 +375,7 @@ class ScoringClient:
             case code if code in FAULTS and self._checked and target.of_images:
                 return _Refused(f"{code.name}: {one_line(error)}", FailureCode.SERVER_ERROR)
             case grpc.StatusCode.NOT_FOUND:
-                return gone(self.address, target.model, target.version, error)
+                return not_served(self.address, target.model, target.version, one_line(error))
             case grpc.StatusCode.FAILED_PRECONDITION | grpc.StatusCode.INVALID_ARGUMENT:
                 return ServingError(
                     f"{self.address}: {target} cannot answer {target.signature}:"

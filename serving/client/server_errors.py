@@ -3,6 +3,7 @@
 import grpc
 
 from linnaeus.errors import FailureCode, ServingError
+from linnaeus.plain_text import plain
 from serving.client.retries import TRIES_IN_TIME
 
 MOST_CHARACTERS = 1000
@@ -10,21 +11,12 @@ MOST_CHARACTERS = 1000
 
 
 def not_served(address: str, model: str, version: int | None, reason: str) -> ServingError:
-    """The server has no such model or version; the same command may start anew elsewhere."""
+    """The server has no such model or version, or no longer."""
     what = f"version {version} of model {model}" if version is not None else f"model {model}"
     return ServingError(
         f"{address} does not serve {what} ({reason});"
-        f" start a server with it: `linnaeus serve --model {_named(model, version)}`",
-        FailureCode.NOT_FOUND,
-    )
-
-
-def gone(address: str, model: str, version: int, error: grpc.RpcError) -> ServingError:
-    """The server had the run's version, and no longer does."""
-    return ServingError(
-        f"{address} does not serve version {version} of model {model} ({one_line(error)}); start a"
-        f" server with it, `linnaeus serve --model {model}:{version}`, and run the same command"
-        " again: what is done is kept",
+        f" start a server with it, `linnaeus serve --model {_named(model, version)}`, and run the"
+        " same command again: what is done is kept",
         FailureCode.NOT_FOUND,
     )
 
@@ -60,8 +52,8 @@ def failed(address: str, error: grpc.RpcError, model: str, deadline_seconds: flo
 
 def one_line(error: grpc.RpcError) -> str:
     """The server's own words, as far as a terminal and a table can bear them."""
-    words = " ".join((error.details() or error.code().name)[:MOST_CHARACTERS].split())
-    return "".join(one if one.isprintable() else "\ufffd" for one in words)
+    words = " ".join((error.details() or error.code().name).split())
+    return plain(words)[:MOST_CHARACTERS]
 
 
 def _named(model: str, version: int | None) -> str:

@@ -81,18 +81,12 @@ class Served:
     client: Answering
     model: Model
 
-    def ask(self, signature: str, value: bytes | NDArray[Any], output: str) -> NDArray[np.float32]:
-        """One output's row of one image.
+    def ask(self, signature: str, value: bytes | NDArray[Any], *outputs: str) -> list[NDArray[Any]]:
+        """Some outputs' rows of one image.
 
         Raises:
             ServingError: the server refuses the image, or the signature.
         """
-        return self.ask_all(signature, value, [output])[0]
-
-    def ask_all(
-        self, signature: str, value: bytes | NDArray[Any], outputs: Sequence[str]
-    ) -> list[NDArray[Any]]:
-        """The same of several outputs, in their order."""
         model = self.model
         found = self.client.ask(model.name, model.version, signature, [value], outputs)
         return [found[output][0] for output in outputs]
@@ -192,9 +186,9 @@ def _sent(
 ) -> list[Comparison]:
     """The three steps for a value; `encoded` is the file that decodes to the same picture."""
     scores, named = _said(served, golden, payload, value)
-    embedding = served.ask("embed", encoded, "embedding")
-    of_it = served.ask("embedding", embedding, "scores")
-    of_golden = served.ask("embedding", golden.embedding, "scores")
+    [embedding] = served.ask("embed", encoded, "embedding")
+    [of_it] = served.ask("embedding", embedding, "scores")
+    [of_golden] = served.ask("embedding", golden.embedding, "scores")
     bound = golden.rounding + SPREAD * golden.sensitivity
     head = of_scores(golden, payload, of_golden, golden.scores, golden.rounding)
     return [
@@ -220,7 +214,7 @@ def _said(
     served: Served, golden: GoldenImage, payload: str, value: bytes | NDArray[Any]
 ) -> tuple[NDArray[np.float32], Comparison]:
     """The scores, and whether the best labels beside them are the model's own for such scores."""
-    scores, top = served.ask_all(SIGNATURES[payload], value, ["scores", "top_labels"])
+    scores, top = served.ask(SIGNATURES[payload], value, "scores", "top_labels")
     known = {label.encode(): place for place, label in enumerate(served.model.labels)}
     places = [known.get(label, -1) for label in top.ravel().tolist()]
     sound = scores.shape == (len(known),) and bool(places) and min(places) >= 0

@@ -46,7 +46,7 @@ class Dropping:
                 text = f"Servable not found for request: Specific({NAME}, {version})"
                 context.abort(grpc.StatusCode.NOT_FOUND, text)
             self.answered.update(row.tobytes() for row in rows_of(request))
-        return answer(request, version, ("red", "green"))
+        return answer(request, version, ("red", "green", "blue"))
 
     def status(self, request: Any, _: grpc.ServicerContext) -> Any:
         response = wire.GetModelStatusResponse()

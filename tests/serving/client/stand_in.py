@@ -13,21 +13,22 @@ from serving.protocol import tensors, wire
 Predict = Callable[[Any, grpc.ServicerContext], Any]
 
 
-def answer(request: Any, version: int = 7, labels: tuple[str, str] = ("cat", "dog")) -> Any:
+def answer(request: Any, version: int = 7, labels: tuple[str, ...] = ("cat", "dog")) -> Any:
     """What a model that is always equally sure would say of each row."""
     return as_answer(said(request, labels), version)
 
 
-def said(request: Any, labels: tuple[str, str] = ("cat", "dog")) -> dict[str, np.ndarray]:
+def said(request: Any, labels: tuple[str, ...] = ("cat", "dog")) -> dict[str, np.ndarray]:
     """The same as arrays."""
     (tensor,) = request.inputs.values()
     rows = tensor.tensor_shape.dim[0].size
-    best, other = (label.encode() for label in labels)
+    top = [label.encode() for label in labels]
+    scores = [0.75, 0.25, *[0.0] * (len(top) - 2)]
     return {
-        "label": np.array([best] * rows, object),
+        "label": np.array(top[:1] * rows, object),
         "confidence": np.full(rows, 0.75, "float32"),
-        "top_labels": np.array([[best, other]] * rows, object),
-        "top_scores": np.array([[0.75, 0.25]] * rows, "float32"),
+        "top_labels": np.array([top] * rows, object),
+        "top_scores": np.array([scores] * rows, "float32"),
     }
 
 
