@@ -3,16 +3,14 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from deltalake.exceptions import TableNotFoundError
 
 from linnaeus.errors import DamagedFile
 from linnaeus.local_files import flush
-from linnaeus.locations import is_local
 
 _ENTRY = re.compile(r"\d{20}(\.checkpoint.*\.parquet|\.json)")
 _LAST_CHECKPOINT = "_last_checkpoint"
@@ -37,15 +35,10 @@ def whole(uri: str) -> Iterator[None]:
     Raises:
         DamagedFile: one of its files is cut short.
     """
-    log = Path(uri, "_delta_log")
-    if not is_local(uri) or not log.is_dir():
-        yield
-        return
+    log = Path(uri, "_delta_log")  # of a remote table, whose files are whole, nothing is there
     _refuse_cut(log, lambda path: path.stat().st_size > 0)
     try:
         yield
-    except TableNotFoundError:
-        raise
     except Exception:
         _refuse_cut(log, _is_readable)
         raise
@@ -63,17 +56,16 @@ def _refuse_cut(log: Path, is_whole: Callable[[Path], bool]) -> None:
 
 def _entries(log: Path) -> list[Path]:
     """The files from the newest checkpoint on, oldest first: what a reader reads."""
-    names = sorted(path.name for path in log.iterdir() if _ENTRY.fullmatch(path.name))
+    names = sorted(path.name for path in log.glob("*") if _ENTRY.fullmatch(path.name))
     newest = max((name for name in names if "checkpoint" in name), default="")
     return [log / name for name in names if name[:20] >= newest[:20]]
 
 
 def _is_readable(path: Path) -> bool:
-    try:
+    with suppress(ValueError):
         if path.suffix == ".parquet":
             pq.read_metadata(path)
         else:
             [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    except ValueError:
-        return False
-    return True
+        return True
+    return False

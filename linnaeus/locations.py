@@ -64,12 +64,9 @@ def join(root: str, *parts: str) -> str:
 
 
 def inside(root: str, key: str) -> str:
-    """The path of a key below a local folder.
+    """The path of a key below a local folder; `StorageError` if it leads out, or is no name.
 
-    A store may have any key, and whoever writes there chooses it: none leads out of the folder.
-
-    Raises:
-        StorageError: it would lead out, or no file can have that name.
+    A store may have any key, and whoever writes there chooses it.
     """
     if ".." in key.split("/") or "\0" in key:
         problem = f"{key!r} is no name of a file in {root}: remove it where it comes from"

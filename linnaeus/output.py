@@ -43,11 +43,7 @@ class LabelFiles:
             )
 
     def refuse_strangers(self) -> None:
-        """Refuse a folder with parts that no marker of ours names: they would be read with ours.
-
-        Raises:
-            ConfigurationError: it is such a folder.
-        """
+        """Refuse by `ConfigurationError` parts that no marker of ours names, read with ours."""
         strangers = self._parts().keys() - self._earlier().keys()
         if strangers:
             raise ConfigurationError(

@@ -17,16 +17,7 @@ from linnaeus.local_files import LocalFiles, read_file
 from linnaeus.locations import Entry, Page, inside, is_local, join, normalise, split_uri
 from linnaeus.object_stores import Bucket
 
-__all__ = [
-    "Entry",
-    "Folder",
-    "inside",
-    "is_local",
-    "join",
-    "normalise",
-    "read_object",
-    "without_folders",
-]
+__all__ = ["Entry", "Folder", "is_local", "join", "normalise", "read_object"]
 
 Names = list[str]
 
@@ -95,13 +86,9 @@ class Folder:
         return self.write_new(key, data) or self.read(key) == data
 
     def require_creation(self, probe: str) -> None:
-        """Refuse a store that overwrites what was to be created: both of two writers would win.
+        """Refuse by `ConfigurationError` a store that overwrites what was to be created.
 
-        Leaves nothing under the key `probe`.
-
-        Raises:
-            ConfigurationError: it is such a store.
-            StorageError: it cannot be written.
+        Both of two writers would win there. Leaves nothing under the key `probe`.
         """
         self.write_new(probe, b"first")
         try:

@@ -14,7 +14,8 @@ from linnaeus import documents
 from linnaeus.backbones.digests import file_sha256
 from linnaeus.backbones.spec import BackboneSpec
 from linnaeus.errors import ConfigurationError, DamagedFile, StorageError
-from linnaeus.storage import Folder, inside, is_local
+from linnaeus.locations import inside, is_local
+from linnaeus.storage import Folder
 
 ROOT = "backbones"
 NAMES = f"{ROOT}/names"
