@@ -517,6 +517,7 @@ def test_a_content_that_two_runs_embedded_at_once_is_read_once(workspace, bucket
     begun = [begin(workspace, folder) for folder in (bucket, tmp_path / "other")]
     for spec in begun:
         in_this_process(workspace).execute(spec)
+    for spec in begun:
         runs.commit(workspace, spec.run_id)
     table = rows(workspace, layout.embeddings(SPEC.fingerprint), EMBEDDINGS)
     assert table.num_rows == 40
