@@ -147,8 +147,9 @@ def time_after(last: str) -> datetime:
 
 
 def decoder_of(run: RunSpec) -> str:
-    """What judged a run's images: this package's decoder, or the server that got their bytes."""
-    return f"served {run.what}" if run.payload == "image" else images.decoder_version()
+    """What judged a run's images: this package's decoder, after the server that got their bytes."""
+    served = f"served {run.what};" if run.payload == "image" else ""
+    return served + images.decoder_version()
 
 
 def _table(schema: pa.Schema, rows: list[dict[str, Any]]) -> pa.Table:
