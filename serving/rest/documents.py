@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-import rapidjson
-
 from serving.status import StatusError, invalid_argument, truncated
 
 _INDENT = "    "
@@ -39,8 +37,7 @@ def parse_document(body: bytes, exact: bool = True) -> dict[str, Any]:
     """
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")
-    mode = rapidjson.NM_NAN | (0 if exact else rapidjson.NM_NATIVE)
-    document = _parsed(body.removeprefix(codecs.BOM_UTF8), mode)
+    document = _parsed(body.removeprefix(codecs.BOM_UTF8), exact)
     if not isinstance(document, dict):
         raise wrong_value(document, "Is not object")
     return document
@@ -76,7 +73,11 @@ def error_document(text: str) -> str:
     return json.dumps({"error": truncated(text, _TEXT_BYTES)}, indent=_INDENT, ensure_ascii=False)
 
 
-def _parsed(body: bytes, mode: int) -> Any:
+def _parsed(body: bytes, exact: bool) -> Any:
+    # Of the server's requirements: the module is imported on workers, which have the client's.
+    import rapidjson
+
+    mode = rapidjson.NM_NAN | (0 if exact else rapidjson.NM_NATIVE)
     try:
         return rapidjson.loads(body, number_mode=mode)
     except UnicodeDecodeError:
@@ -85,7 +86,7 @@ def _parsed(body: bytes, mode: int) -> Any:
         match = _REFUSAL.fullmatch(str(error))
         offset, reason = (int(match[1]), match[2]) if match else (0, str(error))
         if reason == _FOLLOWED:
-            return _parsed(body[:offset], mode)
+            return _parsed(body[:offset], exact)
         # Brackets stand in quotes since the version that TensorFlow Serving has.
         reason = reason.replace("'", "")
         if reason == "Invalid integer value":
@@ -95,7 +96,7 @@ def _parsed(body: bytes, mode: int) -> Any:
 
 def _parsed_as_bytes(body: bytes) -> Any:
     """Text that is no UTF-8, which RapidJSON takes and Python's strings do not."""
-    _parsed(body.translate(_AS_ASCII), rapidjson.NM_NAN)
+    _parsed(body.translate(_AS_ASCII), exact=True)
     text = body.decode(errors="surrogateescape").lstrip(" \t\r\n")
     try:
         return json.JSONDecoder(parse_int=_number).raw_decode(text)[0]
