@@ -13,7 +13,7 @@
 # WORKFLOW_FILE     the workflow file (workflow.toml)
 # WORKFLOW          `name` in it (nightly)
 # MODEL             its model's name (labels)
-# VERSION           tag of the images (latest)
+# VERSION           tag of the images (0.1.0)
 # SHARDS_ON         dataflow or cloud-run (dataflow)
 # SLICES            tasks at most, on cloud-run (16)
 # MAX_WORKERS       machines at most, on dataflow (10)
@@ -26,9 +26,10 @@ set -euo pipefail
 : "${BUCKET:?BUCKET=NAME says which bucket holds the workspace}"
 : "${IMAGES_BUCKET:?IMAGES_BUCKET=NAME says which bucket holds the images}"
 WORKFLOW_FILE=${WORKFLOW_FILE:-workflow.toml} WORKFLOW=${WORKFLOW:-nightly} MODEL=${MODEL:-labels}
-VERSION=${VERSION:-latest} SHARDS_ON=${SHARDS_ON:-dataflow} SLICES=${SLICES:-16}
+VERSION=${VERSION:-0.1.0} SHARDS_ON=${SHARDS_ON:-dataflow} SLICES=${SLICES:-16}
 MAX_WORKERS=${MAX_WORKERS:-10} SCHEDULE=${SCHEDULE:-0 2 * * *} SERVER=${SERVER:-} EMAIL=${EMAIL:-}
 IMAGES=$REGION-docker.pkg.dev/$PROJECT/linnaeus
+OF_SHARDS=(workspace/{embeddings,failures,leases,objects,predictions,runs}/ temp/)
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 made=$(mktemp -d)
 trap 'rm -rf "$made"' EXIT
@@ -88,8 +89,10 @@ permissions() {
         name=${on#*:}
         case $on in
             project) grant "$account" "$role" projects "$PROJECT" --condition=None ;;
-            bucket:workspace) grant "$account" "$role" storage buckets "gs://$BUCKET" ;;
-            bucket:images) grant "$account" "$role" storage buckets "gs://$IMAGES_BUCKET" ;;
+            bucket:workspace) grant "$account" "$role" storage buckets "gs://$BUCKET" --condition=None ;;
+            bucket:shards) grant "$account" "$role" storage buckets "gs://$BUCKET" \
+                --condition="title=what-shards-write,expression=$(below "${OF_SHARDS[@]}")" ;;
+            bucket:images) grant "$account" "$role" storage buckets "gs://$IMAGES_BUCKET" --condition=None ;;
             job:*) grant "$account" "$role" run jobs "$name" --region="$REGION" ;;
             secret:*) grant "$account" "$role" secrets "$name" ;;
             topic:*) grant "$account" "$role" pubsub topics "$name" ;;
@@ -98,6 +101,15 @@ permissions() {
             *) echo "permissions.conf: $on is nothing that a role can be given on" >&2; exit 2 ;;
         esac
     done
+}
+
+# below PREFIX...: a condition that an object of the workspace's bucket lies below one of them
+below() {
+    local one condition=
+    for one; do
+        condition+="${condition:+ || }resource.name.startsWith(\"projects/_/buckets/$BUCKET/objects/$one\")"
+    done
+    printf '%s' "$condition"
 }
 
 # grant ACCOUNT ROLE GROUP... NAME [FLAG]

@@ -92,9 +92,9 @@ def test_a_night_goes_through_all_its_jobs(stacks, pretended):
     assert all(parse(task.command)["plan"] == "nightly-good-embed" for task in slices)
     assert all(task.command[4] == "auto/3" for task in slices)
     assert {task.image.rpartition("/")[2] for task in stacks.tasks} == {
-        "linnaeus-trainer:latest",
-        "linnaeus-trainer-gpu:latest",
-        "linnaeus-worker:latest",
+        "linnaeus-trainer:0.1.0",
+        "linnaeus-trainer-gpu:0.1.0",
+        "linnaeus-worker:0.1.0",
     }
 
 

@@ -77,7 +77,7 @@ def test_with_a_graphics_card_the_nightly_job_alone_is_another(folder, services)
 
 def image_of(service: dict[str, Any]) -> str | None:
     """The target of this project's Dockerfile that a service runs, if it runs one."""
-    match = re.fullmatch(r"linnaeus-([a-z-]+):latest", service["image"])
+    match = re.fullmatch(r"linnaeus-([a-z-]+):0.1.0", service["image"])
     return match[1] if match else None
 
 

@@ -55,6 +55,17 @@ def pins(path: Path) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9_.-]+)==([^\s;]+)", path.read_text("utf-8"), re.MULTILINE))
 
 
+def test_no_image_is_latest_and_this_projects_are_of_its_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    files = [path for path in (ROOT / "infra").rglob("*") if path.is_file()]
+    text = "\n".join(path.read_text(errors="ignore") for path in files)
+    assert not re.search(r":-?latest\b|Default: latest", text)
+    tags = re.findall(r"linnaeus-[a-z-]+:\$\{TAG:-([^}]+)\}|ImageTag:\n.+\n +Default: (\S+)", text)
+    tags += re.findall(r"VERSION=\$\{VERSION:-([^}]+)()\}", text)
+    assert len(tags) == 9
+    assert {one or other for one, other in tags} == {version}
+
+
 @pytest.mark.slow
 def test_container_files_pass_hadolint():
     found = [path for path in dockerfiles() if path.suffix != ".dockerignore"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -90,12 +91,31 @@ def test_every_account_is_made_before_it_is_given_its_roles_each_on_one_thing(de
         ]
         assert given
         assert min(given) > made
-        name = {"bucket:workspace": "gs://my-bucket", "bucket:images": "gs://my-photos"}.get(
+        buckets = {"workspace": "my-bucket", "shards": "my-bucket", "images": "my-photos"}
+        name = {f"bucket:{what}": f"gs://{bucket}" for what, bucket in buckets.items()}.get(
             on, "my-project" if on == "project" else on.partition(":")[2]
         )
         assert any(f" {name}" in deployed.calls[i] for i in given), (account, on)
     bindings = sum("add-iam-policy-binding" in call for call in deployed.calls)
     assert bindings == len(permissions())
+
+
+def test_what_decodes_pictures_writes_its_own_prefixes_only_as_on_aws(deployed):
+    slices = (FOLDER.parent / "aws" / "jobs.yaml").read_text().partition("WriteTheirOwn")[2]
+    on_aws = re.findall(r"\$\{WorkspacePrefix\}/(\w+)/\*", slices.partition("Type: ")[0])
+    [given] = [
+        call
+        for call in deployed.calls
+        if "linnaeus-shards@" in call and "role=roles/storage.objectUser" in call
+    ]
+    condition = "".join(shlex.split(given)).partition("expression=")[2]
+    allowed = re.findall(r'resource\.name\.startsWith\("([^"]+)"\)', condition)
+    start = "projects/_/buckets/my-bucket/objects/"
+    assert set(allowed) == {f"{start}workspace/{one}/" for one in on_aws} | {f"{start}temp/"}
+    assert "embeddings" in on_aws and "models" not in on_aws
+    assert condition.count("||") == len(allowed) - 1 <= 12  # operators that a condition may have
+    on_buckets = [call for call in deployed.calls if "storage buckets add-iam" in call]
+    assert all("--condition=" in call for call in on_buckets)  # else gcloud asks
 
 
 def test_whatever_names_an_account_names_one_that_is_made(deployed):
@@ -107,8 +127,12 @@ def test_whatever_names_an_account_names_one_that_is_made(deployed):
 
 def test_no_one_but_the_steps_that_write_may_write_and_nobody_writes_images():
     roles = {(account, on): role for account, role, on in permissions()}
-    writers = {a for (a, on), role in roles.items() if role == "roles/storage.objectUser"}
-    assert writers == {"linnaeus-night", "linnaeus-train", "linnaeus-shards"}
+    writers = {(a, on) for (a, on), role in roles.items() if role == "roles/storage.objectUser"}
+    assert writers == {
+        ("linnaeus-night", "bucket:workspace"),
+        ("linnaeus-train", "bucket:workspace"),
+        ("linnaeus-shards", "bucket:shards"),
+    }
     on_images = {role for (_, on), role in roles.items() if on == "bucket:images"}
     assert on_images == {"roles/storage.objectViewer"}
 
