@@ -44,8 +44,8 @@ class Limits:
     pixels: int = 100_000_000
     seconds: float = 30.0
     """Of a processor's time for one picture; held by `linnaeus.isolation`, as is the next."""
-    memory_bytes: int = 1536 << 20
-    """Address space of the process that decodes: a WebP of 100 megapixels takes 1.3 GB of it."""
+    memory_bytes: int = 1 << 30
+    """Address space of the process that decodes: all it takes but for WebP from 57 megapixels."""
 
 
 @dataclass(frozen=True)
