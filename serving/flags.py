@@ -117,6 +117,12 @@ def _add_switch(parser: argparse._ActionsContainer, name: str, default: bool, te
 def _add_own(parser: argparse.ArgumentParser) -> None:
     own = parser.add_argument_group("flags that TensorFlow Serving lacks")
     _add_switch(own, "allow_reload_config", False, "let any client name models to load and run")
+    own.add_argument(
+        "--grpc_max_message_bytes",
+        type=int,
+        default=1 << 28,
+        help="of a request over gRPC, decompressed; -1: any size",
+    )
     own.add_argument("--host", default="127.0.0.1", help="address to listen at")
     own.add_argument(
         "--rest_api_max_body_bytes",

@@ -244,6 +244,7 @@ def _grpc_options(options: argparse.Namespace) -> "GrpcOptions":
         grpc_channel_arguments=arguments,
         ssl=ssl,
         enable_grpc_healthcheck_service=options.enable_grpc_healthcheck_service,
+        grpc_max_message_bytes=options.grpc_max_message_bytes,
         allow_reload_config=known or options.allow_reload_config,
     )
 

@@ -5,6 +5,7 @@ Answers as `model_servers/http_server.cc` and its `util/net_http` do.
 
 import logging
 import re
+import socket
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from typing import Any
 
 import grpc
 
+from serving.connections import Connections, most_connections
 from serving.inference.options import InferenceOptions
 from serving.models.catalog import Catalog
 from serving.rest.bodies import (
@@ -36,8 +38,13 @@ from serving.status import StatusError, unexpected
 
 Answer = Callable[[Request], str]
 
-IDLE_SECONDS = 120.0
+IDLE_SECONDS = 30.0
+"""How long a connection may take for the headers of its next request."""
+BODY_SECONDS = 300.0
 TIMEOUT_SECONDS = 30.0
+MOST_REQUESTS = 256
+"""Answered at once or waiting for it; more are refused."""
+_REST_SECONDS = 0.05
 
 # Others are not implemented; of these, most are malformed requests, but HTTP.
 _METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH")
@@ -71,6 +78,8 @@ _ERROR_PAGE = """<HTML><HEAD>
 <H1>{phrase}</H1>
 </BODY></HTML>
 """
+
+_OVERLOADED = StatusError(grpc.StatusCode.UNAVAILABLE, "Too many requests at once: try again")
 
 _log = logging.getLogger(__name__)
 
@@ -139,22 +148,46 @@ class _HttpServer(ThreadingHTTPServer):
     # Threads of idle connections would otherwise hold up the end of the process.
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 128
+    request_queue_size = 4096
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         super().__init__(address, handler)
         self.busy = 0
         self.stopping = False
+        self.connections = Connections(most_connections())
         self._counting = threading.Lock()
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """The next connection; where none can be had the loop rests, and clients queue."""
+        try:
+            if not self.connections.make_room():
+                raise BlockingIOError("as many connections as there may be")
+            return super().get_request()
+        except OSError:
+            time.sleep(_REST_SECONDS)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.connections.expect(request, IDLE_SECONDS)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.connections.forget(request)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        self.connections.close_late()
+
     @contextmanager
-    def answering(self) -> Iterator[None]:
+    def answering(self, connection: socket.socket) -> Iterator[None]:
         """Count a request that has come whole, and that a stop should wait for."""
+        self.connections.expect(connection)
         self._count(1)
         try:
             yield
         finally:
             self._count(-1)
+            self.connections.expect(connection, IDLE_SECONDS)
 
     def _count(self, change: int) -> None:
         with self._counting:
@@ -182,13 +215,14 @@ def _handler(options: RestOptions, answer: Answer) -> type[BaseHTTPRequestHandle
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
-        timeout = IDLE_SECONDS
+        timeout = 2 * IDLE_SECONDS
         # Headers and body leave in one packet.
         wbufsize = -1
         server: _HttpServer
         raw_requestline: bytes
 
         def respond(self) -> None:
+            self.server.connections.expect(self.connection, BODY_SECONDS)
             try:
                 body = read_body(self.headers, self.rfile, options.max_body_bytes)
             except BodyTooLargeError as error:
@@ -200,7 +234,7 @@ def _handler(options: RestOptions, answer: Answer) -> type[BaseHTTPRequestHandle
             except BodyCutError:
                 self.close_connection = True
             else:
-                with self.server.answering():
+                with self.server.answering(self.connection):
                     self._answer_unless_stopping(body)
 
         def _answer_unless_stopping(self, body: bytes) -> None:
@@ -209,7 +243,11 @@ def _handler(options: RestOptions, answer: Answer) -> type[BaseHTTPRequestHandle
                 # The models are about to go: a client that connects anew finds another server.
                 self.close_connection = True
                 return
-            self._answer(body)
+            if self.server.busy > MOST_REQUESTS:
+                self.close_connection = True
+                self._send(replace(_refusal(_OVERLOADED), headers=(("Retry-After", "1"),)))
+            else:
+                self._answer(body)
             self.wfile.flush()
 
         def parse_request(self) -> bool:
@@ -220,6 +258,7 @@ def _handler(options: RestOptions, answer: Answer) -> type[BaseHTTPRequestHandle
                 # The client hung up within it.
                 self.close_connection = True
                 return False
+            self.server.connections.expect(self.connection, IDLE_SECONDS)
             return super().parse_request()
 
         def handle_expect_100(self) -> bool:

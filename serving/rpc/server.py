@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from serving.connections import most_connections
 from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.models.catalog import Catalog
 from serving.rpc.credentials import SslConfig, server_credentials
 from serving.rpc.health import health_handler
 from serving.rpc.model_service import ModelService
 from serving.rpc.prediction_service import PredictionService
+
+MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 
 ChannelArgument = tuple[str, int | str]
 
@@ -29,6 +32,7 @@ class GrpcOptions:
         ssl: TLS; None speaks in the clear.
         enable_grpc_healthcheck_service: answer gRPC's health checks.
         allow_reload_config: load whatever models a client names.
+        grpc_max_message_bytes: of a request, also once it is decompressed; -1 for any size.
     """
 
     grpc_max_threads: int = 0
@@ -37,6 +41,7 @@ class GrpcOptions:
     ssl: SslConfig | None = None
     enable_grpc_healthcheck_service: bool = False
     allow_reload_config: bool = False
+    grpc_max_message_bytes: int = MAX_MESSAGE_BYTES
 
 
 def grpc_server(
@@ -102,9 +107,15 @@ def _channel_argument(text: str) -> ChannelArgument:
 
 def _core_options(options: GrpcOptions) -> list[ChannelArgument]:
     arguments: dict[str, int | str] = {
-        "grpc.max_receive_message_length": -1,
+        "grpc.max_receive_message_length": options.grpc_max_message_bytes,
         "grpc.max_send_message_length": -1,
         # Two servers on one port would each get some of the requests.
         "grpc.so_reuseport": 0,
+        # Clients that are silent must not keep others out; theirs connect anew without notice.
+        "grpc.max_allowed_incoming_connections": most_connections(),
+        "grpc.max_connection_idle_ms": 60_000,
+        "grpc.server_handshake_timeout_ms": 10_000,
+        # Those who ask whether a silent connection lives are no enemies.
+        "grpc.http2.min_ping_interval_without_data_ms": 10_000,
     }
     return list((arguments | dict(options.grpc_channel_arguments)).items())

@@ -244,6 +244,21 @@ def test_requests_beyond_threads_and_queue_are_told_to_back_off(started: Any):
     assert answers.count(2.0) == 64
 
 
+@pytest.mark.parametrize("compression", list(grpc.Compression), ids=lambda c: c.name)
+def test_a_message_beyond_the_limit_is_refused_whatever_it_was_packed_to(
+    started: Any, compression: grpc.Compression
+):
+    server = started(grpc_max_message_bytes=1 << 20)
+    request = wire.PredictRequest(model_spec={"name": "m"})
+    tensors.fill_content(request.inputs["x"], np.zeros((300_000, 1), "float32"))
+    with grpc.insecure_channel(server.address) as channel:
+        call = channel.unary_unary(wire.PREDICT)
+        with pytest.raises(grpc.RpcError, match="larger than max") as caught:
+            call(request.SerializeToString(), timeout=SECONDS, compression=compression)
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert ask(channel) == 2.0
+
+
 def test_a_large_message_passes_both_ways(started: Any):
     server = started()
     request = wire.PredictRequest(model_spec={"name": "m"})
