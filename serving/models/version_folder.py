@@ -6,7 +6,7 @@ from collections.abc import Collection
 from itertools import islice
 from pathlib import Path
 
-from linnaeus.storage import Folder, is_local, join
+from linnaeus.storage import Entry, Folder, is_local, join
 from serving.models.version_policy import VersionPolicy
 
 GRAPH = "saved_model.pb"
@@ -57,6 +57,11 @@ class VersionFolder:
             if version in known or self._is_complete(names[version])
         )
         return list(islice(complete, policy.most))
+
+    def files(self, version: int) -> frozenset[Entry]:
+        """What a version's folder holds now."""
+        name = self._names().get(version)
+        return frozenset(self._folder.list(name)) if name else frozenset()
 
     def fetch(self, version: int) -> Path:
         """A version's folder on the local disk; a remote one is downloaded.

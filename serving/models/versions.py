@@ -11,6 +11,7 @@ from enum import IntEnum
 import grpc
 
 from linnaeus.errors import LinnaeusError
+from linnaeus.storage import Entry
 from serving.models.loading import LoadingOptions, load
 from serving.models.model_config import ModelConfig
 from serving.models.servable import Servable
@@ -63,6 +64,8 @@ class Failure:
     """On the monotonic clock, in seconds."""
     code: grpc.StatusCode
     message: str
+    files: frozenset[Entry]
+    """What the version's folder held: a publisher may not have been done."""
 
 
 class ModelVersions:
@@ -160,6 +163,9 @@ class ModelVersions:
     def _serve(self, wanted: list[int]) -> None:
         self._wanted = wanted
         self._forget_failures(v for v in self._failures if v not in wanted)
+        for version, failure in self.failures.items():
+            if self._folder.files(version) != failure.files:
+                del self._failures[version]
         self._unload_superseded()
         new = [v for v in wanted if v not in self._loaded and self._may_load(v)]
         for version in new:
@@ -190,22 +196,23 @@ class ModelVersions:
 
     def _try_to_load(self, version: int) -> None:
         self._set_state(version, VersionState(State.LOADING))
+        files = self._folder.files(version)
         try:
             model = load(self._folder.fetch(version), self._options.loading)
         except Exception as error:  # whatever is wrong with it, the old one serves on
             _log.exception("cannot load version %d of %s", version, self.uri)
-            self._record_failure(version, error)
+            self._record_failure(version, error, files)
             return
         self._failures.pop(version, None)
         self._loaded = {**self._loaded, version: model}
         self._set_state(version, VersionState(State.AVAILABLE))
         _log.info("serving version %d of %s", version, self.uri)
 
-    def _record_failure(self, version: int, error: Exception) -> None:
+    def _record_failure(self, version: int, error: Exception, files: frozenset[Entry]) -> None:
         before = self._failures.get(version)
         tries = before.tries + 1 if before else 1
         code = error.code if isinstance(error, StatusError) else grpc.StatusCode.UNKNOWN
-        self._failures[version] = Failure(tries, time.monotonic(), code, _message(error))
+        self._failures[version] = Failure(tries, time.monotonic(), code, _message(error), files)
         self._folder.discard(version)
         if self._is_lost(version):
             self._set_state(version, VersionState(State.END, code, _message(error)))

@@ -245,6 +245,25 @@ def test_stopping_lets_requests_under_way_finish(
     assert answers == [(1, 2.0)]
 
 
+def test_a_remote_version_whose_graph_came_first_is_served_when_the_rest_is_there(
+    half_plus: Any, serve: Any, s3: Any, tmp_path: Path
+):
+    import shutil
+
+    uri = f"{s3.bucket()}/models/m"
+    models = Folder(uri)
+    models.upload(half_plus(2), "1", last=["saved_model.pb"])
+    server = serve({"m": uri})
+    graph = tmp_path / "graph"
+    graph.mkdir()
+    shutil.copy(half_plus(3) / "saved_model.pb", graph)
+    models.upload(graph, "2")
+    until(lambda: 2 in server._catalog._models["m"].failures)
+    models.upload(half_plus(3) / "variables", "2/variables")
+    with grpc.insecure_channel(server.address) as channel:
+        until(lambda: ask(channel) == (2, 3.0))
+
+
 def test_a_remote_version_is_downloaded_and_deleted_again(half_plus: Any, serve: Any, s3: Any):
     uri = f"{s3.bucket()}/models/m"
     models = Folder(uri)
