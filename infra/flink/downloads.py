@@ -14,7 +14,7 @@ from infra.fetching import fetch, run
 
 POM = Path(__file__).with_name("pom.xml")
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
-LIBRARIES = "apache-flink-libraries==1.19.3"
+LIBRARIES = Path(__file__).with_name("libraries.txt")
 DRIVER = "org.apache.beam.runners.flink.FlinkJobServerDriver"
 LINE_BYTES = 72
 """Longest line of a jar's manifest, by the JAR file specification."""
@@ -39,7 +39,7 @@ def libraries() -> Path:
 
 def _fetch_job_server(folder: Path) -> None:
     settings = [f"-DoutputDirectory={folder / 'lib'}", "-DincludeScope=runtime"]
-    command = ["mvn", "-q", "-B", "-f", str(POM), COPY, *settings]
+    command = ["mvn", "-q", "-B", "--strict-checksums", "-f", str(POM), COPY, *settings]
     run(command, "install Maven and a JDK, and a registry that has Beam's jars")
     final = local_runners.flink_job_server().parent
     jars = [final / "lib" / jar.name for jar in sorted((folder / "lib").glob("*.jar"))]
@@ -66,7 +66,8 @@ def _folded(line: str) -> str:
 
 def _fetch_libraries(folder: Path) -> None:
     install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps"]
-    run([*install, "--target", str(folder), LIBRARIES], "see what the package registry says")
+    install += ["--require-hashes", "--target", str(folder), "--requirement", str(LIBRARIES)]
+    run(install, "see what the package registry says")
 
 
 def main() -> None:

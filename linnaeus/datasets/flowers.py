@@ -6,13 +6,15 @@ import os
 import tarfile
 import urllib.request
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import Any
 
 from linnaeus.datasets.placing import Sample
 from linnaeus.errors import LinnaeusError
 
-URL = "http://download.tensorflow.org/example_images/flower_photos.tgz"
+URL = "https://storage.googleapis.com/download.tensorflow.org/example_images/flower_photos.tgz"
+SHA256 = "4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c"
 URL_VARIABLE = "LINNAEUS_FLOWERS_URL"
 """Names a copy of the archive, where there is one nearer than the internet."""
 SILENCE_SECONDS = 30
@@ -26,12 +28,13 @@ def samples() -> Iterator[Sample]:
     """
     url = os.environ.get(URL_VARIABLE, URL)
     try:
-        with (
-            urllib.request.urlopen(url, timeout=SILENCE_SECONDS) as response,
-            tarfile.open(fileobj=response, mode="r|gz") as archive,
-        ):
-            yield from _photographs(archive)
-            _check_end(response)
+        with urllib.request.urlopen(url, timeout=SILENCE_SECONDS) as response:
+            hashed: Any = _Hashed(response)
+            with tarfile.open(fileobj=hashed, mode="r|gz") as archive:
+                yield from _photographs(archive)
+            _check_end(hashed)
+            if url == URL and hashed.digest.hexdigest() != SHA256:
+                raise EOFError("it is not the archive that it was")
     except (OSError, EOFError, tarfile.TarError) as e:
         raise LinnaeusError(
             f"cannot download the flowers from {url} ({e}): is there internet? "
@@ -50,8 +53,21 @@ def _photographs(archive: tarfile.TarFile) -> Iterator[Sample]:
             yield Sample(f"{label}/{path.name}", label, data.read())
 
 
-def _check_end(response: Any) -> None:
+class _Hashed:
+    """A response whose digest is known when it is read."""
+
+    def __init__(self, response: Any) -> None:
+        self.response, self.digest = response, sha256()
+
+    def read(self, size: int = 1 << 20) -> bytes:
+        data: bytes = self.response.read(size)
+        self.digest.update(data)
+        return data
+
+
+def _check_end(hashed: _Hashed) -> None:
     """An archive cut between two files looks whole to tarfile; the announced length tells."""
-    response.read()
-    if getattr(response, "length", None):
+    while hashed.read():
+        pass
+    if getattr(hashed.response, "length", None):
         raise EOFError("the download ended early")

