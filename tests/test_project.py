@@ -153,11 +153,13 @@ def test_no_package_reads_annotations_late_in_beam_pipelines():
     assert late == []
 
 
-def test_ci_fails_when_no_test_ran(tmp_path: Path):
-    checkout = tmp_path / "checkout"
+@pytest.mark.parametrize("suite", ["test", "soak"])
+def test_ci_fails_when_no_test_of_a_suite_ran(tmp_path: Path, suite: str):
+    checkout, other = tmp_path / "checkout", {"test": "soak", "soak": "test"}[suite]
     (checkout / ".ci").mkdir(parents=True)
     (checkout / ".ci" / "run").write_text((ROOT / ".ci" / "run").read_text())
-    (checkout / "Makefile").write_text("test:\n\t@echo $(SAYS)\n")
+    makefile = f"{suite}:\n\t@echo $(SAYS)\n{other}:\n\t@echo 7 passed\n"
+    (checkout / "Makefile").write_text(makefile)
 
     def status(says: str) -> int:
         command = ["bash", str(checkout / ".ci" / "run")]
