@@ -31,10 +31,17 @@ class Axis:
         if self.high <= self.low:
             return [Mark(self.at(self.low), f"{self.low:g}")]
         step = round_step((self.high - self.low) / most)
-        first = math.ceil(self.low / step - 1e-9)
-        last = math.floor(self.high / step + 1e-9)
-        values = [round(number * step, 12) for number in range(first, last + 1)]
+        numbers = self._numbers(step)
+        if not numbers:  # as between 1 and 4 for a step of 5
+            step = round_step(0.4 * step)
+            numbers = self._numbers(step)
+        values = [round(number * step, 12) for number in numbers]
         return [Mark(self.at(value), f"{value:g}") for value in values]
+
+    def _numbers(self, step: float) -> range:
+        """The multiples of a step within the scale, counted in steps."""
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return range(first, last + 1)
 
 
 def round_step(least: float) -> float:

@@ -73,6 +73,7 @@ def test_a_run_without_parts_is_noted_too(table):
 
 def test_replacing_one_source_leaves_the_others(table):
     table.append([write(table, "a"), write(table, "b")], "run1")
+    judged = []
 
     def replace():
         table.replace(
@@ -80,10 +81,12 @@ def test_replacing_one_source_leaves_the_others(table):
             predicate="source = 'a'",
             versions={"run2": 1},
             done=lambda snapshot: snapshot.transaction_version("run2") is not None,
+            judge=lambda snapshot: judged.append(snapshot.version()),
         )
 
     replace()
     replace()
+    assert judged == [1]  # not what is done already
     assert sorted(table.scan().read_all()["uri"].to_pylist()) == ["a/0", "b/0", "b/1", "b/2"]
 
 

@@ -1,7 +1,7 @@
 """Charts mark round values that lie where the scale says."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from linnaeus.report.axes import Axis, round_step
@@ -37,6 +37,7 @@ def test_steps_are_the_next_round_ones(least: float):
 
 
 @settings(deadline=None)
+@example(1.0, 400001.0, 2)
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.integers(2, 8))
 def test_marks_are_few_and_within_the_scale(low: float, extent: float, most: int):
     axis = Axis(low, low + extent, 0.0, 300.0)
