@@ -83,9 +83,12 @@ accounts() {
     done
 }
 
-permissions() {
+permissions() { give -v; }
+
+# Gives the roles on services, or with -v all others: a service is there once it is deployed.
+give() {
     local account role on name
-    grep '^[a-z]' "$here/permissions.conf" | while read -r account role on; do
+    grep '^[a-z]' "$here/permissions.conf" | grep "$@" ' service:' | while read -r account role on; do
         name=${on#*:}
         case $on in
             project) grant "$account" "$role" projects "$PROJECT" --condition=None ;;
@@ -94,6 +97,7 @@ permissions() {
                 --condition="title=what-shards-write,expression=$(below "${OF_SHARDS[@]}")" ;;
             bucket:images) grant "$account" "$role" storage buckets "gs://$IMAGES_BUCKET" --condition=None ;;
             job:*) grant "$account" "$role" run jobs "$name" --region="$REGION" ;;
+            service:*) grant "$account" "$role" run services "$name" --region="$REGION" ;;
             secret:*) grant "$account" "$role" secrets "$name" ;;
             topic:*) grant "$account" "$role" pubsub topics "$name" ;;
             repository:*) grant "$account" "$role" artifacts repositories "$name" --location="$REGION" ;;
@@ -139,6 +143,7 @@ template() {
 
 server() {
     g run services replace "$(filled run/server.yaml)" --region="$REGION"
+    give
     g run services describe linnaeus-server --region="$REGION" --format='value(status.url)' \
         | sed 's,^https://\(.*\)$,SERVER=grpcs://\1:443,'
 }

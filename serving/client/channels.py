@@ -15,6 +15,7 @@ from serving.protocol import wire
 
 SECURE = "grpcs://"
 KEY_FILE, CERTIFICATE_FILE = "LINNAEUS_TLS_KEY_FILE", "LINNAEUS_TLS_CERTIFICATE_FILE"
+CLOUD_RUN = ".run.app"
 PING_AFTER_MSEC, PONG_WITHIN_MSEC = 30_000, 10_000
 """Servers take offence at the third ping within five minutes without a word in between."""
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -50,10 +51,12 @@ def open_channels(address: str, count: int) -> list[grpc.Channel]:
     """Connections of their own to `HOST:PORT`, a gRPC target, or `grpcs://HOST:PORT` by TLS.
 
     TLS trusts gRPC's own roots, or those in the file that `GRPC_DEFAULT_SSL_ROOTS_FILE_PATH` names.
-    To a server that asks who calls, it shows the certificate that the environment names.
+    To a server that asks who calls, it shows the certificate that the environment names; to one of
+    Cloud Run, a token of this machine's account.
 
     Raises:
-        ConfigurationError: of certificate and key only one is named, or one cannot be read.
+        ConfigurationError: of certificate and key only one is named, or one cannot be read; or
+            there is no account to show to Cloud Run.
     """
     return [_channel(address, number) for number in range(count)]
 
@@ -62,7 +65,27 @@ def _channel(address: str, number: int) -> grpc.Channel:
     if not address.startswith(SECURE):
         return grpc.insecure_channel(address, _options(address, number))
     target = address.removeprefix(SECURE)
-    return grpc.secure_channel(target, _credentials(), _options(target, number))
+    credentials = _credentials()
+    host = target.rpartition(":")[0]
+    if host.endswith(CLOUD_RUN):
+        credentials = grpc.composite_channel_credentials(credentials, _identity(host))
+    return grpc.secure_channel(target, credentials, _options(target, number))
+
+
+def _identity(host: str) -> grpc.CallCredentials:
+    """Who this machine is on Google Cloud, told to the one host."""
+    try:
+        from google.auth.exceptions import DefaultCredentialsError
+        from google.auth.transport.grpc import AuthMetadataPlugin
+        from google.auth.transport.requests import Request
+        from google.oauth2 import id_token
+
+        account = id_token.fetch_id_token_credentials(f"https://{host}", Request())
+    except (ImportError, DefaultCredentialsError) as error:
+        raise ConfigurationError(
+            f"{host} asks who calls, and nobody is signed in: {error}"
+        ) from error
+    return grpc.metadata_call_credentials(AuthMetadataPlugin(account, Request()))
 
 
 def _credentials() -> grpc.ChannelCredentials:

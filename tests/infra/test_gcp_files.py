@@ -156,6 +156,18 @@ def test_what_runs_on_cloud_run_is_well_formed_and_filled_in(deployed, name):
         assert mounted <= {one["name"] for one in pod.get("volumes", [])}
 
 
+def test_only_the_accounts_that_score_may_ask_the_server_and_everyone_else_is_refused(deployed):
+    annotations = deployed.yaml("server.yaml")["metadata"]["annotations"]
+    assert annotations == {"run.googleapis.com/ingress": "internal"}
+    asking = {account for account, role, _ in permissions() if role == "roles/run.invoker"}
+    assert asking == {"linnaeus-night", "linnaeus-shards"}
+    given = [call for call in deployed.calls if "--role=roles/run.invoker" in call]
+    assert len(given) == 2
+    assert all(" run services add-iam-policy-binding linnaeus-server " in f" {c}" for c in given)
+    assert min(map(deployed.calls.index, given)) > deployed.position("run services replace")
+    assert not any("allUsers" in path.read_text() for path in FOLDER.rglob("*") if path.is_file())
+
+
 def test_the_mirrors_command_is_one_that_it_takes(deployed):
     from serving import model_mirror
 

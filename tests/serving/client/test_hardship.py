@@ -254,6 +254,50 @@ def test_tls_trusts_the_roots_that_are_named_and_no_tensorflow_is_imported(
     assert result.stdout.split("\n")[:2] == ["['cat']", "set()"]
 
 
+CALLER = """
+import sys
+from unittest.mock import Mock
+from google.oauth2 import id_token
+from serving.client import channels
+
+def fetch(audience, request):
+    def before_request(request, method, url, headers):
+        headers["authorization"] = f"Bearer for {audience}"
+    return Mock(before_request=before_request)
+
+id_token.fetch_id_token_credentials = fetch
+channels.CLOUD_RUN = "localhost"
+(channel,) = channels.open_channels(sys.argv[1], 1)
+print(channel.unary_unary("/a/b")(b"", timeout=20).decode())
+"""
+
+
+class _SaysWhoCalls(grpc.GenericRpcHandler):
+    def service(self, details: Any) -> Any:
+        told = dict(details.invocation_metadata)["authorization"]
+        return grpc.unary_unary_rpc_method_handler(lambda request, context: told.encode())
+
+
+def test_cloud_run_is_shown_a_token_for_itself_alone(pair: tuple[Path, Path]):
+    key, certificate = pair
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[_SaysWhoCalls()])
+    port = server.add_secure_port(
+        "localhost:0",
+        grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())]),
+    )
+    server.start()
+    called = subprocess.run(
+        [sys.executable, "-c", CALLER, f"grpcs://localhost:{port}"],
+        env={**os.environ, "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(certificate)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    server.stop(0)
+    assert called.stdout == "Bearer for https://localhost\n", called.stderr
+
+
 def test_a_server_that_asks_who_calls_is_shown_the_certificate_that_is_named(
     pair: tuple[Path, Path],
 ):
