@@ -13,10 +13,9 @@ from linnaeus.golden import load
 from linnaeus.models import Model
 from linnaeus.records import Prediction
 from linnaeus.storage import Folder
+from serving.client.answers import TOP_K
 from serving.client.batches import Value
 
-CLEAR = 0.1
-"""Between the scores of the two best labels: decoders and processors change no such winner."""
 SAME_ROW = 0.01
 """Scores of one row may differ by so much between two requests."""
 
@@ -27,39 +26,35 @@ class CheckedRow:
 
     name: str
     value: Value
-    best: str | None
-    """Its best label; None where the server's first answer decides."""
+    embedding: Value
+    scores: dict[str, float] | None
+    """Of its embedding, by label; None where the server's own first answer is what counts."""
 
-    def refuse_other(self, address: str, said: Prediction, before: Prediction | None) -> None:
-        """Refuse what was said of it, if it is no answer of this model or not what was said before.
+    def refuse_other(self, address: str, said: Prediction, known: dict[str, float]) -> None:
+        """Refuse what was said of it, if scores are not those of the labels as they are known.
 
         Raises:
-            ServingError: it is not.
+            ServingError: they are not.
         """
-        moved = np.subtract(said.top_scores, before.top_scores) if before else np.zeros(1)
-        best = self.best or (before or said).top_labels[0]
-        if said.top_labels[0] != best or np.abs(moved).max() > SAME_ROW:
+        lowest = min(known.values())
+        named = zip(said.top_labels, said.top_scores, strict=True)
+        if any(abs(known.get(label, lowest) - score) > SAME_ROW for label, score in named):
             raise ServingError(
                 f"{address} says {said.top_labels[0]} ({said.top_scores[0]:.3g}) of the golden"
-                f" image {self.name}, which is {best}, or was less or more so before: it mixes"
-                " rows up or serves another model; look at it, and run the same command again"
+                f" image {self.name}, and that is not what it is: it mixes rows up or serves"
+                " another model; look at it, and run the same command again"
             )
 
 
 def checked_row(workspace: Folder, model: Model, payload: str, gated: bool) -> CheckedRow | None:
-    """The golden image of which a model is least sure, but not so little that rounding decides.
-
-    Scores near 1 are those of many rows. None where the model has no golden images.
-    """
+    """The golden image whose best scores are furthest apart; None where there is none."""
     try:
         golden = load(workspace, model)
     except ConfigurationError:  # the skew gate has refused it, where that is asked
         return None
-    ordered = {one.name: np.sort(np.append(one.scores, 0)) for one in golden}
-    clear = [one for one in golden if np.diff(ordered[one.name])[-1] > CLEAR]
-    one = min(clear or golden, key=lambda one: ordered[one.name][-1])
+    one = max(golden, key=lambda one: np.diff(np.sort(one.scores)[-TOP_K:]).min(initial=1.0))
     value: Value = one.embedding if payload == "embedding" else one.data
     if payload == "pixels":
         value = isolation.decode(one.data, model.backbone.height, model.backbone.width).pixels
-    best = model.labels[one.scores.argmax()] if gated and clear else None
-    return CheckedRow(one.name, value, best)
+    scores = dict(zip(model.labels, one.scores.tolist(), strict=True)) if gated else None
+    return CheckedRow(one.name, value, one.embedding, scores)

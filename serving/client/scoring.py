@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import grpc
@@ -131,7 +131,7 @@ class ScoringClient:
         self._most_rows = batch_rows + (checked is not None)
         self._batch_bytes = batch_bytes
         self._outputs, self._labels, self._checked = outputs, labels, checked
-        self._checked_said: Prediction | None = None
+        self._checked_said: dict[str, float] = {}
         self._unchecked_rows, self._refused = UNCHECKED_ROWS, 0
         self._answered = False
         self._closed = threading.Event()
@@ -224,7 +224,7 @@ class ScoringClient:
                 answers what makes no sense.
         """
         target = _Target(model, version, signature, self._outputs)
-        if self._checked_said is None:
+        if not self._checked_said:
             self._ask_checked(target)
         pending: deque[Future[list[tuple[K, Outcome]]]] = deque()
         room = self._most_rows - (self._checked is not None)
@@ -299,13 +299,18 @@ class ScoringClient:
             return
         try:
             [said] = self._said(target, [self._checked.value])
+            if not self._checked_said and self._checked.scores:  # by the head, past any decoder
+                head = replace(target, signature="embedding")
+                [of_head] = self._said(head, [self._checked.embedding])
+                self._checked.refuse_other(self.address, of_head, self._checked.scores)
         except _Refused as refusal:
             raise ServingError(
                 f"{self.address}: {target} refuses even the golden image {self._checked.name}:"
                 f" {reason(str(refusal))}; see its log, and run the same command again"
             ) from refusal
-        self._checked.refuse_other(self.address, said, self._checked_said)
-        self._checked_said = said
+        if self._checked_said:
+            self._checked.refuse_other(self.address, said, self._checked_said)
+        self._checked_said = dict(zip(said.top_labels, said.top_scores, strict=True))
 
     def _said(self, target: _Target, values: Sequence[Value]) -> list[Prediction]:
         response = self._response(target, values)

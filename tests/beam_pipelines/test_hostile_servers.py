@@ -119,8 +119,14 @@ LIES: dict[str, Lie] = {
 }
 
 
-@pytest.mark.parametrize("payload", ["embedding", "image"])
-@pytest.mark.parametrize("lie", LIES)
+OF_IMAGES = ("reversed", "moved on", "swapped labels", "internal", "refuses", "too large")
+"""Lies that are found out otherwise where the server decodes."""
+
+
+@pytest.mark.parametrize(
+    ("lie", "payload"),
+    [*((lie, "embedding") for lie in LIES), *((lie, "image") for lie in OF_IMAGES)],
+)
 def test_a_lie_ends_the_run_in_one_line_and_nothing_is_written(
     published: Folder, bucket: Path, lie: str, payload: str
 ):
@@ -138,6 +144,15 @@ def test_a_lie_ends_the_run_in_one_line_and_nothing_is_written(
     assert text.isprintable()
     assert rows(published, layout.predictions(NAME), PREDICTIONS) == []
     assert rows(published, layout.FAILURES, FAILURES) == []
+
+
+@pytest.mark.parametrize("payload", ["embedding", "image"])
+def test_labels_that_are_swapped_once_the_gate_is_passed_are_seen(
+    published: Folder, bucket: Path, payload: str
+):
+    server = Hostile(LIES["swapped labels"])
+    with server.serving() as address, pytest.raises(LinnaeusError, match="of the golden image"):
+        score(published, bucket, address, payload)
 
 
 def test_rows_that_are_mixed_up_are_seen_without_a_skew_gate(published: Folder, bucket: Path):
@@ -162,7 +177,8 @@ class Refusing(Hostile):
     code = "INVALID_ARGUMENT"
 
     def truth(self, request: Any) -> hostile.Outputs:
-        if self.bad & set(request.inputs["image_bytes"].string_val):
+        [rows] = request.inputs.values()
+        if self.bad & set(rows.string_val):
             raise hostile.Refusal(self.code)
         return super().truth(request)
 
