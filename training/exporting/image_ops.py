@@ -11,23 +11,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from training.exporting.cost_ops import (
-    MOST_PIXELS,
-    affordable_bmp,
-    affordable_gif,
-    affordable_jpeg,
-    affordable_png,
-    affordable_webp,
-)
-from training.exporting.exif_ops import (
-    field,
-    jpeg_exif,
-    number,
-    orientation,
-    png_exif,
-    refuse_unless,
-    webp_exif,
-)
+from training.exporting import cost_ops, exif_ops
+from training.exporting.exif_ops import field, jpeg_exif, number, orientation, png_exif, webp_exif
 
 _UNKNOWN, _JPEG, _PNG, _WEBP, _GIF, _BMP, _TIFF = range(7)
 _SCALES = (1, 2, 4, 8)
@@ -60,10 +45,10 @@ def _decode(data: tf.Tensor, height: int, width: int) -> tf.Tensor:
         kind,
         {
             _UNKNOWN: _refusal("The bytes are no JPEG, PNG, WebP, GIF or BMP: send one of these."),
-            _JPEG: lambda: _across(_decode_jpeg(affordable_jpeg(data), size), size[1]),
-            _PNG: lambda: _decode_png(affordable_png(data), size[1]),
-            _WEBP: lambda: _across(_decode_webp(affordable_webp(data)), size[1], _opaque),
-            _GIF: lambda: _across(_decode_gif(affordable_gif(data)), size[1]),
+            _JPEG: lambda: _across(_decode_jpeg(cost_ops.affordable_jpeg(data), size), size[1]),
+            _PNG: lambda: _decode_png(cost_ops.affordable_png(data), size[1]),
+            _WEBP: lambda: _across(_decode_webp(cost_ops.affordable_webp(data)), size[1], _opaque),
+            _GIF: lambda: _across(_decode_gif(cost_ops.affordable_gif(data)), size[1]),
             _BMP: lambda: _decode_bmp(data, size[1]),
             _TIFF: _refusal("TIFF is not decoded by the model: send a JPEG or PNG."),
         },
@@ -158,7 +143,7 @@ def _decode_bmp(data: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
     known = tf.reduce_any(bits == [8, 24, 32]) & (compression == 0)
     remedy = "BMP that is compressed or has not 8, 24 or 32 bits a pixel: send a JPEG or PNG."
     with tf.control_dependencies([tf.debugging.Assert(known, [remedy])]):
-        pixels = tf.io.decode_bmp(affordable_bmp(tf.identity(data)))
+        pixels = tf.io.decode_bmp(cost_ops.affordable_bmp(tf.identity(data)))
 
     def coloured(pixels: tf.Tensor) -> tf.Tensor:
         return tf.cond(
@@ -198,8 +183,8 @@ def _across(pixels: tf.Tensor, width: tf.Tensor, to_rgb: ToRgb = tf.identity) ->
     Band of rows after band: as floats, all pixels would take ten times their memory.
     """
     height, rows = tf.shape(pixels)[0], tf.maximum(_BAND_PIXELS // tf.shape(pixels)[1], 1)
-    few = tf.cast(height, tf.int64) * tf.cast(width, tf.int64) <= MOST_PIXELS
-    height = refuse_unless(few, "rows are", MOST_PIXELS // width, height)
+    few = tf.cast(height, tf.int64) * tf.cast(width, tf.int64) <= cost_ops.MOST_PIXELS
+    height = exif_ops.refuse_unless(few, "rows are", cost_ops.MOST_PIXELS // width, height)
 
     def next_band(done: tf.Tensor) -> tuple[tf.Tensor]:
         band = to_rgb(pixels[tf.shape(done)[0] :][:rows])
