@@ -195,8 +195,10 @@ def copied(tmp_path: Any, row: dict[str, Any], kind: str = "CSV") -> tuple[Any, 
     """A downloaded Inventory: its keys begin at the folder of `manifest.json`."""
     folder = Folder(str(tmp_path / "copy"))
     name = publish(folder, "s3://images", kind, [[row]])
-    said = json.loads(Folder(name.rpartition("/")[0]).read("manifest.json"))
-    said["files"][0]["key"] = f"../../../../{said['files'][0]['key']}"
+    beside = Folder(name.rpartition("/")[0])
+    said = json.loads(beside.read("manifest.json"))
+    key = said["files"][0]["key"]
+    beside.write(key, folder.read(key))
     return name, said
 
 

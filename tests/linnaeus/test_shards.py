@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from linnaeus import isolation, layout, manifests, runs
-from linnaeus.errors import FailureCode, ImageError, RefusedImage
+from linnaeus.errors import FailureCode, ImageError
 from linnaeus.isolation import IsolatedDecoder
 from linnaeus.records import FAILURES
 from linnaeus.runs import Job
@@ -47,6 +47,6 @@ def test_a_deadly_picture_is_recorded_at_the_first_attempt_and_the_others_are_em
 def test_what_has_more_pixels_than_an_exported_graph_takes_is_not_sent_again(
     data: bytes, code: FailureCode
 ):
-    judged = seen_here(RefusedImage("no", FailureCode.CORRUPT, data))
+    judged = seen_here(ImageError("no", FailureCode.CORRUPT, data))
     assert isinstance(judged, ImageError)
     assert judged.code is code
