@@ -20,11 +20,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from linnaeus.errors import ConfigurationError, FailureCode, StorageError
+from linnaeus.errors import ConfigurationError
 from linnaeus.inventory_files import FORMATS, REQUIRED, read_file
 from linnaeus.listing import images_among
 from linnaeus.locations import is_local, parent, split_uri
-from linnaeus.storage import Folder
+from linnaeus.storage import Folder, read_named
 
 NAME = "manifest.json"
 
@@ -77,14 +77,10 @@ class _Inventory:
 
 def _load(name: str) -> _Inventory:
     try:
-        said = json.loads(Folder(parent(name)).read(NAME))
+        said = json.loads(read_named(name))
         files = [_File(file["key"], file["MD5checksum"]) for file in said["files"]]
         said = {key: str(said[key]) for key in ("sourceBucket", "fileFormat", "fileSchema")}
         bucket, kind, schema = said.values()
-    except StorageError as e:
-        if e.code is FailureCode.NOT_FOUND:
-            raise ConfigurationError(f"there is no file {name}: check the name") from e
-        raise
     except (ValueError, KeyError, TypeError, RecursionError) as e:
         raise ConfigurationError(
             f"{name} is not the manifest of an S3 Inventory: it says nothing of {e}"

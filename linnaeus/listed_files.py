@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from linnaeus.errors import ConfigurationError, FailureCode, StorageError
+from linnaeus.errors import ConfigurationError
 from linnaeus.listed_folders import check_labels
+from linnaeus.listing import valid
 from linnaeus.locations import Entry, is_local, join, normalise, parent, split_uri
 from linnaeus.manifest_files import Row, read_rows
 from linnaeus.object_descriptions import describe
 from linnaeus.records import MANIFEST
-from linnaeus.storage import Folder
+from linnaeus.storage import read_named
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,7 @@ class ListedFile:
 
 def list_file(source: str) -> ListedFile:
     """Read a list and describe what it names; what is not there has etag "" and size 0."""
-    folder = Folder(parent(source))
-    try:
-        data = folder.read(posixpath.basename(source))
-    except StorageError as e:
-        if e.code is FailureCode.NOT_FOUND:
-            raise ConfigurationError(f"there is no file {source}: check the name") from e
-        raise
-    rows = _distinct(source, folder.uri, read_rows(source, data))
+    rows = _distinct(source, parent(source), read_rows(source, read_named(source)))
     check_labels(source, _labels_of(rows))
     found = describe(rows)
     if not any(entry.etag for entry in found):
@@ -59,15 +53,15 @@ def list_file(source: str) -> ListedFile:
 def _table(source: str, rows: dict[str, Row], found: list[Entry]) -> pa.Table:
     columns = {
         "source": [source] * len(rows),
-        "uri": [_valid(uri) for uri in rows],
+        "uri": [valid(uri) for uri in rows],
         "etag": [entry.etag for entry in found],
         "size": [entry.size for entry in found],
         "modified": [entry.modified if entry.etag else None for entry in found],
-        "label": [row.label and _valid(row.label) for row in rows.values()],
+        "label": [row.label and valid(row.label) for row in rows.values()],
         "split": [row.split for row in rows.values()],
         "weight": [row.weight for row in rows.values()],
         "labels": [
-            row.labels if row.labels is None else [_valid(label) for label in row.labels]
+            row.labels if row.labels is None else [valid(label) for label in row.labels]
             for row in rows.values()
         ],
     }
@@ -112,8 +106,3 @@ def _resolve(folder: str, uri: str) -> str:
         return normalise(f"{folder}/{uri}")
     scheme, bucket, key = split_uri(join(folder, uri))
     return join(f"{scheme}://{bucket}", posixpath.normpath(key))
-
-
-def _valid(text: str) -> str:
-    """Make a file name that is not UTF-8 writable; reading it then fails as NOT_FOUND."""
-    return text.encode(errors="surrogateescape").decode(errors="replace")

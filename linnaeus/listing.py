@@ -61,7 +61,7 @@ def images_among(page: pa.RecordBatch) -> pa.RecordBatch:
 
 def _batch(entries: list[Entry]) -> pa.RecordBatch:
     columns = [
-        [_valid(entry.key) for entry in entries],
+        [valid(entry.key) for entry in entries],
         [entry.size for entry in entries],
         [entry.etag for entry in entries],
         [entry.modified for entry in entries],
@@ -69,7 +69,7 @@ def _batch(entries: list[Entry]) -> pa.RecordBatch:
     return pa.record_batch(columns, schema=LISTING)
 
 
-def _valid(text: str) -> str:
+def valid(text: str) -> str:
     """Make a file name that is not UTF-8 writable; reading it then fails as NOT_FOUND."""
     return text.encode(errors="surrogateescape").decode(errors="replace")
 

@@ -56,15 +56,13 @@ def receipt_table(run: RunSpec) -> str:
     return layout.predictions(run.model) if run.job == "score" else layout.OBJECTS
 
 
-def read_receipt(
-    workspace: Folder, run: RunSpec, number: int, size_bytes: int | None = None
-) -> Receipt:
-    """A done shard's receipt; `size_bytes`, of its part, saves a request."""
-    key = layout.shard_part(receipt_table(run), run.run_id, number)
-    return _read(workspace, key, size_bytes)
+def read_receipt(workspace: Folder, run: RunSpec, number: int) -> Receipt:
+    """A done shard's receipt."""
+    return _read(workspace, layout.shard_part(receipt_table(run), run.run_id, number))
 
 
-def _read(workspace: Folder, key: str, size_bytes: int | None) -> Receipt:
+def _read(workspace: Folder, key: str, size_bytes: int | None = None) -> Receipt:
+    """`size_bytes`, of its part, saves a request."""
     with documents.intact(workspace.uri_of(key), "delete it and run the same command again"):
         return Receipt.from_json(parts.read_metadata(workspace, key, size_bytes)["receipt"])
 

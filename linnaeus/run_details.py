@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from linnaeus import layout
 from linnaeus.plans import RunSpec
-from linnaeus.records import FAILURES
+from linnaeus.records import FAILURES, Counts
 from linnaeus.run_progress import RunState
 from linnaeus.run_watching import Observer, Sight, committed_counts
 from linnaeus.storage import Folder
@@ -52,11 +52,7 @@ def _codes(workspace: Folder, observer: Observer) -> dict[str, int]:
     counts = committed_counts(workspace, observer.run.run_id)
     if counts is not None:
         return counts.codes
-    codes: dict[str, int] = {}
-    for arrival in observer.receipts.arrived:
-        for code, number in arrival.receipt.counts.codes.items():
-            codes[code] = codes.get(code, 0) + number
-    return dict(sorted(codes.items()))
+    return sum((one.receipt.counts for one in observer.receipts.arrived), Counts()).codes
 
 
 def _committed_rows(workspace: Folder, run_id: str) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +15,7 @@ from urllib.parse import quote
 from linnaeus import object_stores
 from linnaeus.errors import ConfigurationError, FailureCode, StorageError
 from linnaeus.local_files import LocalFiles, read_file
-from linnaeus.locations import Entry, Page, inside, is_local, join, normalise, split_uri
+from linnaeus.locations import Entry, Page, inside, is_local, join, normalise, parent, split_uri
 from linnaeus.object_stores import Bucket
 
 __all__ = ["Entry", "Folder", "is_local", "join", "normalise", "read_object"]
@@ -194,6 +195,14 @@ def _each(do: Callable[[str], None], keys: Iterable[str]) -> None:
     with ThreadPoolExecutor(_TRANSFERS) as pool:
         for _ in pool.map(do, keys):
             pass
+
+
+def read_named(uri: str) -> bytes:
+    """Read the file that a person named; `ConfigurationError` where there is none."""
+    data = Folder(parent(uri)).find(posixpath.basename(uri))
+    if data is None:
+        raise ConfigurationError(f"there is no file {uri}: check the name")
+    return data
 
 
 def read_object(uri: str, etag: str | None) -> bytes:

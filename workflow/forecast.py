@@ -14,10 +14,7 @@ from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
-from linnaeus import backbones, manifests, models, runs
+from linnaeus import backbones, models, runs
 from linnaeus.backbones import BackboneSpec
 from linnaeus.estimate import estimate_seconds
 from linnaeus.manifests import Manifest
@@ -31,7 +28,7 @@ from workflow.forecast_text import text
 from workflow.night import StepName
 from workflow.past_nights import PastNights
 from workflow.plan_against_actual import Row, against_actual, table_text
-from workflow.steps.listing import freeze_lists
+from workflow.steps.listing import freeze_lists, listed_bytes
 
 __all__ = ["Forecast", "Lists", "Row", "against_actual", "forecast", "table_text", "text"]
 
@@ -257,7 +254,7 @@ def _scoring(workspace: Folder, workflow: Workflow, manifest: Manifest, *, train
     if train:
         if payload == "embedding":
             return _Scoring(manifest.objects)
-        return _Scoring(manifest.objects, manifest.objects, _size_bytes(workspace, manifest))
+        return _Scoring(manifest.objects, manifest.objects, listed_bytes(workspace, manifest))
     if not models.versions(workspace, name):
         return _Scoring(0)
     model = models.load_model(workspace, name)
@@ -266,11 +263,6 @@ def _scoring(workspace: Folder, workflow: Workflow, manifest: Manifest, *, train
     if payload == "embedding":
         return _Scoring(plan.spec.planned)  # what has no vector yet is read by embed
     return _Scoring(plan.spec.planned, plan.draft.new_objects, plan.draft.new_bytes)
-
-
-def _size_bytes(workspace: Folder, manifest: Manifest) -> int:
-    with manifests.local_file(workspace, manifest.id) as path:
-        return int(pc.sum(pq.read_table(path, columns=["size"])["size"]).as_py() or 0)
 
 
 def _forecast(workflow: Workflow, lists: Lists, work: _Work, past: PastNights) -> Forecast:

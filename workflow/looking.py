@@ -5,7 +5,6 @@ A large bucket is not listed for it: of each top folder a page of keys is looked
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,13 +12,13 @@ from itertools import islice
 from pathlib import Path
 
 from linnaeus import inventory
-from linnaeus.errors import ConfigurationError, FailureCode, StorageError
+from linnaeus.errors import ConfigurationError, StorageError
 from linnaeus.listing import IMAGE_SUFFIXES, is_hidden
-from linnaeus.locations import Entry, is_local, normalise, parent, split_uri
+from linnaeus.locations import Entry, is_local, normalise, split_uri
 from linnaeus.manifest_files import is_manifest_file, read_rows
 from linnaeus.object_stores import PAGE_KEYS, Bucket
 from linnaeus.splits import SYNONYMS
-from linnaeus.storage import Folder
+from linnaeus.storage import Folder, read_named
 
 PAGES = 40
 LOCAL_FILES = 100_000
@@ -73,13 +72,7 @@ def look_at(images: str) -> Look:
 
 
 def _list(source: str) -> Look:
-    try:
-        data = Folder(parent(source)).read(posixpath.basename(source))
-    except StorageError as error:
-        if error.code is not FailureCode.NOT_FOUND:
-            raise
-        raise ConfigurationError(f"there is no file {source}: check the name") from error
-    rows = read_rows(source, data)
+    rows = read_rows(source, read_named(source))
     labels = sorted({label for row in rows for label in (row.label, *(row.labels or ())) if label})
     return Look(len(rows), 0, complete=True, labels=tuple(labels))
 

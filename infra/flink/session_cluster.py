@@ -8,7 +8,6 @@ prints the options that submit a job, and stops what it started at Ctrl-C.
 """
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -61,29 +60,26 @@ class SessionCluster:
 
 
 @contextmanager
-def session_cluster(
-    folder: Path, environment: Mapping[str, str] | None = None
-) -> Iterator[SessionCluster]:
+def session_cluster(folder: Path) -> Iterator[SessionCluster]:
     """Start a cluster that keeps its files in a folder, and stop it in the end.
 
     Args:
         folder: an empty one of this cluster's own, for logs, artifacts and temporary files.
-        environment: variables that workers get beside this process's.
 
     Raises:
         ConfigurationError: Flink or the job server cannot be fetched.
         LinnaeusError: a process ended or was not ready in time.
     """
     with ExitStack() as stack:
-        yield _start(folder, environment, stack)
+        yield _start(folder, stack)
 
 
-def _start(folder: Path, environment: Mapping[str, str] | None, stack: ExitStack) -> SessionCluster:
+def _start(folder: Path, stack: ExitStack) -> SessionCluster:
     """Start it, and once more where another program took a port between the finding and the use."""
     for number in range(STARTS):
         with ExitStack() as starting:
             try:
-                cluster = _started(folder / str(number), environment, starting)
+                cluster = _started(folder / str(number), starting)
             except ConfigurationError:
                 raise
             except LinnaeusError:
@@ -95,9 +91,7 @@ def _start(folder: Path, environment: Mapping[str, str] | None, stack: ExitStack
     raise AssertionError("returned or raised by now")
 
 
-def _started(
-    folder: Path, environment: Mapping[str, str] | None, stack: ExitStack
-) -> SessionCluster:
+def _started(folder: Path, stack: ExitStack) -> SessionCluster:
     lines = CommandLines(folder, dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
     logs = folder / "logs"
     for made in (logs, lines.artifacts, lines.temporary):
@@ -109,7 +103,7 @@ def _started(
         "worker-pool": lines.worker_pool(),
     }
     processes = {
-        name: stack.enter_context(_running(command, logs / f"{name}.log", environment))
+        name: stack.enter_context(_running(command, logs / f"{name}.log"))
         for name, command in commands.items()
     }
     cluster = SessionCluster(lines.ports, processes, logs)
@@ -127,11 +121,8 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def _running(
-    command: Sequence[str], log: Path, environment: Mapping[str, str] | None
-) -> Iterator[Process]:
+def _running(command: Sequence[str], log: Path) -> Iterator[Process]:
     """A process that is stopped in the end."""
-    variables = {**os.environ, **(environment or {})}
     if shutil.which(command[0]) is None:
         raise ConfigurationError(f"there is no {command[0]}: Flink needs Java 17")
     with log.open("wb") as output:
@@ -140,7 +131,6 @@ def _running(
             stdout=output,
             stderr=output,
             stdin=subprocess.DEVNULL,
-            env=variables,
         )
     try:
         yield process

@@ -35,7 +35,6 @@ LICENCE = "Apache-2.0"
 EPSILON = 1e-3
 MEAN, SCALE = 127.0, 128.0
 STEM_CHANNELS = 32
-HEAD_CHANNELS = 1280
 
 State = Mapping[str, NDArray[Any]]
 

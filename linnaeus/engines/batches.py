@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TypeVar
@@ -9,8 +10,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from linnaeus.backbones.spec import BackboneSpec
 from linnaeus.engines import check_pixels
-from linnaeus.engines.memory import Ceiling
+from linnaeus.engines.memory import Ceiling, ceiling
 
 K = TypeVar("K")
 
@@ -83,3 +85,28 @@ def embed_in_order(
     for index, row in stream(enumerate(pixels)):
         rows[index] = row
     return rows
+
+
+class BatchEngine(ABC):
+    """An engine that takes whole batches; see `linnaeus.engines.Engine`."""
+
+    name: str
+
+    def __init__(self, spec: BackboneSpec, batch_images: int) -> None:
+        self._ceiling = ceiling(self.name, spec.fingerprint, spec.name, batch_images)
+        self._shape = (spec.height, spec.width, 3)
+        self._size = spec.embedding_size
+
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed `[N, height, width, 3]` as `[N, embedding_size]`, in order."""
+        return embed_in_order(self.stream, pixels, self._size)
+
+    def stream(
+        self, images: Iterable[tuple[K, NDArray[np.uint8]]]
+    ) -> Iterator[tuple[K, NDArray[np.float32]]]:
+        """Embed images as they come; see `Engine.stream`."""
+        return stream_in_batches(self._network, images, self._shape, self._ceiling)
+
+    @abstractmethod
+    def _network(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """A `Network`."""

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Lock
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from linnaeus.backbones.spec import BackboneSpec
 from linnaeus.engines import Tuning, processors
-from linnaeus.engines.batches import embed_in_order, stream_in_batches
-from linnaeus.engines.memory import ceiling
-
-K = TypeVar("K")
+from linnaeus.engines.batches import BatchEngine
 
 BATCH_IMAGES = 8
 
@@ -25,7 +20,7 @@ def open_backbone(files: Path, spec: BackboneSpec, tuning: Tuning) -> LiteRtEngi
     return LiteRtEngine(files / "litert" / "model.tflite", spec, tuning)
 
 
-class LiteRtEngine:
+class LiteRtEngine(BatchEngine):
     """One interpreter, which threads take in turns; see `linnaeus.engines.Engine`."""
 
     name = "litert"
@@ -33,25 +28,13 @@ class LiteRtEngine:
     def __init__(self, model: Path, spec: BackboneSpec, tuning: Tuning) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self._ceiling = ceiling(self.name, spec.fingerprint, spec.name, BATCH_IMAGES)
-        self._shape = (spec.height, spec.width, 3)
-        self._size = spec.embedding_size
+        super().__init__(spec, BATCH_IMAGES)
         self._turn = Lock()
         threads = tuning.threads or processors()
         self._interpreter = Interpreter(model_path=str(model), num_threads=threads)
         self._input: int = self._interpreter.get_input_details()[0]["index"]
         self._output: int = self._interpreter.get_output_details()[0]["index"]
         self._allocated_images = 0
-
-    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embed `[N, height, width, 3]` as `[N, embedding_size]`, in order."""
-        return embed_in_order(self.stream, pixels, self._size)
-
-    def stream(
-        self, images: Iterable[tuple[K, NDArray[np.uint8]]]
-    ) -> Iterator[tuple[K, NDArray[np.float32]]]:
-        """Embed images as they come; see `Engine.stream`."""
-        return stream_in_batches(self._network, images, self._shape, self._ceiling)
 
     def close(self) -> None:
         """Free the network; the engine is not used again."""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from linnaeus.backbones.spec import BackboneSpec
 from linnaeus.engines import Tuning
-from linnaeus.engines.batches import embed_in_order, stream_in_batches
-from linnaeus.engines.memory import ceiling
-
-K = TypeVar("K")
+from linnaeus.engines.batches import BatchEngine
 
 GPU_BATCH_IMAGES = 32
 CPU_BATCH_IMAGES = 8
@@ -29,7 +25,7 @@ def open_backbone(files: Path, spec: BackboneSpec, tuning: Tuning) -> TensorFlow
     return TensorFlowEngine(files / "tensorflow", spec)
 
 
-class TensorFlowEngine:
+class TensorFlowEngine(BatchEngine):
     """A SavedModel's signature `serving_default`; see `linnaeus.engines.Engine`."""
 
     name = "tensorflow"
@@ -37,24 +33,11 @@ class TensorFlowEngine:
     def __init__(self, saved_model: Path, spec: BackboneSpec) -> None:
         import tensorflow as tf
 
-        batch = GPU_BATCH_IMAGES if _prepare_gpus(tf) else CPU_BATCH_IMAGES
-        self._ceiling = ceiling(self.name, spec.fingerprint, spec.name, batch)
-        self._shape = (spec.height, spec.width, 3)
-        self._size = spec.embedding_size
+        super().__init__(spec, GPU_BATCH_IMAGES if _prepare_gpus(tf) else CPU_BATCH_IMAGES)
         self._to_tensor = tf.constant
         # The signature alone does not keep its variables alive.
         self._model: Any = tf.saved_model.load(str(saved_model))
         self._signature = self._model.signatures["serving_default"]
-
-    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embed `[N, height, width, 3]` as `[N, embedding_size]`, in order."""
-        return embed_in_order(self.stream, pixels, self._size)
-
-    def stream(
-        self, images: Iterable[tuple[K, NDArray[np.uint8]]]
-    ) -> Iterator[tuple[K, NDArray[np.float32]]]:
-        """Embed images as they come; see `Engine.stream`."""
-        return stream_in_batches(self._network, images, self._shape, self._ceiling)
 
     def close(self) -> None:
         """Free the network; the engine is not used again."""

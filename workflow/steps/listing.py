@@ -22,7 +22,7 @@ def list_images(context: Context) -> Outcome:
         "manifest_id": listed.id,
         "source": listed.source,
         "objects": listed.objects,
-        "bytes": _bytes(workspace, listed),
+        "bytes": listed_bytes(workspace, listed),
         "labelled_manifest_id": labelled.id,
         "added": differences.added if differences else listed.objects,
         "changed": differences.changed if differences else 0,
@@ -56,7 +56,8 @@ def _line(listed: Manifest, differences: Differences | None) -> str:
     return f"{images_text(listed.objects)} in {listed.source}: {since}"
 
 
-def _bytes(workspace: Folder, listed: Manifest) -> int:
+def listed_bytes(workspace: Folder, listed: Manifest) -> int:
+    """Of all objects of a list."""
     with manifests.local_file(workspace, listed.id) as file:
         found = query("SELECT coalesce(sum(size), 0) AS bytes FROM listed", {"listed": file})
     return int(found["bytes"][0].as_py())
