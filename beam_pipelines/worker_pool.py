@@ -22,6 +22,8 @@ import grpc
 from apache_beam.portability.api import beam_fn_api_pb2 as messages
 from apache_beam.portability.api import beam_fn_api_pb2_grpc as services
 
+from linnaeus.processes import stop
+
 HOST = "127.0.0.1"
 STOP_SECONDS = 10.0
 SDK_HARNESS = """
@@ -62,7 +64,7 @@ class WorkerPool(services.BeamFnExternalWorkerPoolServicer):  # type: ignore[mis
         with self._lock:
             worker = self._workers.pop(request.worker_id, None)
         if worker:
-            _stop(worker)
+            stop(worker, STOP_SECONDS)
         return messages.StopWorkerResponse()
 
     def close(self) -> None:
@@ -70,16 +72,7 @@ class WorkerPool(services.BeamFnExternalWorkerPoolServicer):  # type: ignore[mis
         with self._lock:
             workers, self._workers = list(self._workers.values()), {}
         for worker in workers:
-            _stop(worker)
-
-
-def _stop(worker: Worker) -> None:
-    worker.terminate()
-    try:
-        worker.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        worker.kill()
-        worker.wait()
+            stop(worker, STOP_SECONDS)
 
 
 def start(pool: WorkerPool, address: str) -> tuple[grpc.Server, int]:

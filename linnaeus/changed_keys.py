@@ -7,7 +7,7 @@ opposite, and an old one undoes nothing; without them the list would be the same
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,12 +15,11 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from linnaeus.change_files import read_changes
 from linnaeus.database import database, query
 from linnaeus.errors import ConfigurationError, FailureCode, StorageError
-from linnaeus.listed_folders import BATCH_ROWS, ListedFolder, stage
+from linnaeus.listed_folders import BATCH_ROWS, ListedFolder, stage, write_scratch
 from linnaeus.listing import images_among
 from linnaeus.locations import Entry, is_local, parent
 from linnaeus.records import LISTING, TIMESTAMP
@@ -78,8 +77,8 @@ class ChangedFolder:
         """
         self.found.named = self.found.ignored = self.found.images = self.found.gone = 0
         root = self._root()
-        _write(self._named(root), self._path("named"), _KEYS)
-        _write(self._looked_up(Folder(root)), self._path("looked-up"), _LOOKED_UP)
+        write_scratch(self._named(root), self._path("named"), _KEYS)
+        write_scratch(self._looked_up(Folder(root)), self._path("looked-up"), _LOOKED_UP)
         if self.found.gone:
             _refuse_vanished(root)
         if not stage(self._folded(root), self._path("listing")):
@@ -182,9 +181,3 @@ def _described(keys: list[str], entries: list[Entry | None]) -> pa.RecordBatch:
         [entry and entry.modified for entry in entries],
     ]
     return pa.record_batch(columns, schema=_LOOKED_UP)
-
-
-def _write(batches: Iterable[pa.RecordBatch], path: Path, schema: pa.Schema) -> None:
-    with pq.ParquetWriter(path, schema, compression="lz4") as writer:
-        for batch in batches:
-            writer.write_batch(batch)

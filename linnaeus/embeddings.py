@@ -1,6 +1,6 @@
 """Stored embeddings: in which row of which part a content's vector lies, and a part's vectors."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import cast
@@ -61,22 +61,18 @@ class EmbeddingTable:
 
     def locations(self) -> pa.RecordBatchReader:
         """Stream of (sha256, part, row); a content may come several times, with equal vectors."""
-        named = (
-            pa.record_batch(
-                [digests, pa.repeat(pa.scalar(self.parts[number]), len(digests)), rows],
-                schema=LOCATIONS,
-            )
-            for number, digests, rows in self.digests()
-        )
-        return pa.RecordBatchReader.from_batches(LOCATIONS, named)
+        return self._stream(LOCATIONS, lambda number: self.parts[number])
 
     def places(self) -> pa.RecordBatchReader:
         """The same stream with each part's number among `parts` in place of its name."""
-        numbered = (
-            pa.record_batch([digests, pa.repeat(number, len(digests)), rows], schema=PLACES)
+        return self._stream(PLACES, lambda number: number)
+
+    def _stream(self, schema: pa.Schema, part: Callable[[int], object]) -> pa.RecordBatchReader:
+        batches = (
+            pa.record_batch([digests, pa.repeat(part(number), len(digests)), rows], schema=schema)
             for number, digests, rows in self.digests()
         )
-        return pa.RecordBatchReader.from_batches(PLACES, numbered)
+        return pa.RecordBatchReader.from_batches(schema, batches)
 
     def digests(self) -> Iterator[tuple[int, pa.Array, pa.Array]]:
         """Each part's number among `parts`, its contents, and their rows; parts are read ahead."""

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from linnaeus import parts
 from linnaeus.database import database
 from linnaeus.errors import ConfigurationError
 from linnaeus.locations import is_local
@@ -23,9 +24,14 @@ BATCH_ROWS = 100_000
 
 def stage(pages: Iterable[pa.RecordBatch], path: Path) -> int:
     """Write the pages of a listing (schema `LISTING`) to a file; return how many rows they have."""
+    return write_scratch(gathered(pages, LISTING, BATCH_ROWS), path, LISTING)
+
+
+def write_scratch(batches: Iterable[pa.RecordBatch], path: Path, schema: pa.Schema) -> int:
+    """Write a file that is read once, quickly rather than small; return how many rows it has."""
     rows = 0
-    with pq.ParquetWriter(path, LISTING, compression="lz4") as writer:
-        for batch in gathered(pages, LISTING, BATCH_ROWS):
+    with pq.ParquetWriter(path, schema, compression="lz4") as writer:
+        for batch in batches:
             writer.write_batch(batch)
             rows += batch.num_rows
     return rows
@@ -35,24 +41,9 @@ def gathered(
     batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows: int
 ) -> Iterator[pa.RecordBatch]:
     """The same rows in batches of exactly `rows`, but for the last one."""
-    held: list[pa.RecordBatch] = []
-    held_rows = 0
-    for batch in batches:
-        held.append(batch)
-        held_rows += batch.num_rows
-        if held_rows >= rows:
-            table = pa.Table.from_batches(held, schema)
-            whole = held_rows // rows * rows
-            for start in range(0, whole, rows):
-                yield _one(table.slice(start, rows))
-            held, held_rows = table.slice(whole).to_batches(), held_rows - whole
-    if held_rows:
-        yield _one(pa.Table.from_batches(held, schema))
-
-
-def _one(table: pa.Table) -> pa.RecordBatch:
-    [batch] = table.combine_chunks().to_batches()
-    return batch
+    for table in parts.row_groups(batches, schema, rows):
+        [batch] = table.combine_chunks().to_batches()
+        yield batch
 
 
 @dataclass(frozen=True)

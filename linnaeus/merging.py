@@ -60,7 +60,7 @@ def _encoded(
     group_rows = STORED_SHARD_OBJECTS if schema == EMBEDDINGS else ROW_GROUP_ROWS
     sink, rows = io.BytesIO(), 0
     with parts.open_writer(sink, schema) as writer:
-        for group in _row_groups(_rows(schema, contents, kept), group_rows):
+        for group in parts.row_groups(_rows(schema, contents, kept), schema, group_rows):
             writer.write_table(group, row_group_size=group_rows)
             rows += group.num_rows
     return sink.getvalue(), rows
@@ -68,7 +68,7 @@ def _encoded(
 
 def _rows(
     schema: pa.Schema, contents: Sequence[pq.ParquetFile], kept: NDArray[np.bool_] | None
-) -> Iterator[pa.Table]:
+) -> Iterator[pa.RecordBatch]:
     start = 0
     for content in contents:
         for batch in content.iter_batches(batch_size=ROW_GROUP_ROWS, columns=schema.names):
@@ -76,20 +76,4 @@ def _rows(
             if kept is not None:
                 rows = rows.filter(pa.array(kept[start : start + batch.num_rows]))
             start += batch.num_rows
-            yield rows
-
-
-def _row_groups(pieces: Iterator[pa.Table], group_rows: int) -> Iterator[pa.Table]:
-    """The rows in tables of whole row groups; the last one has what is left."""
-    waiting: list[pa.Table] = []
-    count = 0
-    for piece in pieces:
-        waiting.append(piece)
-        count += piece.num_rows
-        if count >= group_rows:
-            whole = pa.concat_tables(waiting)
-            yield whole.slice(0, count // group_rows * group_rows)
-            waiting = [whole.slice(count // group_rows * group_rows)]
-            count %= group_rows
-    if count:
-        yield pa.concat_tables(waiting)
+            yield from rows.to_batches()

@@ -1,7 +1,7 @@
 """Parquet parts of the tables: immutable, written create-only."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -40,6 +40,25 @@ def open_writer(sink: io.BytesIO, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(
         sink, schema, compression="zstd", compression_level=1, use_dictionary=dictionary
     )
+
+
+def row_groups(
+    batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows: int
+) -> Iterator[pa.Table]:
+    """The same rows in tables of exactly `rows`, but for the last one; nothing is copied."""
+    held: list[pa.RecordBatch] = []
+    held_rows = 0
+    for batch in batches:
+        held.append(batch)
+        held_rows += batch.num_rows
+        if held_rows >= rows:
+            table = pa.Table.from_batches(held, schema)
+            whole = held_rows // rows * rows
+            for start in range(0, whole, rows):
+                yield table.slice(start, rows)
+            held, held_rows = table.slice(whole).to_batches(), held_rows - whole
+    if held_rows:
+        yield pa.Table.from_batches(held, schema)
 
 
 def write(

@@ -1,7 +1,9 @@
-"""Which process is which, and which of them is dead beyond doubt; only Linux tells."""
+"""Which process is which, which of them is dead beyond doubt (only Linux tells), and their end."""
 
 import os
+import subprocess
 from pathlib import Path
+from typing import Any
 
 
 def identity(pid: int | str = "") -> str:
@@ -31,3 +33,13 @@ def is_dead(name: object) -> bool:
     except (OSError, ValueError, OverflowError):
         return False  # another person's, whom this one may not see
     return identity(pid) != name
+
+
+def stop(process: "subprocess.Popen[Any]", patience_seconds: float) -> None:
+    """End a process, by force if it does not end in time."""
+    process.terminate()
+    try:
+        process.wait(patience_seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

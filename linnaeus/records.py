@@ -3,6 +3,7 @@
 A `uri` is `s3://bucket/key`, `gs://…`, `az://…` or, for local files, an absolute path.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -221,10 +222,8 @@ class Counts:
     codes: dict[str, int] = field(default_factory=dict)
 
     def __add__(self, other: "Counts") -> "Counts":
-        codes = {
-            code: self.codes.get(code, 0) + other.codes.get(code, 0)
-            for code in {*self.codes, *other.codes}
-        }
+        codes = Counter(self.codes)
+        codes.update(other.codes)
         sums: dict[str, Any] = {
             name: getattr(self, name) + getattr(other, name)
             for name in self.__dataclass_fields__

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from linnaeus.errors import ServingError
+from linnaeus.processes import stop
 from linnaeus.storage import join, normalise
 from serving.client import ScoringClient
 from serving.model_server import ERROR, LISTENING
@@ -96,11 +97,6 @@ def _check_available(address: str, model: str, version: int) -> None:
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    stop(process, STOP_SECONDS)
     if process.stdout:
         process.stdout.close()

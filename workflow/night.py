@@ -61,11 +61,16 @@ class Night:
     @classmethod
     def begin(cls, workflow: str, night: str) -> "Night":
         """A night of which nothing is done."""
-        return cls(workflow, night, _now())
+        return cls(workflow, night, now_text())
 
     def step(self, name: StepName) -> Step | None:
         """What became of that step, or None if it was not reached."""
         return next((step for step in self.steps if step.name == name), None)
+
+    def facts(self, name: StepName) -> Mapping[str, Any]:
+        """The facts of that step; none where it was not reached."""
+        step = self.step(name)
+        return step.facts if step else {}
 
     def after(self, done: Step) -> "Night":
         """The night with that step, in place of what it had of the same name, in STEPS' order."""
@@ -80,7 +85,7 @@ class Night:
 
     def finished(self) -> "Night":
         """The night with its end's time."""
-        return replace(self, finished_at=_now())
+        return replace(self, finished_at=now_text())
 
     @property
     def trouble(self) -> Step | None:
@@ -109,7 +114,8 @@ def record_key(workflow: str, night: str) -> str:
     return f"{NIGHTS}/{workflow}/{night}.json"
 
 
-def _now() -> str:
+def now_text() -> str:
+    """The time as records have it: ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

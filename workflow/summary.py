@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 from linnaeus import documents, layout, models
@@ -19,7 +19,7 @@ from workflow.config import Workflow
 from workflow.cost import Cost, cost_of, used_by
 from workflow.drift import Drift
 from workflow.new_failures import FailureGroup, new_failures
-from workflow.night import NIGHTS, STEPS, Night, Step, StepName
+from workflow.night import NIGHTS, STEPS, Night, now_text
 from workflow.summary_text import text
 
 _KEPT = re.compile(r"[^.].*\.summary\.json")
@@ -158,9 +158,9 @@ def summarise(workspace: Folder, workflow: Workflow, night: Night) -> Summary:
     to be told.
     """
     status, reason = _ending(night)
-    counts, finished_at = _counts(night), night.finished_at or _now()
+    counts, finished_at = _counts(night), night.finished_at or now_text()
     model, churn = _model(workspace, workflow, night, status), _churn(night)
-    prices = workflow.prices
+    prices, score = workflow.prices, night.facts("score")
     return Summary(
         workflow=night.workflow,
         night=night.night,
@@ -175,7 +175,7 @@ def summarise(workspace: Folder, workflow: Workflow, night: Night) -> Summary:
         counts=counts,
         bytes_read=_sum(night, "bytes_read"),
         churn=churn,
-        drift=drift.of_night(workspace, model.name, model.after, _fact(night, "score", "run_id")),
+        drift=drift.of_night(workspace, model.name, model.after, score.get("run_id")),
         new_failures=_or_else((), lambda: new_failures(workspace, _runs(night))),
         cost=cost_of(prices, used_by(night)) if prices.named else None,
         model=model,
@@ -235,11 +235,11 @@ def _step_lines(night: Night) -> tuple[StepLine, ...]:
 
 
 def _counts(night: Night) -> NightCounts:
-    embed, score = _facts(night, "embed"), night.step("score")
+    embed, score = night.facts("embed"), night.step("score")
     kept = score.facts if score and score.status == "done" else {}  # what is refused labels nothing
     embedded = _sum(night, "embedded")
     return NightCounts(
-        listed=_number(_facts(night, "manifest"), "objects"),
+        listed=_number(night.facts("manifest"), "objects"),
         embedded=embedded,
         reused=max(0, _number(embed, "done") - _number(embed, "embedded")),
         labelled=_number(kept, "done"),
@@ -251,15 +251,15 @@ def _counts(night: Night) -> NightCounts:
 
 
 def _churn(night: Night) -> NightChurn | None:
-    score = _facts(night, "score")
+    score = night.facts("score")
     compared, changed = _number(score, "compared"), _number(score, "changed")
     return NightChurn(compared, changed, changed / compared) if compared else None
 
 
 def _model(workspace: Folder, workflow: Workflow, night: Night, status: Ending) -> ModelChange:
     """The labels are of a new version only once they are committed."""
-    publish, evaluate = _facts(night, "publish"), _facts(night, "evaluate")
-    scored = _fact(night, "score", "model_version")
+    publish, evaluate = night.facts("publish"), night.facts("evaluate")
+    scored = night.facts("score").get("model_version")
     before = publish.get("replaced") or evaluate.get("current_version")
     if before is None and "version" not in publish:
         before = scored or _or_else(None, lambda: _newest(workspace, workflow.model.name))
@@ -280,10 +280,10 @@ def _version(value: Any) -> int | None:
 
 def _report(workspace: Folder, night: Night) -> str | None:
     """The page that the report step made, or one that lies with the night's newest run."""
-    if page := _fact(night, "report", "page"):
+    if page := night.facts("report").get("page"):
         return str(page)
     for step in ("score", "train"):
-        run_id = _fact(night, step, "run_id")
+        run_id = night.facts(step).get("run_id")
         if run_id and workspace.head(layout.report(run_id)):
             return workspace.uri_of(layout.report(run_id))
     return None
@@ -305,21 +305,12 @@ def _last_success(workspace: Folder, night: Night) -> str | None:
 
 
 def _runs(night: Night) -> list[str]:
-    found = (_fact(night, name, "run_id") for name in ("embed", "score"))
+    found = (night.facts(name).get("run_id") for name in ("embed", "score"))
     return [run_id for run_id in found if run_id]
 
 
-def _facts(night: Night, name: StepName) -> Mapping[str, Any]:
-    step: Step | None = night.step(name)
-    return step.facts if step else {}
-
-
-def _fact(night: Night, name: StepName, fact: str) -> Any:
-    return _facts(night, name).get(fact)
-
-
 def _sum(night: Night, fact: str) -> int:
-    return sum(_number(_facts(night, name), fact) for name in ("embed", "score"))
+    return sum(_number(night.facts(name), fact) for name in ("embed", "score"))
 
 
 def _number(facts: Mapping[str, Any], name: str) -> int:
@@ -328,7 +319,3 @@ def _number(facts: Mapping[str, Any], name: str) -> int:
 
 def _seconds_between(first: str, last: str) -> float:
     return (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

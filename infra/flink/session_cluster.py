@@ -26,6 +26,7 @@ from beam_pipelines.job_servers import ending_with_this_process
 from beam_pipelines.launching import run_program
 from infra.flink.command_lines import HOST, PORTS, CommandLines
 from linnaeus.errors import ConfigurationError, LinnaeusError
+from linnaeus.processes import stop
 
 START_SECONDS = 240.0
 STARTS = 2
@@ -135,17 +136,7 @@ def _running(command: Sequence[str], log: Path) -> Iterator[Process]:
     try:
         yield process
     finally:
-        stop(process)
-
-
-def stop(process: Process) -> None:
-    """End a process, if need be by force."""
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        stop(process, STOP_SECONDS)
 
 
 def _wait_until_ready(cluster: SessionCluster) -> None:

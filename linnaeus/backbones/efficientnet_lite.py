@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from linnaeus.backbones.digests import file_sha256
 from linnaeus.backbones.keras_graph import About, FeatureMaps, trainable
 from linnaeus.backbones.names import BackboneName
-from linnaeus.backbones.network import TENSORFLOW, Saved
+from linnaeus.backbones.network import Saved
 from linnaeus.backbones.torch_weights import read_state_dict
 from linnaeus.backbones.trainable import Extent, Trainable
 from linnaeus.errors import ConfigurationError
@@ -136,20 +136,15 @@ class EfficientNetLite:
 
     def save(self, to: Path) -> Saved:
         """Write the SavedModel; raises ConfigurationError when the weights are not installed."""
-        maps = self._maps()
-        return Saved(
-            weights_sha256=self.variant.sha256,
-            graph=GRAPH,
-            taps="mid" if self.name.middle else "",
-            height=maps.height,
-            width=maps.width,
-            embedding_size=maps.write(to / TENSORFLOW),
-            licence=LICENCE,
-        )
+        return self._maps().write(to, self._about, self.variant.sha256)
 
     def trainable(self, extent: Extent) -> Trainable:
         """Convolutions, normalisations and activations count as layers, and so do additions."""
-        return trainable(self._maps(), extent, About(str(self.name), GRAPH, LICENCE))
+        return trainable(self._maps(), extent, self._about)
+
+    @property
+    def _about(self) -> About:
+        return About(str(self.name), GRAPH, LICENCE)
 
     def _maps(self) -> FeatureMaps:
         state = read_state_dict(weights_file(self.variant))

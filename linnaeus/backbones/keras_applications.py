@@ -12,7 +12,7 @@ from linnaeus.backbones.digests import arrays_sha256, file_sha256
 from linnaeus.backbones.keras_catalogue import APPLICATIONS, Application
 from linnaeus.backbones.keras_graph import About, FeatureMaps, bottlenecks, trainable
 from linnaeus.backbones.names import BackboneName
-from linnaeus.backbones.network import TENSORFLOW, Saved
+from linnaeus.backbones.network import Saved
 from linnaeus.backbones.trainable import Extent, Trainable
 from linnaeus.errors import ConfigurationError
 
@@ -52,25 +52,16 @@ class KerasApplication:
     def save(self, to: Path) -> Saved:
         """Write the SavedModel; weights that cannot be had raise ConfigurationError."""
         features = self._features()
-        maps = self._maps(features)
-        return Saved(
-            weights_sha256=arrays_sha256(features.get_weights()),
-            graph=self._graph,
-            taps="mid" if self.name.middle else "",
-            height=maps.height,
-            width=maps.width,
-            embedding_size=maps.write(to / TENSORFLOW),
-            licence=LICENCE,
-        )
+        weights_sha256 = arrays_sha256(features.get_weights())
+        return self._maps(features).write(to, self._about, weights_sha256)
 
     def trainable(self, extent: Extent) -> Trainable:
         """Its layers are those without the top; see `keras_graph.trainable`."""
-        about = About(str(self.name), self._graph, LICENCE)
-        return trainable(self._maps(self._features()), extent, about)
+        return trainable(self._maps(self._features()), extent, self._about)
 
     @property
-    def _graph(self) -> str:
-        return f"keras-{self.name.network}-{GRAPH_VERSION}"
+    def _about(self) -> About:
+        return About(str(self.name), f"keras-{self.name.network}-{GRAPH_VERSION}", LICENCE)
 
     def _features(self) -> keras.Model:
         return _without_top(self.name, self.application, self.name.size or self.application.size)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from linnaeus.backbones import saved_model
+from linnaeus.backbones.network import TENSORFLOW, Saved
 from linnaeus.backbones.trainable import Extent, Trainable
 from linnaeus.errors import ConfigurationError
 
@@ -58,15 +59,22 @@ class FeatureMaps:
 
         return self.normalise(tf.cast(pixels, tf.float32))
 
-    def write(self, to: Path) -> int:
-        """Write the pooled network as a SavedModel; returns how many values it gives."""
+    @property
+    def taps(self) -> str:
+        """Which outputs make the embedding, beside the last one."""
+        return "mid" if self.middle else ""
+
+    def write(self, to: Path, about: About, weights_sha256: str) -> Saved:
+        """Write the pooled network as a SavedModel below a backbone's folder."""
         network = self.pooled()
 
         def embed(pixels: tf.Tensor) -> tf.Tensor:
             return network(self.normalised(pixels), training=False)
 
         owned = saved_model.variables(network)
-        return saved_model.write(embed, owned, (self.height, self.width), to)
+        size = self.height, self.width
+        values = saved_model.write(embed, owned, size, to / TENSORFLOW)
+        return Saved(weights_sha256, about.graph, self.taps, *size, values, licence=about.licence)
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,7 @@ def trainable(maps: FeatureMaps, extent: Extent, about: About) -> Trainable:
         width=maps.width,
         graph=about.graph,
         licence=about.licence,
-        taps="mid" if maps.middle else "",
+        taps=maps.taps,
     )
 
 

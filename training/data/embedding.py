@@ -10,13 +10,20 @@ from linnaeus.worker import Worker
 
 
 def embed_missing(
-    workspace: Folder, manifest: Manifest, spec: BackboneSpec, progress: Progress = SILENT
+    workspace: Folder,
+    manifest: Manifest,
+    spec: BackboneSpec,
+    progress: Progress = SILENT,
+    only: frozenset[str] | None = None,
 ) -> RunSummary:
     """Bring the embeddings of a manifest's images up to date, as `linnaeus embed` does.
+
+    Of all of them, or of those `only` that have these URIs.
 
     Raises:
         StorageError: If the workspace cannot be read or written.
         ReconciliationError: If the counts do not add up.
     """
     executor = InThisProcess(lambda run: Worker(workspace, run))
-    return run_job(workspace, Job("embed", spec.fingerprint), manifest, executor, progress)
+    job = Job("embed", spec.fingerprint, only=only)
+    return run_job(workspace, job, manifest, executor, progress)

@@ -9,13 +9,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from linnaeus.backbones import BackboneSpec
-from linnaeus.jobs import InThisProcess, RunSummary, run_job
+from linnaeus.jobs import RunSummary
 from linnaeus.manifests import Manifest
 from linnaeus.matrix import memory_map, read_into, stored
 from linnaeus.progress import SILENT, Progress
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
-from linnaeus.worker import Worker
+from training.data.embedding import embed_missing
 from training.data.examples import Examples, LabelledEmbeddings
 
 
@@ -33,9 +32,7 @@ def embed_views(
         ReconciliationError: If the counts do not add up.
     """
     only = frozenset(data.uris[data.slices["train"]].to_pylist())
-    executor = InThisProcess(lambda run: Worker(workspace, run))
-    jobs = [Job("embed", view.fingerprint, only=only) for view in views]
-    return [run_job(workspace, job, manifest, executor, progress) for job in jobs]
+    return [embed_missing(workspace, manifest, view, progress, only) for view in views]
 
 
 def with_views(

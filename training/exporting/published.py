@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from linnaeus.models import Model
 from linnaeus.storage import Folder, is_local
-from training.heads.head import blocks
+from training.heads.head import BLOCK_ROWS, blocks
 
 
 @contextmanager
@@ -41,10 +41,15 @@ class PublishedModel:
         )
         return {name: output.numpy() for name, output in outputs.items()}
 
-    def scores(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scores [n, C] of embeddings [n, D], some thousand rows a call."""
+    def scores(
+        self, values: NDArray[Any], signature: str = "embedding", at_once: int = BLOCK_ROWS
+    ) -> NDArray[np.float32]:
+        """Scores [n, C] of embeddings [n, D], or of what another signature takes, so many a call.
+
+        An input is called as its signature.
+        """
         parts = [
-            self.call("embedding", embedding=embeddings[rows])["scores"]
-            for rows in blocks(len(embeddings))
+            self.call(signature, **{signature: values[rows]})["scores"]
+            for rows in blocks(len(values), at_once)
         ]
         return np.concatenate(parts)

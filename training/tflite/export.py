@@ -15,7 +15,6 @@ from linnaeus.models import Model
 from linnaeus.progress import SILENT, Progress
 from linnaeus.storage import Folder
 from training.exporting.published import PublishedModel, opened
-from training.heads.head import blocks
 from training.judging.decisions import DecisionRule
 from training.tflite import pictures as tflite_pictures
 from training.tflite.conversion import KINDS, Source, check_kind, convert
@@ -103,7 +102,8 @@ def export_tflite(
         calibration, test = tflite_pictures.read(workspace, manifest, model)
     with opened(workspace, model) as published:
         with progress.step("Test the SavedModel", None):
-            right = accuracy(_published_scores(published, test.pixels), test, model)
+            said = published.scores(test.pixels, "pixels", PICTURES_AT_ONCE)
+            right = accuracy(said, test, model)
         bench = _Bench(model, _source(published, model), calibration.pixels, test, right)
         files = tuple(_file(bench, kind, output, progress) for kind in export.kinds)
         made = _summary(bench, files)
@@ -132,14 +132,6 @@ def accuracy(found: Scores, pictures: LabelledPictures, model: Model) -> float:
         return float((DecisionRule.of(model).chosen(found) == pictures.truth).all(axis=1).mean())
     best = found.argmax(axis=1)
     return float(pictures.truth[np.arange(len(best)), best].mean())
-
-
-def _published_scores(published: PublishedModel, pixels: Pixels) -> Scores:
-    parts = [
-        published.call("pixels", pixels=pixels[rows])["scores"]
-        for rows in blocks(len(pixels), PICTURES_AT_ONCE)
-    ]
-    return np.concatenate(parts)
 
 
 def _source(published: PublishedModel, model: Model) -> Source:

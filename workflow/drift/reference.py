@@ -17,8 +17,8 @@ from linnaeus import documents, manifests
 from linnaeus.errors import ConfigurationError
 from linnaeus.models import Model
 from linnaeus.storage import Folder
-from training.config import SplitConfig
 from training.data import dataset
+from training.data.held_out import splits_now
 from workflow.drift.measures import Moments
 from workflow.drift.vectors import stored_moments
 
@@ -94,8 +94,4 @@ def _training_images(workspace: Folder, model: Model) -> pa.Table:
         )
     manifest = manifests.describe(workspace, model.data["manifest_id"])
     used = dataset.usable(dataset.judge(workspace, manifest, model.fingerprint))
-    chosen = model.hyperparameters.get("split", {})
-    known = {name: chosen[name] for name in SplitConfig.__dataclass_fields__ if name in chosen}
-    split = SplitConfig(**known)
-    assigned = dataset.assign(workspace, used, split, model.fingerprint)
-    return used.filter(pc.equal(assigned, "train"))
+    return used.filter(pc.equal(splits_now(workspace, used, model), "train"))

@@ -14,11 +14,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from linnaeus.errors import ConfigurationError, LinnaeusError
 from linnaeus.plain_text import one_line
-from workflow.on_kubernetes.cluster import Cluster, JobRequest, Object
+from workflow.on_kubernetes.cluster import Cluster, JobRequest
 
 EMBED, TRAIN, SCORE = "linnaeus-embed-slices", "linnaeus-train", "linnaeus-score-slices"
 """CronJobs that are never due: templates of Jobs."""
@@ -91,14 +91,9 @@ class SlicedNight:
             raise CommandFailed(1)
 
     def _job(self, request: JobRequest) -> bool:
-        owned = JobRequest(
-            request.template, request.name, request.environment, request.slices, self._owner()
-        )
+        # The Job that this pod is of has the night's name, unless a person chose another.
+        owned = replace(request, owner=self.cluster.job(self.night))
         return self.cluster.wait(self.cluster.start(owned))
-
-    def _owner(self) -> Object | None:
-        """The Job that this pod is of has the night's name, unless a person chose another."""
-        return self.cluster.job(self.night)
 
     def _command(self, *arguments: str) -> str:
         return self.run(["run", self.workflow, "--night", self.night, *arguments])

@@ -34,8 +34,7 @@ def _page(context: Context) -> str | None:
 
 def _runs(context: Context) -> Iterator[str]:
     for name in ("train", "score"):
-        step = context.night.step(name)
-        facts = step.facts if step else {}
+        facts = context.night.facts(name)
         if run_id := facts.get("refused_run") or facts.get("run_id"):
             yield str(run_id)
 
