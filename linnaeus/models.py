@@ -32,14 +32,7 @@ class ModelBackbone:
     @classmethod
     def of(cls, spec: BackboneSpec) -> "ModelBackbone":
         """What a model says of a prepared backbone."""
-        return cls(
-            spec.name,
-            spec.fingerprint,
-            spec.height,
-            spec.width,
-            spec.embedding_size,
-            spec.precision,
-        )
+        return cls(**{name: getattr(spec, name) for name in cls.__dataclass_fields__})
 
 
 @dataclass(frozen=True)
@@ -150,6 +143,11 @@ def names(workspace: Folder) -> list[str]:
 def versions(workspace: Folder, name: str) -> list[int]:
     """The versions of a model that exist, ascending; empty if there are none."""
     return sorted(v for v in _numbered(workspace, name) if _exists(workspace, name, v))
+
+
+def find_newest(workspace: Folder, name: str) -> Model | None:
+    """The newest version of a model, or None where there is none."""
+    return load_model(workspace, name) if versions(workspace, name) else None
 
 
 def load_model(workspace: Folder, name_and_version: str, trained_by: str = "") -> Model:

@@ -6,7 +6,7 @@ run, whatever has changed since.
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from linnaeus import documents, layout, plans, run_endings, runs
@@ -93,9 +93,7 @@ def _frozen(workspace: Folder, job: Job, manifest: Manifest, name: str) -> Froze
         return _of_run(run, name, joined=True)
     plan = runs.make_plan(workspace, job, manifest)
     if not plan.spec.planned and is_current(workspace, job, manifest, plan.spec.skipped):
-        spec = plan.spec
-        known = {"skipped": spec.skipped, "known_failures": spec.known_failures}
-        return FrozenRun(name, None, 0, 0, False, job.name, spec.source, spec.manifest_id, **known)
+        return replace(_of_run(plan.spec, name, joined=False), run_id=None)
     run = runs.create_run(workspace, job, plan)
     tell_handed_over(workspace, run)
     return _of_run(run, name, joined=run.run_id != plan.spec.run_id)

@@ -69,6 +69,14 @@ def write(
     return Part(key, len(data), table.num_rows) if folder.write_new(key, data) else None
 
 
+def read(folder: Folder, key: str, schema: pa.Schema) -> pa.Table:
+    """All rows of a file of that schema; none where there is no such file."""
+    if folder.head(key) is None:
+        return schema.empty_table()
+    with folder.open(key) as file:
+        return pq.read_table(file)
+
+
 def read_metadata(folder: Folder, key: str, size_bytes: int | None = None) -> dict[str, str]:
     """Key-value metadata of a part's footer; in one request where the part's size is known."""
     if size_bytes is None:

@@ -122,9 +122,7 @@ class Table:
                 [self._add(part) for part in parts],
                 mode="append",
                 schema=self.schema,
-                commit_properties=CommitProperties(
-                    app_transactions=[Transaction(run_id, 1)], max_commit_retries=0
-                ),
+                commit_properties=_as_next({run_id: 1}),
             )
 
         self._commit(lambda table: table.transaction_version(run_id) is not None, commit)
@@ -188,15 +186,12 @@ class Table:
             return is_done
 
         def commit(table: DeltaTable) -> None:
-            transactions = [Transaction(name, version) for name, version in versions.items()]
             write_deltalake(
                 table,
                 rows(),
                 mode="overwrite",
                 predicate=predicate,
-                commit_properties=CommitProperties(
-                    app_transactions=transactions, max_commit_retries=0
-                ),
+                commit_properties=_as_next(versions),
             )
 
         self._commit(done_or_judged, commit)
@@ -228,6 +223,12 @@ class Table:
         stats = f'{{"numRecords": {part.rows}}}'
         now = int(time.time() * 1000)
         return AddAction(self._path(part), part.size_bytes, {}, now, new_rows, stats)
+
+
+def _as_next(versions: dict[str, int]) -> CommitProperties:
+    """Of a commit that is made as the very next one or not, and notes these in the log."""
+    transactions = [Transaction(name, version) for name, version in versions.items()]
+    return CommitProperties(app_transactions=transactions, max_commit_retries=0)
 
 
 class _ConflictError(LinnaeusError):

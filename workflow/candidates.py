@@ -80,9 +80,8 @@ def promote(workspace: Folder, candidate: Candidate) -> Model:
 
 
 def _published(workspace: Folder, model: Model) -> Model | None:
-    versions = models.versions(workspace, model.name)[-1:]
-    newest = [models.load_model(workspace, f"{model.name}:{version}") for version in versions]
-    return next((one for one in newest if one.run_id == model.run_id), None)
+    newest = models.find_newest(workspace, model.name)
+    return newest if newest and newest.run_id == model.run_id else None
 
 
 def _keep_run(workspace: Folder, candidate: Candidate, published: Model) -> None:

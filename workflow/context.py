@@ -52,13 +52,7 @@ class Context:
     @property
     def current_model(self) -> Model | None:
         """The newest version that is published, if there is one."""
-        name = self.workflow.model.name
-        return models.load_model(self.workspace, name) if self.has_model else None
-
-    @property
-    def has_model(self) -> bool:
-        """Whether any version is published."""
-        return bool(models.versions(self.workspace, self.workflow.model.name))
+        return models.find_newest(self.workspace, self.workflow.model.name)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any
 
 from linnaeus import backbones, models, runs
 from linnaeus.backbones import BackboneSpec
@@ -28,23 +28,12 @@ from workflow.forecast_text import text
 from workflow.night import StepName
 from workflow.past_nights import PastNights
 from workflow.plan_against_actual import Row, against_actual, table_text
+from workflow.retraining import Decision
 from workflow.steps.listing import freeze_lists, listed_bytes
 
 __all__ = ["Forecast", "Lists", "Row", "against_actual", "forecast", "table_text", "text"]
 
 _OF_TRAINING: tuple[StepName, ...] = ("train", "evaluate", "publish")
-
-
-class Decision(Protocol):
-    """Whether a model is to be trained, as the rule of the workflow has it."""
-
-    @property
-    def train(self) -> bool:
-        """Whether it is."""
-
-    @property
-    def why(self) -> str:
-        """For a person."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +118,7 @@ def forecast(
         measured["plan"] = time.perf_counter() - started
         if not past.count("embed"):
             measured |= _measured(home, spec, planned, progress)
-    decision = decision or _FirstModel(workspace, workflow)
+    decision = decision or _first_model(workspace, workflow.model.name)
     scoring = _scoring(workspace, workflow, lists.images, train=decision.train)
     if decision.train and workflow.serving.payload == "embedding":
         without = planned.plans[0].spec.known_failures  # they have no vector to ask about
@@ -138,21 +127,11 @@ def forecast(
     return _forecast(workflow, lists, work, past)
 
 
-@dataclass(frozen=True)
-class _FirstModel:
+def _first_model(workspace: Folder, name: str) -> Decision:
     """The decision where none was made: only a first model is sure to be trained."""
-
-    workspace: Folder
-    workflow: Workflow
-
-    @property
-    def train(self) -> bool:
-        return not models.versions(self.workspace, self.workflow.model.name)
-
-    @property
-    def why(self) -> str:
-        name = self.workflow.model.name
-        return f"there is no model {name} yet" if self.train else f"{name} is there"
+    if models.versions(workspace, name):
+        return Decision(False, f"{name} is there")
+    return Decision(True, f"there is no model {name} yet")
 
 
 @dataclass(frozen=True)
@@ -255,9 +234,9 @@ def _scoring(workspace: Folder, workflow: Workflow, manifest: Manifest, *, train
         if payload == "embedding":
             return _Scoring(manifest.objects)
         return _Scoring(manifest.objects, manifest.objects, listed_bytes(workspace, manifest))
-    if not models.versions(workspace, name):
+    model = models.find_newest(workspace, name)
+    if model is None:
         return _Scoring(0)
-    model = models.load_model(workspace, name)
     job = Job.scoring(model, payload)
     plan = runs.make_plan(workspace, job, manifest)
     if payload == "embedding":

@@ -94,12 +94,10 @@ def _config(dataset: Dataset) -> TrainConfig:
 
 def _trained_on(workspace: Workspace, manifest: Manifest, dataset: Dataset) -> Model | None:
     """The newest model, if it is what training again would make."""
-    from linnaeus.models import load_model, versions
+    from linnaeus.models import find_newest
 
-    if not versions(workspace.folder, dataset.name):
-        return None
-    model = load_model(workspace.folder, dataset.name)
-    return model if _would_repeat(model, manifest, _config(dataset)) else None
+    model = find_newest(workspace.folder, dataset.name)
+    return model if model and _would_repeat(model, manifest, _config(dataset)) else None
 
 
 def _would_repeat(model: Model, manifest: Manifest, config: TrainConfig) -> bool:

@@ -152,7 +152,7 @@ def _ask(given: Given, looker: _Looker) -> Answers:
         labels=labels,
         model=given.model or _answer("Name of the model", DEFAULT_MODEL, _checked_name),
         workspace=given.workspace
-        or _answer("Where everything is kept", _workspace_for(images), _checked_place),
+        or _answer("Where everything is kept", _workspace_for(images), normalise),
         look=_seen(images, labels, looker),
     )
 
@@ -187,10 +187,6 @@ def _checked_name(name: str) -> None:
     from linnaeus.models import check_name
 
     check_name(name)
-
-
-def _checked_place(place: str) -> None:
-    normalise(place)
 
 
 def _workspace_for(images: str) -> str:

@@ -99,7 +99,5 @@ def _import_nncf() -> Any:
 
 
 def _embed(files: Path, spec: BackboneSpec, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    engine = open_engine(files, spec, "openvino")
-    rows = engine.embed(pixels)
-    engine.close()
-    return rows
+    with contextlib.closing(open_engine(files, spec, "openvino")) as engine:
+        return engine.embed(pixels)

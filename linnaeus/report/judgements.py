@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from duckdb import DuckDBPyConnection
 
-from linnaeus import layout
+from linnaeus import layout, parts
 from linnaeus.database import database
 from linnaeus.models import Model
 from linnaeus.records import JUDGED, PREDICTIONS
@@ -154,7 +152,7 @@ def of_training(
     workspace: Folder, run: FinishedRun, splits: tuple[str, ...] = ("test",)
 ) -> Iterator[Judgements]:
     """The judged pictures of some splits of a training run."""
-    table = _judged_by_training(workspace, run.run_id)
+    table = parts.read(workspace, layout.judged(run.run_id), JUDGED)
     said = table.filter(pc.is_in(table["split"], pc.cast(list(splits), "string")))
     with database({"said": said}) as connection:
         yield _judged(connection, run.model)
@@ -167,19 +165,11 @@ def of_scoring(workspace: Folder, run: FinishedRun) -> Iterator[Judgements]:
     columns = ["uri", "sha256", "label", "labels", "confidence", "top_labels", "top_scores"]
     sources = {
         "predictions": predictions.scan(columns, pc.field("run_id") == run.run_id),
-        "trained": _judged_by_training(workspace, run.model.run_id),
+        "trained": parts.read(workspace, layout.judged(run.model.run_id), JUDGED),
     }
     with database(sources) as connection:
         connection.execute(_OF_SCORING)
         yield _judged(connection, run.model)
-
-
-def _judged_by_training(workspace: Folder, run_id: str) -> pa.Table:
-    """Schema `JUDGED`; empty where the training left no such record."""
-    if not workspace.head(layout.judged(run_id)):
-        return JUDGED.empty_table()
-    with workspace.open(layout.judged(run_id)) as file:
-        return pq.read_table(file)
 
 
 def _judged(connection: DuckDBPyConnection, model: Model) -> Judgements:

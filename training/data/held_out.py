@@ -2,10 +2,10 @@
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from linnaeus import layout, manifests
+from linnaeus import layout, manifests, parts
 from linnaeus.models import Model
+from linnaeus.records import JUDGED
 from linnaeus.state import known_objects
 from linnaeus.storage import Folder
 from training.config import SplitConfig
@@ -48,10 +48,7 @@ def _recorded(workspace: Folder, model: Model) -> bool:
 
 def _tested_before(workspace: Folder, model: Model) -> pa.Array:
     """Digests of the images that the model's training tested it on."""
-    if not _recorded(workspace, model):
-        return pa.array([], pa.string())
-    with workspace.open(layout.judged(model.run_id)) as file:
-        judged = pq.read_table(file, columns=["sha256", "split"])
+    judged = parts.read(workspace, layout.judged(model.run_id), JUDGED)
     return judged.filter(pc.equal(judged["split"], "test"))["sha256"].combine_chunks()
 
 

@@ -6,6 +6,7 @@ labels.txt                                  a label a line, in the order of the 
 golden/                                     pictures and what the worker says of them
 """
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,11 +74,8 @@ def write_labels(labels: tuple[str, ...], folder: Path) -> None:
 
 def write_golden(trained: TrainedModel, folder: Path) -> None:
     """Writes `golden/`, computed by the engine that a worker would choose here."""
-    engine = open_engine(trained.backbone_files, trained.spec)
-    try:
+    with closing(open_engine(trained.backbone_files, trained.spec)) as engine:
         golden.write(folder / "golden", engine, trained.backbone, trained.head, trained.rule)
-    finally:
-        engine.close()
 
 
 def write_warmup(trained: TrainedModel, folder: Path) -> None:

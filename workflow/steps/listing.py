@@ -16,7 +16,7 @@ def list_images(context: Context) -> Outcome:
     workspace, workflow = context.workspace, context.workflow
     last = manifests.newest(workspace, source_of(workflow.images.location))
     listed, labelled = freeze_lists(workspace, workflow)
-    since = _last_labelled(workspace, workflow, listed)
+    since = last_labelled(workspace, workflow, listed)
     differences = between(workspace, since, listed) if since else None
     facts = {
         "manifest_id": listed.id,
@@ -45,7 +45,7 @@ def freeze_lists(workspace: Folder, workflow: Workflow) -> tuple[Manifest, Manif
     return listed, manifests.freeze(workspace, workflow.labelled_images)
 
 
-def _last_labelled(workspace: Folder, workflow: Workflow, listed: Manifest) -> Manifest | None:
+def last_labelled(workspace: Folder, workflow: Workflow, listed: Manifest) -> Manifest | None:
     """The list whose labels are there now."""
     number, _ = LabelsTable(workspace, workflow.model.name).current(listed.source)
     return manifests.numbered(workspace, listed.source, number) if number else None

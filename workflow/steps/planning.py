@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from linnaeus import backbones, manifests, models, runs
+from linnaeus import backbones, models, runs
 from linnaeus.backbones import BackboneSpec
 from linnaeus.errors import ConfigurationError
-from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
 from linnaeus.progress import SILENT, Progress, bytes_text
 from linnaeus.runs import Job
@@ -19,7 +18,7 @@ from workflow.config import Workflow
 from workflow.context import Context, Outcome, skipped
 from workflow.differences import images_text
 from workflow.forecast import Forecast, Lists, forecast
-from workflow.steps.listing import freeze_lists
+from workflow.steps.listing import freeze_lists, last_labelled
 
 
 def plan(context: Context) -> Outcome:
@@ -32,7 +31,8 @@ def plan(context: Context) -> Outcome:
         for name in ("to_embed", "to_read_bytes", "shards", "unfinished"):
             facts[name] += more[name]
     facts["fingerprint"] = spec.fingerprint
-    if facts["to_embed"] or context.manifest.id != _labelled_last(context):
+    labelled = last_labelled(context.workspace, context.workflow, context.manifest)
+    if facts["to_embed"] or context.manifest != labelled:
         lists = Lists(context.manifest, context.labelled_manifest)
         expected = expect(context.workspace, context.workflow, lists, context.progress)
         context.night = replace(context.night, forecast=json.loads(json.dumps(asdict(expected))))
@@ -72,17 +72,9 @@ def expect(
 ) -> Forecast:
     """What a night will do, take and cost, with the retraining that its rule asks for."""
     lists = lists or Lists(*freeze_lists(workspace, workflow))
-    name = workflow.model.name
-    current = models.load_model(workspace, name) if models.versions(workspace, name) else None
+    current = models.find_newest(workspace, workflow.model.name)
     decision = retraining.decide(workspace, workflow, current, lists.labelled)
     return forecast(workspace, workflow, decision, lists, progress)
-
-
-def _labelled_last(context: Context) -> str | None:
-    """The list whose labels are there."""
-    source = context.manifest.source
-    number, _ = LabelsTable(context.workspace, context.workflow.model.name).current(source)
-    return manifests.numbered(context.workspace, source, number).id if number else None
 
 
 def _planned(context: Context, spec: BackboneSpec, manifest: Manifest) -> dict[str, Any]:
