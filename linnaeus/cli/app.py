@@ -15,8 +15,6 @@ from linnaeus.cli import (
     night,
     preflight,
     report,
-    retry,
-    skew,
     status,
     tflite,
     training,
@@ -43,11 +41,11 @@ register(app, models.evaluate)
 register(app, tflite.tflite)
 register(app, models.serve)
 register(app, jobs.score)
-register(app, skew.skew)
+register(app, models.skew)
 register(app, preflight.preflight)
 register(app, models.label)
 register(app, jobs.commit)
-register(app, retry.retry)
+register(app, jobs.retry)
 register(app, maintenance.compact)
 register(app, maintenance.vacuum)
 register(app, maintenance.forget)

@@ -1,4 +1,4 @@
-"""What is done with trained models: evaluate, serve, and label single photos."""
+"""What is done with trained models: evaluate, serve, compare a server, and label single photos."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from linnaeus.storage import Folder
+    from serving.client.skew import Comparison
     from serving.models.model_config import ModelConfig
 
 
@@ -86,6 +87,39 @@ def _served(folder: Folder, references: Sequence[str]) -> list[ModelConfig]:
         ModelConfig(name, folder.uri_of(model_prefix(name)), specific(*named) if named else NEWEST)
         for name, named in versions.items()
     ]
+
+
+def skew(
+    session: Session,
+    model: ModelVersion,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="The server to ask; by default one is started for it."
+        ),
+    ] = None,
+) -> None:
+    """Compare a server with this machine: every golden image, every way of sending it."""
+    compared = session.workspace.skew(model, server=server)
+    rows = [{**asdict(one), "passes": one.passes} for one in compared]
+    session.show(rows, _compared_text(compared))
+    if failed := sum(not one.passes for one in compared):
+        session.fail(
+            f"{failed} of {len(compared)} comparisons are beyond what is allowed; serve the "
+            "version as it was exported, with the release that trained it",
+            FAILED,
+            "Skew",
+        )
+
+
+def _compared_text(compared: Sequence[Comparison]) -> str:
+    width = max(len(one.image) for one in compared)
+    what = max(len(one.what) for one in compared)
+    return "\n".join(
+        f"{one.payload:<9}  {one.image:<{width}}  {one.what:<{what}}  {one.difference:8.1e}"
+        f"  {'ok' if one.passes else f'beyond {one.bound:.1e}'}"
+        for one in compared
+    )
 
 
 def label(
