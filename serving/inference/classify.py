@@ -12,9 +12,10 @@ from tensorflow_serving.apis import classification_pb2
 from serving.inference.examples import ExampleGraph, ExampleOutputs, run_examples
 from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.inference.signatures import (
+    check_takes_examples,
     shape_text,
-    signature_name,
     signature_of_examples,
+    spec_of_answer,
     type_text,
 )
 from serving.models.servable import Servable
@@ -40,11 +41,9 @@ def answer(
     """
     signature = signature_of_examples(model, request.model_spec)
     outputs = run_examples(model, graph_of(signature, options), request.input, timeout_seconds)
-    response = classification_pb2.ClassificationResponse()
-    response.result.CopyFrom(result_of(signature, outputs))
-    response.model_spec.name = request.model_spec.name
-    response.model_spec.signature_name = signature_name(request.model_spec)
-    return response
+    return classification_pb2.ClassificationResponse(
+        result=result_of(signature, outputs), model_spec=spec_of_answer(request.model_spec)
+    )
 
 
 def graph_of(signature: Any, options: InferenceOptions = AS_STOCK) -> ExampleGraph:
@@ -53,14 +52,7 @@ def graph_of(signature: Any, options: InferenceOptions = AS_STOCK) -> ExampleGra
     Raises:
         StatusError: INVALID_ARGUMENT, it cannot classify.
     """
-    is_checked = options.enable_signature_method_name_check
-    if is_checked and signature.method_name != METHOD_NAME:
-        raise invalid_argument(
-            f"Expected classification signature method_name to be {METHOD_NAME}."
-            f" Was: {signature.method_name}"
-        )
-    if len(signature.inputs) != 1:
-        raise invalid_argument("Expected one input Tensor.")
+    check_takes_examples(signature, METHOD_NAME, "classification", options)
     if len(signature.outputs) not in {1, 2}:
         raise invalid_argument(
             f"Expected one or two output Tensors, found {len(signature.outputs)}"

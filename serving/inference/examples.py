@@ -43,8 +43,7 @@ def run_examples(
     serialized = serialized_examples(examples)
     feeds = dict.fromkeys(graph.feeds, serialized)
     arrays = model.run(feeds, graph.fetches, timeout_seconds)
-    named = zip(graph.fetches, map(np.asarray, arrays), strict=True)
-    return ExampleOutputs(len(serialized), dict(named))
+    return ExampleOutputs(len(serialized), dict(zip(graph.fetches, arrays, strict=True)))
 
 
 def serialized_examples(examples: Any) -> NDArray[Any]:

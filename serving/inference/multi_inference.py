@@ -11,7 +11,7 @@ from tensorflow_serving.apis import inference_pb2
 from serving.inference import classify, regress
 from serving.inference.examples import ExampleGraph, run_examples
 from serving.inference.options import AS_STOCK, InferenceOptions
-from serving.inference.signatures import signature_name
+from serving.inference.signatures import signature_name, spec_of_answer
 from serving.models.servable import Servable
 from serving.status import StatusError, invalid_argument
 
@@ -31,16 +31,12 @@ def answer(
     outputs = run_examples(model, graph, request.input, timeout_seconds)
     response = inference_pb2.MultiInferenceResponse()
     for task in request.tasks:
-        name = signature_name(task.model_spec)
-        result = response.results.add()
+        result = response.results.add(model_spec=spec_of_answer(task.model_spec))
+        signature = model.signatures[result.model_spec.signature_name]
         if task.method_name == classify.METHOD_NAME:
-            classes = classify.result_of(model.signatures[name], outputs)
-            result.classification_result.CopyFrom(classes)
+            result.classification_result.CopyFrom(classify.result_of(signature, outputs))
         else:
-            values = regress.result_of(model.signatures[name], outputs)
-            result.regression_result.CopyFrom(values)
-        result.model_spec.name = task.model_spec.name
-        result.model_spec.signature_name = name
+            result.regression_result.CopyFrom(regress.result_of(signature, outputs))
     return response
 
 

@@ -8,13 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import grpc
-import numpy as np
 from numpy.typing import NDArray
 from tensorflow_serving.apis import predict_pb2
 
 from serving.inference import classify, regress
 from serving.inference.options import AS_STOCK, InferenceOptions
-from serving.inference.signatures import signature_name
+from serving.inference.signatures import signature_name, spec_of_answer
 from serving.models.servable import Servable
 from serving.protocol import tensors
 from serving.status import StatusError, invalid_argument
@@ -34,15 +33,12 @@ def answer(
     Raises:
         StatusError: the request does not fit the model, or the model refuses it.
     """
-    name = signature_name(request.model_spec)
-    signature = _signature(model, name)
+    signature = _signature(model, signature_name(request.model_spec))
     check_method_name(signature, options)
     check_input_count(signature, request.inputs)
     feeds = _feeds(signature, request)
     aliases = _output_aliases(signature, request.output_filter)
-    response = predict_pb2.PredictResponse()
-    response.model_spec.name = request.model_spec.name
-    response.model_spec.signature_name = name
+    response = predict_pb2.PredictResponse(model_spec=spec_of_answer(request.model_spec))
     tensor_names = {alias: signature.outputs[alias].name for alias in aliases}
     as_content = options.enable_serialization_as_tensor_content
     fill = tensors.fill_content if as_content else tensors.fill_values
@@ -95,12 +91,7 @@ def run(
         StatusError: the model refuses the request.
     """
     arrays = model.run(feeds, list(outputs.values()), timeout_seconds)
-    return {alias: _array(value) for alias, value in zip(outputs, arrays, strict=True)}
-
-
-def _array(value: Any) -> NDArray[Any]:
-    # A session gives a scalar string as `bytes`, of which NumPy would make fixed-width text.
-    return np.array(value, object) if isinstance(value, bytes) else np.asarray(value)
+    return dict(zip(outputs, arrays, strict=True))
 
 
 def _signature(model: Servable, name: str) -> Any:

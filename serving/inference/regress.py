@@ -11,9 +11,10 @@ from tensorflow_serving.apis import regression_pb2
 from serving.inference.examples import ExampleGraph, ExampleOutputs, run_examples
 from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.inference.signatures import (
+    check_takes_examples,
     shape_text,
-    signature_name,
     signature_of_examples,
+    spec_of_answer,
     type_text,
 )
 from serving.models.servable import Servable
@@ -38,11 +39,9 @@ def answer(
     """
     signature = signature_of_examples(model, request.model_spec)
     outputs = run_examples(model, graph_of(signature, options), request.input, timeout_seconds)
-    response = regression_pb2.RegressionResponse()
-    response.result.CopyFrom(result_of(signature, outputs))
-    response.model_spec.name = request.model_spec.name
-    response.model_spec.signature_name = signature_name(request.model_spec)
-    return response
+    return regression_pb2.RegressionResponse(
+        result=result_of(signature, outputs), model_spec=spec_of_answer(request.model_spec)
+    )
 
 
 def graph_of(signature: Any, options: InferenceOptions = AS_STOCK) -> ExampleGraph:
@@ -51,14 +50,7 @@ def graph_of(signature: Any, options: InferenceOptions = AS_STOCK) -> ExampleGra
     Raises:
         StatusError: INVALID_ARGUMENT, it cannot regress.
     """
-    is_checked = options.enable_signature_method_name_check
-    if is_checked and signature.method_name != METHOD_NAME:
-        raise invalid_argument(
-            f"Expected regression signature method_name to be {METHOD_NAME}."
-            f" Was: {signature.method_name}"
-        )
-    if len(signature.inputs) != 1:
-        raise invalid_argument("Expected one input Tensor.")
+    check_takes_examples(signature, METHOD_NAME, "regression", options)
     if len(signature.outputs) != 1:
         raise invalid_argument("Expected one output Tensor.")
     if _INPUTS not in signature.inputs:

@@ -5,7 +5,9 @@ from typing import Any
 import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.core.framework import types_pb2
+from tensorflow_serving.apis import model_pb2
 
+from serving.inference.options import InferenceOptions
 from serving.models.servable import Servable
 from serving.status import invalid_argument
 
@@ -15,6 +17,11 @@ DEFAULT_SIGNATURE = "serving_default"
 def signature_name(model_spec: Any) -> str:
     """The signature that a ModelSpec asks for."""
     return model_spec.signature_name or DEFAULT_SIGNATURE
+
+
+def spec_of_answer(model_spec: Any) -> model_pb2.ModelSpec:
+    """An answer's ModelSpec; it lacks the version, which a model does not know."""
+    return model_pb2.ModelSpec(name=model_spec.name, signature_name=signature_name(model_spec))
 
 
 def signature_of_examples(model: Servable, model_spec: Any) -> Any:
@@ -28,6 +35,23 @@ def signature_of_examples(model: Servable, model_spec: Any) -> Any:
     if name not in model.signatures:
         raise invalid_argument(f"No signature was found with the name: {name}")
     return model.signatures[name]
+
+
+def check_takes_examples(
+    signature: Any, method_name: str, kind: str, options: InferenceOptions
+) -> None:
+    """Refuse a signature of another method, if asked to, or of more inputs than one.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT.
+    """
+    if options.enable_signature_method_name_check and signature.method_name != method_name:
+        raise invalid_argument(
+            f"Expected {kind} signature method_name to be {method_name}."
+            f" Was: {signature.method_name}"
+        )
+    if len(signature.inputs) != 1:
+        raise invalid_argument("Expected one input Tensor.")
 
 
 def shape_text(array: NDArray[Any]) -> str:

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf import json_format
-from numpy.typing import NDArray
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
 from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
-from serving.inference import predict as predict_inference
+from serving.inference import classify, predict, regress
 from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.inference.signatures import signature_name
 from serving.models.catalog import Catalog
@@ -22,15 +21,15 @@ from serving.rest import json_outputs, reading
 from serving.rest.reading import Expected, Reading
 from serving.rest.routes import Route, route_of
 from serving.rpc.model_service import model_status
-from serving.rpc.prediction_service import SIGNATURES, classify, model_metadata, regress
+from serving.rpc.prediction_service import SIGNATURES, Infer, answer, model_metadata
 from serving.status import StatusError
 
 Run = Callable[..., Any]
 """Given a size in bytes, a function and its arguments, returns what the function does."""
 
-_CALLS_ON_EXAMPLES: dict[str, tuple[Any, Any, Callable[[Any], str]]] = {
-    "classify": (ClassificationRequest, classify, json_outputs.classifications_document),
-    "regress": (RegressionRequest, regress, json_outputs.regressions_document),
+_CALLS_ON_EXAMPLES: dict[str, tuple[Any, Infer, Callable[[Any], str]]] = {
+    "classify": (ClassificationRequest, classify.answer, json_outputs.classifications_document),
+    "regress": (RegressionRequest, regress.answer, json_outputs.regressions_document),
 }
 
 
@@ -41,23 +40,6 @@ class Request:
     method: str
     path: str
     body: bytes = b""
-
-
-@dataclass(frozen=True)
-class _Text:
-    """The body of a request, and the text of its answer."""
-
-    body: bytes
-    run: Run
-
-    def read(self, expected: Expected) -> Reading:
-        found: Reading = self.run(len(self.body), reading.read, self.body, expected)
-        return found
-
-    def written(self, row_form: bool, outputs: dict[str, NDArray[Any]]) -> str:
-        write = json_outputs.rows_document if row_form else json_outputs.columns_document
-        text: str = self.run(sum(array.nbytes for array in outputs.values()), write, outputs)
-        return text
 
 
 def answer_rest(
@@ -77,35 +59,56 @@ def answer_rest(
         return _status(catalog, route)
     if route.action == "metadata":
         return _metadata(catalog, route)
-    answer = _on_examples if route.action in _CALLS_ON_EXAMPLES else _predict
-    return answer(catalog, route, _Text(request.body, run), timeout_seconds, options)
+    call = _Call(catalog, route, request.body, timeout_seconds, options, run)
+    return call.on_examples() if route.action in _CALLS_ON_EXAMPLES else call.predict()
 
 
-def _predict(
-    catalog: Catalog,
-    route: Route,
-    text: _Text,
-    timeout_seconds: float | None,
-    options: InferenceOptions,
-) -> str:
-    request = predict_pb2.PredictRequest()
-    route.fill(request.model_spec)
-    try:
-        _, model = catalog.find(request)
-    except StatusError:
-        # A body that is wrong is told before a model that is not there.
-        text.read(None)
-        raise
-    read = text.read(_input_types(model.signatures))
-    request.model_spec.signature_name = read.signature_name
-    signature = model.signatures[signature_name(request.model_spec)]
-    predict_inference.check_method_name(signature, options)
-    predict_inference.check_input_count(signature, read.columns)
-    feeds = {signature.inputs[alias].name: array for alias, array in read.columns.items()}
-    aliases = sorted(signature.outputs)
-    names = {alias: signature.outputs[alias].name for alias in aliases}
-    outputs = predict_inference.run(model, feeds, names, timeout_seconds)
-    return text.written(read.row_form, outputs)
+@dataclass(frozen=True)
+class _Call:
+    """An inference that is asked for."""
+
+    catalog: Catalog
+    route: Route
+    body: bytes
+    timeout_seconds: float | None
+    options: InferenceOptions
+    run: Run
+
+    def predict(self) -> str:
+        request = predict_pb2.PredictRequest()
+        self.route.fill(request.model_spec)
+        try:
+            _, model = self.catalog.find(request)
+        except StatusError:
+            # A body that is wrong is told before a model that is not there.
+            self._read(None)
+            raise
+        read = self._read(_input_types(model.signatures))
+        request.model_spec.signature_name = read.signature_name
+        signature = model.signatures[signature_name(request.model_spec)]
+        predict.check_method_name(signature, self.options)
+        predict.check_input_count(signature, read.columns)
+        feeds = {signature.inputs[alias].name: array for alias, array in read.columns.items()}
+        names = {alias: signature.outputs[alias].name for alias in sorted(signature.outputs)}
+        outputs = predict.run(model, feeds, names, self.timeout_seconds)
+        write = json_outputs.rows_document if read.row_form else json_outputs.columns_document
+        text: str = self.run(sum(array.nbytes for array in outputs.values()), write, outputs)
+        return text
+
+    def on_examples(self) -> str:
+        message, infer, write = _CALLS_ON_EXAMPLES[self.route.action]
+        read = self._read(reading.EXAMPLES)
+        request = message()
+        self.route.fill(request.model_spec)
+        request.model_spec.signature_name = read.signature_name
+        request.input.ParseFromString(read.input)
+        return write(
+            answer(infer, self.catalog, request, self.timeout_seconds, self.options).result
+        )
+
+    def _read(self, expected: Expected) -> Reading:
+        found: Reading = self.run(len(self.body), reading.read, self.body, expected)
+        return found
 
 
 def _input_types(signatures: Any) -> reading.Signatures:
@@ -113,22 +116,6 @@ def _input_types(signatures: Any) -> reading.Signatures:
         name: {alias: signature.inputs[alias].dtype for alias in sorted(signature.inputs)}
         for name, signature in signatures.items()
     }
-
-
-def _on_examples(
-    catalog: Catalog,
-    route: Route,
-    text: _Text,
-    timeout_seconds: float | None,
-    options: InferenceOptions,
-) -> str:
-    message, call, write = _CALLS_ON_EXAMPLES[route.action]
-    read = text.read(reading.EXAMPLES)
-    request = message()
-    route.fill(request.model_spec)
-    request.model_spec.signature_name = read.signature_name
-    request.input.ParseFromString(read.input)
-    return write(call(catalog, request, timeout_seconds, options).result)
 
 
 def _status(catalog: Catalog, route: Route) -> str:

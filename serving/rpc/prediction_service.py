@@ -1,25 +1,25 @@
 """TensorFlow Serving's PredictionService over gRPC."""
 
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 from tensorflow_serving.apis import (
-    classification_pb2,
     get_model_metadata_pb2,
     inference_pb2,
     model_pb2,
     predict_pb2,
     prediction_service_pb2_grpc,
-    regression_pb2,
 )
 
-from serving.inference import classify as classify_inference
-from serving.inference import multi_inference as multi_inference_inference
-from serving.inference import predict as predict_inference
-from serving.inference import regress as regress_inference
+from serving.inference import classify, multi_inference, predict, regress
 from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.models.catalog import Catalog, model_spec_of
+from serving.models.servable import Servable
 from serving.status import answering, invalid_argument
+
+Infer = Callable[[Servable, Any, float | None, InferenceOptions], Any]
+"""The `answer` of Predict, Classify or Regress: a model's response to a request."""
 
 SIGNATURES = "signature_def"
 """The one metadata field that there is."""
@@ -37,71 +37,48 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer): 
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Run a signature."""
-        with answering(context):
-            return predict(self._catalog, request, _remaining_seconds(context), self._options)
+        return self._answer(predict.answer, request, context)
 
     def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Classify Examples."""
-        with answering(context):
-            return classify(self._catalog, request, _remaining_seconds(context), self._options)
+        return self._answer(classify.answer, request, context)
 
     def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Give each Example a value."""
-        with answering(context):
-            return regress(self._catalog, request, _remaining_seconds(context), self._options)
+        return self._answer(regress.answer, request, context)
 
     def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Run several signatures over the same Examples."""
         with answering(context):
             seconds = _remaining_seconds(context)
-            return multi_inference(self._catalog, request, seconds, self._options)
+            return answer_tasks(self._catalog, request, seconds, self._options)
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Describe a version's signatures, as they were saved."""
         with answering(context):
             return model_metadata(self._catalog, request)
 
+    def _answer(self, infer: Infer, request: Any, context: grpc.ServicerContext) -> Any:
+        with answering(context):
+            seconds = _remaining_seconds(context)
+            return answer(infer, self._catalog, request, seconds, self._options)
 
-def predict(
+
+def answer(
+    infer: Infer,
     catalog: Catalog,
-    request: predict_pb2.PredictRequest,
+    request: Any,
     timeout_seconds: float | None = None,
     options: InferenceOptions = AS_STOCK,
-) -> predict_pb2.PredictResponse:
+) -> Any:
     """Find the version that is asked for and let it answer."""
     version, model = catalog.find(request)
-    response = predict_inference.answer(model, request, timeout_seconds, options)
+    response = infer(model, request, timeout_seconds, options)
     response.model_spec.version.value = version
     return response
 
 
-def classify(
-    catalog: Catalog,
-    request: classification_pb2.ClassificationRequest,
-    timeout_seconds: float | None = None,
-    options: InferenceOptions = AS_STOCK,
-) -> classification_pb2.ClassificationResponse:
-    """Find the version that is asked for and let it classify."""
-    version, model = catalog.find(request)
-    response = classify_inference.answer(model, request, timeout_seconds, options)
-    response.model_spec.version.value = version
-    return response
-
-
-def regress(
-    catalog: Catalog,
-    request: regression_pb2.RegressionRequest,
-    timeout_seconds: float | None = None,
-    options: InferenceOptions = AS_STOCK,
-) -> regression_pb2.RegressionResponse:
-    """Find the version that is asked for and let it regress."""
-    version, model = catalog.find(request)
-    response = regress_inference.answer(model, request, timeout_seconds, options)
-    response.model_spec.version.value = version
-    return response
-
-
-def multi_inference(
+def answer_tasks(
     catalog: Catalog,
     request: inference_pb2.MultiInferenceRequest,
     timeout_seconds: float | None = None,
@@ -113,7 +90,7 @@ def multi_inference(
     """
     first = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
     version, model = catalog.find(predict_pb2.PredictRequest(model_spec=first))
-    response = multi_inference_inference.answer(model, request, timeout_seconds, options)
+    response = multi_inference.answer(model, request, timeout_seconds, options)
     for result in response.results:
         result.model_spec.version.value = version
     return response
