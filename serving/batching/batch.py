@@ -3,7 +3,7 @@
 Follows `batching/batching_session.cc` and `batching_util.cc`, with their words of refusal.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.batching.parameters import BatchingParameters
+from serving.models.servable import Feeds
 from serving.status import StatusError, invalid_argument
-
-Feeds = Mapping[str, NDArray[Any]]
 
 MOST_PADDED_DIMENSIONS = 6
 

@@ -11,7 +11,7 @@ from serving.batching.parameters import BatchingParameters
 from serving.batching.queues import BatchQueue
 from serving.batching.scheduler import shared_scheduler
 from serving.batching.tasks import Outputs, Piece, Task
-from serving.models.servable import Servable
+from serving.models.servable import Feeds, Servable
 
 _Names = frozenset[str]
 
@@ -27,6 +27,7 @@ class BatchedModel:
     """
 
     def __init__(self, servable: Servable, parameters: BatchingParameters) -> None:
+        self.signatures = servable.signatures
         self._servable = servable
         self._parameters = parameters
         self._scheduler = shared_scheduler(parameters)
@@ -37,16 +38,8 @@ class BatchedModel:
             for inputs, outputs in _tensor_names(servable.signatures)
         ]
 
-    @property
-    def signatures(self) -> Mapping[str, Any]:
-        """Those of the model."""
-        return self._servable.signatures
-
     def run(
-        self,
-        feeds: Mapping[str, NDArray[Any]],
-        fetches: Sequence[str],
-        timeout_seconds: float | None = None,
+        self, feeds: Feeds, fetches: Sequence[str], timeout_seconds: float | None = None
     ) -> list[NDArray[Any]]:
         """As `Servable.run`, where the timeout is for the wait in the queue.
 

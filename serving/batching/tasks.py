@@ -11,7 +11,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.batching.batch import Feeds
+from serving.models.servable import Feeds
 from serving.status import StatusError
 
 Outputs = dict[str, NDArray[Any]]

@@ -14,7 +14,7 @@ from tensorflow_serving.apis import predict_pb2
 from serving.inference import classify, regress
 from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.inference.signatures import signature_name, spec_of_answer
-from serving.models.servable import Servable
+from serving.models.servable import Feeds, Servable
 from serving.protocol import tensors
 from serving.status import StatusError, invalid_argument
 
@@ -81,7 +81,7 @@ def check_method_name(signature: Any, options: InferenceOptions) -> None:
 
 def run(
     model: Servable,
-    feeds: Mapping[str, NDArray[Any]],
+    feeds: Feeds,
     outputs: Mapping[str, str],
     timeout_seconds: float | None = None,
 ) -> dict[str, NDArray[Any]]:

@@ -1,6 +1,6 @@
 """A model that is fed only what its signatures take."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tensorflow.core.framework import types_pb2
 
 from serving.inference.signatures import shape_text, type_text
-from serving.models.servable import Servable
+from serving.models.servable import Feeds, Servable
 from serving.status import StatusError, invalid_argument
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -28,6 +28,7 @@ class CheckedModel:
     """
 
     def __init__(self, model: Servable, infer: Infer) -> None:
+        self.signatures = model.signatures
         self._model = model
         self._infer = infer
         self._inputs = {
@@ -36,16 +37,8 @@ class CheckedModel:
             for info in signature.inputs.values()
         }
 
-    @property
-    def signatures(self) -> Mapping[str, Any]:
-        """Those of the model."""
-        return self._model.signatures
-
     def run(
-        self,
-        feeds: Mapping[str, NDArray[Any]],
-        fetches: Sequence[str],
-        timeout_seconds: float | None = None,
+        self, feeds: Feeds, fetches: Sequence[str], timeout_seconds: float | None = None
     ) -> list[NDArray[Any]]:
         """As `Servable.run`.
 
@@ -56,7 +49,7 @@ class CheckedModel:
         self._check_shapes(feeds, tuple(fetches))
         return self._model.run(feeds, fetches, timeout_seconds)
 
-    def _check_types(self, feeds: Mapping[str, NDArray[Any]]) -> None:
+    def _check_types(self, feeds: Feeds) -> None:
         for position, name in enumerate(sorted(feeds)):
             wanted, sent = types_pb2.DataType.Name(self._inputs[name][1]), type_text(feeds[name])
             if sent != wanted:
@@ -65,7 +58,7 @@ class CheckedModel:
                     f"Expects arg[{position}] to be {wanted} but {sent} is provided"
                 )
 
-    def _check_shapes(self, feeds: Mapping[str, NDArray[Any]], fetches: tuple[str, ...]) -> None:
+    def _check_shapes(self, feeds: Feeds, fetches: tuple[str, ...]) -> None:
         is_open = False
         for name, array in feeds.items():
             signature, _, shape = self._inputs[name]

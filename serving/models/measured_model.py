@@ -1,31 +1,24 @@
 """A model whose runs are timed."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
-from serving.models.servable import Servable
+from serving.models.servable import Feeds, Servable
 
 
 class MeasuredModel:
     """A `Servable` that tells `on_run` the seconds that each run of another one took."""
 
     def __init__(self, model: Servable, on_run: Callable[[float], None]) -> None:
+        self.signatures = model.signatures
         self._model = model
         self._on_run = on_run
 
-    @property
-    def signatures(self) -> Mapping[str, Any]:
-        """Those of the model."""
-        return self._model.signatures
-
     def run(
-        self,
-        feeds: Mapping[str, NDArray[Any]],
-        fetches: Sequence[str],
-        timeout_seconds: float | None = None,
+        self, feeds: Feeds, fetches: Sequence[str], timeout_seconds: float | None = None
     ) -> list[NDArray[Any]]:
         """As `Servable.run`."""
         started = time.monotonic()

@@ -15,6 +15,7 @@ from tensorflow.python.client import pywrap_tf_session as tf_session
 from tensorflow.python.framework.ops import dismantle_graph
 
 from serving.models.checked_model import Infer, Shapes
+from serving.models.servable import Feeds
 from serving.models.tensorflow_errors import tensorflow_errors
 from serving.status import invalid_argument, not_found
 
@@ -54,10 +55,7 @@ class SavedModel:
         self.infer: Infer = lru_cache(maxsize=1024)(lambda *asked: _inferred(session.graph, *asked))
 
     def run(
-        self,
-        feeds: Mapping[str, NDArray[Any]],
-        fetches: Sequence[str],
-        timeout_seconds: float | None = None,
+        self, feeds: Feeds, fetches: Sequence[str], timeout_seconds: float | None = None
     ) -> list[NDArray[Any]]:
         """Run the graph once, as `Servable.run`.
 

@@ -5,6 +5,9 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+Feeds = Mapping[str, NDArray[Any]]
+"""Tensor name -> array; strings are objects of type `bytes`."""
+
 
 class Servable(Protocol):
     """One version of a model in memory."""
@@ -14,15 +17,12 @@ class Servable(Protocol):
         """Signature name -> SignatureDef."""
 
     def run(
-        self,
-        feeds: Mapping[str, NDArray[Any]],
-        fetches: Sequence[str],
-        timeout_seconds: float | None = None,
+        self, feeds: Feeds, fetches: Sequence[str], timeout_seconds: float | None = None
     ) -> list[NDArray[Any]]:
         """Compute tensors from tensors; thread-safe.
 
         Args:
-            feeds: tensor name -> array; strings are objects of type `bytes`.
+            feeds: what the graph is given.
             fetches: tensor names.
             timeout_seconds: how long the caller will wait; None for ever.
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.models.checked_model import Shapes
+from serving.models.servable import Feeds
 from serving.models.tflite_signatures import signature_in_metadata
 from serving.status import StatusError, invalid_argument
 
@@ -46,10 +47,7 @@ class TfliteModel:
             self.signatures: Mapping[str, Any] = interpreter.signatures()
 
     def run(
-        self,
-        feeds: Mapping[str, NDArray[Any]],
-        fetches: Sequence[str],
-        timeout_seconds: float | None = None,
+        self, feeds: Feeds, fetches: Sequence[str], timeout_seconds: float | None = None
     ) -> list[NDArray[Any]]:
         """Run one signature's graph, as `Servable.run`."""
         with self._lent(timeout_seconds) as interpreter:
@@ -88,7 +86,7 @@ class _Interpreter:
             found[DEFAULT_SIGNATURE] = next(iter(found.values()))
         return found
 
-    def run(self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str]) -> list[NDArray[Any]]:
+    def run(self, feeds: Feeds, fetches: Sequence[str]) -> list[NDArray[Any]]:
         graph = self._graph_of(fetches)
         inputs = {}
         for name, array in feeds.items():
@@ -111,13 +109,7 @@ class _Interpreter:
 class _Graph:
     """One signature: its aliases by tensor name, and what runs it on arrays by alias."""
 
-    def __init__(
-        self,
-        name: str,
-        inputs: Details,
-        outputs: Details,
-        call: Call,
-    ) -> None:
+    def __init__(self, name: str, inputs: Details, outputs: Details, call: Call) -> None:
         self.call = call
         self.signature = meta_graph_pb2.SignatureDef(method_name=PREDICT)
         self.inputs = _fill(self.signature.inputs, name, inputs)
