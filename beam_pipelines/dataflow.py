@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from beam_pipelines.options import has_option, runner_name
+from beam_pipelines.options import all_options, has_option, runner_name
 from linnaeus.errors import LinnaeusError
 
 JOBS_PAGE = "https://console.cloud.google.com/dataflow/jobs?project={project}"
@@ -49,10 +49,8 @@ def with_defaults(arguments: Sequence[str], run_id: str) -> list[str]:
 
 def note(arguments: Sequence[str], run_id: str) -> str:
     """Where a person finds the run's job."""
-    from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
-
-    options = PipelineOptions(with_defaults(arguments, run_id)).view_as(GoogleCloudOptions)
-    return f"job {options.job_name}, {JOBS_PAGE.format(project=options.project)}"
+    options = all_options(with_defaults(arguments, run_id))
+    return f"job {options['job_name']}, {JOBS_PAGE.format(project=options['project'])}"
 
 
 def graph_json(job: Any) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from beam_pipelines import preflight
-from beam_pipelines.launching import OnBeam, run_program
+from beam_pipelines.launching import OnBeam, program, run_program
 from beam_pipelines.options import check_beam_options, launcher_leaves
 from beam_pipelines.preflight import Submission
 from linnaeus import backbones, manifests, retrying
@@ -83,22 +83,18 @@ def embed_listed(
 
 def options() -> argparse.ArgumentParser:
     """The program's own options."""
-    parser = argparse.ArgumentParser(prog="python -m beam_pipelines.embed", description=__doc__)
-    parser.add_argument("--workspace", required=True)
-    parser.add_argument("--images", required=True)
-    parser.add_argument("--backbone", default="efficientnet-lite0")
-    parser.add_argument("--precision", default="float32")
-    parser.add_argument("--engine", default="auto")
+    optional = ("backbone", "precision", "engine")
+    parser = program("embed", ("workspace", "images"), EmbedRequest, optional)
+    parser.description = __doc__
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line of the job; options it does not know go to Beam."""
     known, beam_options = options().parse_known_args(argv)
-    request = EmbedRequest(
-        known.images, known.backbone, known.precision, known.engine, beam_options
-    )
-    summary = embed(Folder(known.workspace), request, for_stream(sys.stderr))
+    workspace = Folder(vars(known).pop("workspace"))
+    request = EmbedRequest(**vars(known), beam_options=beam_options)
+    summary = embed(workspace, request, for_stream(sys.stderr))
     print(json.dumps(asdict(summary), ensure_ascii=False))
 
 

@@ -3,9 +3,10 @@
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from argparse import ArgumentParser as Parser
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -47,11 +48,8 @@ class OnBeam:
     format: str = "parquet"
     progress: Progress = SILENT
     may_commit: bool = True
+    """Else that is left to whoever froze the run."""
     skew_gate: bool = True
-
-    def without_commit(self) -> "OnBeam":
-        """The same, but that the pipeline leaves the commit to whoever froze the run."""
-        return replace(self, may_commit=False)
 
     def get_ready(self, run: RunSpec) -> None:
         """Say where the run's job will be found, if it goes to Dataflow."""
@@ -160,6 +158,16 @@ def _interrupts_stay_interrupts(worker_died: threading.Event) -> Iterator[None]:
         raise
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def program(job: str, required: Iterable[str], request: type, optional: Iterable[str]) -> Parser:
+    """The options of a job as a program; those that may be left out are as in its request."""
+    parser = Parser(prog=f"python -m beam_pipelines.{job}")
+    for name in required:
+        parser.add_argument(f"--{name}", required=True)
+    for name in optional:
+        parser.add_argument(f"--{name}", default=getattr(request, name))
+    return parser
 
 
 def run_program(main: Callable[[], None]) -> None:

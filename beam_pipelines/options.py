@@ -1,6 +1,7 @@
 """Beam's options, refused where Beam would pass over a slip in silence."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from linnaeus.errors import ConfigurationError
 
@@ -13,7 +14,7 @@ def check_beam_options(arguments: Sequence[str]) -> None:
     """
     if not arguments:
         return
-    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+    from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.options.pipeline_options import _BeamArgumentParser as Parser
     from apache_beam.runners.runner import create_runner
 
@@ -25,7 +26,7 @@ def check_beam_options(arguments: Sequence[str]) -> None:
     _, unknown = parser.parse_known_args(list(arguments))
     if unknown:
         raise ConfigurationError(f"Beam has no option {unknown[0]}; see its pipeline options")
-    runner = PipelineOptions(list(arguments)).view_as(StandardOptions).runner
+    runner = all_options(arguments)["runner"]
     try:
         create_runner(runner or "FnApiRunner")
     except (ValueError, ImportError) as error:
@@ -37,16 +38,22 @@ def has_option(arguments: Sequence[str], name: str) -> bool:
     return any(one.split("=", 1)[0] == f"--{name}" for one in arguments)
 
 
+def all_options(arguments: Sequence[str]) -> dict[str, Any]:
+    """Beam's options and ours by name, with their defaults."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from beam_pipelines import resources  # noqa: F401 - its options count, too
+
+    options: dict[str, Any] = PipelineOptions(list(arguments)).get_all_options()
+    return options
+
+
 def runner_name(arguments: Sequence[str]) -> str:
     """The runner that options name, as `flink`, `dataflow` or `portable`; `fnapi` if they do not.
 
     Beam takes `FlinkRunner`, `flink` and a class's path alike.
     """
-    if not arguments:
-        return "fnapi"
-    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-
-    named = PipelineOptions(list(arguments)).view_as(StandardOptions).runner or "FnApiRunner"
+    named = (arguments and all_options(arguments)["runner"]) or "FnApiRunner"
     return str(named).rpartition(".")[2].lower().removesuffix("runner")
 
 
@@ -55,18 +62,6 @@ def launcher_leaves(arguments: Sequence[str]) -> bool:
 
     A template only describes a job, a dry run does not even submit it.
     """
-    if not arguments:
-        return False
-    from apache_beam.options.pipeline_options import (
-        GoogleCloudOptions,
-        PipelineOptions,
-        StandardOptions,
-        TestOptions,
-    )
-
-    options = PipelineOptions(list(arguments))
-    return bool(
-        options.view_as(StandardOptions).no_wait_until_finish
-        or options.view_as(GoogleCloudOptions).template_location
-        or options.view_as(TestOptions).dry_run
-    )
+    options = all_options(arguments) if arguments else {}
+    leaving = ("no_wait_until_finish", "template_location", "dry_run")
+    return any(options.get(name) for name in leaving)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
-from beam_pipelines.launching import OnBeam, run_program
+from beam_pipelines.launching import OnBeam, program, run_program
 from beam_pipelines.model_servers import ModelServer, ServerChoice
 from beam_pipelines.options import check_beam_options
 from linnaeus import models, named_runs, plans
@@ -48,8 +48,8 @@ def run_shards(workspace: Folder, request: ShardsRequest, progress: Progress = S
         run = plans.read_spec(workspace, frozen.run_id)
         _check_server(workspace, run, request, progress)
         options = tuple(request.beam_options)
-        executor = OnBeam(workspace, request.engine, options, request.server, progress=progress)
-        executor.without_commit().execute(run)
+        named = (workspace, request.engine, options, request.server)
+        OnBeam(*named, progress=progress, may_commit=False).execute(run)
     return frozen
 
 
@@ -68,19 +68,15 @@ def _check_server(
 
 def options() -> argparse.ArgumentParser:
     """The program's own options."""
-    parser = argparse.ArgumentParser(prog="python -m beam_pipelines.run_shards")
-    for name in ("workspace", "plan"):
-        parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--server")
-    parser.add_argument("--engine", default=ShardsRequest.engine)
-    return parser
+    return program("run_shards", ("workspace", "plan"), ShardsRequest, ("server", "engine"))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line of the job; options it does not know go to Beam."""
     known, beam_options = options().parse_known_args(argv)
-    request = ShardsRequest(known.plan, known.server or "", known.engine, beam_options)
-    frozen = run_shards(Folder(known.workspace), request, for_stream(sys.stderr))
+    workspace = Folder(vars(known).pop("workspace"))
+    request = ShardsRequest(**vars(known), beam_options=beam_options)
+    frozen = run_shards(workspace, request, for_stream(sys.stderr))
     print(json.dumps(asdict(frozen), ensure_ascii=False))
 
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 
 from beam_pipelines import preflight
-from beam_pipelines.launching import OnBeam, run_program
+from beam_pipelines.launching import OnBeam, program, run_program
 from beam_pipelines.model_servers import ModelServer, ServerChoice
 from beam_pipelines.options import check_beam_options, launcher_leaves
 from beam_pipelines.preflight import Submission
@@ -85,7 +85,10 @@ def refuse_unfit(workspace: Folder, request: ScoreRequest, progress: Progress) -
         ConfigurationError: all that is wrong, in one line.
     """
     check_beam_options(request.beam_options)
-    preflight.refuse(_submission(workspace, request), progress)
+    options = tuple(request.beam_options)
+    images, output, server = request.images, request.output, request.server
+    asked = Submission("score", workspace.uri, images, output, server, options)
+    preflight.refuse(asked, progress)
 
 
 def score_listed(
@@ -118,17 +121,6 @@ def score_listed(
         facts = {**written_by(model), "run_id": summary.run_id, "counts": asdict(summary.counts)}
         files.write(LabelsTable(workspace, model.name), manifest.source, facts)
     return replace(summary, output=request.output)
-
-
-def _submission(workspace: Folder, request: ScoreRequest) -> Submission:
-    return Submission(
-        "score",
-        workspace.uri,
-        request.images,
-        request.output,
-        request.server,
-        tuple(request.beam_options),
-    )
 
 
 def check_backbone(workspace: Folder, model: Model, payload: str) -> None:
@@ -168,7 +160,7 @@ class _Scoring:
 
     def _beam(self) -> OnBeam:
         request = self.request
-        beam = OnBeam(
+        return OnBeam(
             self.workspace,
             request.engine,
             request.beam_options,
@@ -176,20 +168,16 @@ class _Scoring:
             request.output or "",
             request.format,
             self.progress,
+            may_commit=not self.gated,
             skew_gate=request.skew_gate,
         )
-        return beam.without_commit() if self.gated else beam
 
 
 def options() -> argparse.ArgumentParser:
     """The program's own options."""
-    parser = argparse.ArgumentParser(prog="python -m beam_pipelines.score", description=__doc__)
-    for name in ("workspace", "images", "model"):
-        parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--server")
-    parser.add_argument("--output")
-    for name in ("payload", "format", "engine"):
-        parser.add_argument(f"--{name}", default=getattr(ScoreRequest, name))
+    optional = ("server", "output", "payload", "format", "engine")
+    parser = program("score", ("workspace", "images", "model"), ScoreRequest, optional)
+    parser.description = __doc__
     # A value, not a flag: the parameters of a template have values.
     parser.add_argument("--skew_gate", choices=("true", "false"), default="true")
     return parser
@@ -198,10 +186,10 @@ def options() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line of the job; options it does not know go to Beam."""
     known, beam_options = options().parse_known_args(argv)
-    fields = {k: v for k, v in vars(known).items() if k not in ("workspace", "skew_gate")}
-    gate = known.skew_gate == "true"
-    request = ScoreRequest(**fields, skew_gate=gate, beam_options=beam_options)
-    summary = score(Folder(known.workspace), request, for_stream(sys.stderr))
+    workspace = Folder(vars(known).pop("workspace"))
+    known.skew_gate = known.skew_gate == "true"
+    request = ScoreRequest(**vars(known), beam_options=beam_options)
+    summary = score(workspace, request, for_stream(sys.stderr))
     print(json.dumps(asdict(summary), ensure_ascii=False))
 
 

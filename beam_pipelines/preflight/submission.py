@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from beam_pipelines.local_runners import EMBEDDED, with_fetched
-from beam_pipelines.options import runner_name
+from beam_pipelines.options import all_options, runner_name
 from linnaeus.locations import is_local, normalise
 
 ON_THIS_MACHINE = frozenset({"fnapi", "direct", "prism", "interactive", "switchingdirect"})
@@ -140,11 +140,7 @@ class Target:
 
 def target_of(submission: Submission) -> Target:
     """Read the Beam options of a submission."""
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    from beam_pipelines import resources  # noqa: F401 - its options count, too
-
-    options = PipelineOptions(with_fetched(submission.beam_options)).get_all_options()
+    options = all_options(with_fetched(submission.beam_options))
     master = options["flink_master"]
     named = None if master in EMBEDDED else Address.parse(master)
     runner = runner_name(submission.beam_options)
