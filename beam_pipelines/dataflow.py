@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from beam_pipelines import options
 from beam_pipelines.options import all_options, has_option, runner_name
 from linnaeus.errors import LinnaeusError
 
@@ -39,18 +40,17 @@ def with_defaults(arguments: Sequence[str], run_id: str) -> list[str]:
         "number_of_worker_harness_threads": str(HARNESS_THREADS),
         **({"sdk_location": "container"} if has_option(asked, "sdk_container_image") else {}),
     }
-    added = [f"--{name}={value}" for name, value in defaults.items() if not has_option(asked, name)]
+    told = options.with_defaults(asked, defaults)
     if not (has_option(asked, "save_main_session") or has_option(asked, "no_save_main_session")):
-        added.append("--no_save_main_session")
+        told.append("--no_save_main_session")
     experiments = "no_use_multiple_sdk_containers", "disable_logging_submission_environment"
-    added += [f"--experiments={name}" for name in experiments if name not in " ".join(asked)]
-    return [*asked, *added]
+    return told + [f"--experiments={name}" for name in experiments if name not in " ".join(asked)]
 
 
 def note(arguments: Sequence[str], run_id: str) -> str:
     """Where a person finds the run's job."""
-    options = all_options(with_defaults(arguments, run_id))
-    return f"job {options['job_name']}, {JOBS_PAGE.format(project=options['project'])}"
+    job = all_options(with_defaults(arguments, run_id))
+    return f"job {job['job_name']}, {JOBS_PAGE.format(project=job['project'])}"
 
 
 def graph_json(job: Any) -> str:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from beam_pipelines.options import has_option, runner_name
+from beam_pipelines.options import all_options, has_option, runner_name, with_defaults
 from linnaeus.engines import processors
 
 FLINK_VERSION = "1.19"
@@ -52,7 +52,7 @@ def with_fetched(arguments: Sequence[str]) -> list[str]:
     runner = runner_name(asked)
     if runner == "prism":
         return _for_prism(asked)
-    if runner == "flink" and _value(asked, "flink_master", EMBEDDED[0]) in EMBEDDED:
+    if runner == "flink" and all_options(asked)["flink_master"] in EMBEDDED:
         return _for_embedded_flink(asked)
     return asked
 
@@ -63,32 +63,14 @@ def _for_prism(asked: list[str]) -> list[str]:
     defaults = {"job_server_timeout": str(PRISM_JOB_SECONDS)}
     if prism().exists():
         defaults["prism_location"] = str(prism())
-    return _added(own, defaults)
+    return with_defaults(own, defaults)
 
 
 def _for_embedded_flink(asked: list[str]) -> list[str]:
-    asked = _added(asked, {"parallelism": str(processors())})
-    version = _value(asked, "flink_version", FLINK_VERSION)
-    if not flink_job_server().exists() or version != FLINK_VERSION:
+    asked = with_defaults(asked, {"parallelism": str(processors())})
+    ours = with_defaults(asked, {"flink_version": FLINK_VERSION})
+    other_version = all_options(ours)["flink_version"] != FLINK_VERSION
+    jar = flink_job_server()
+    if other_version or not jar.exists() or has_option(asked, "flink_job_server_jar"):
         return asked
-    if has_option(asked, "flink_job_server_jar"):
-        return asked
-    jar = {"flink_job_server_jar": str(flink_job_server()), "flink_version": FLINK_VERSION}
-    return _added(asked, jar)
-
-
-def _added(arguments: list[str], defaults: dict[str, str]) -> list[str]:
-    missing = [
-        f"--{name}={value}" for name, value in defaults.items() if not has_option(arguments, name)
-    ]
-    return [*arguments, *missing]
-
-
-def _value(arguments: Sequence[str], name: str, default: str) -> str:
-    """An option's value, given as `--name=value` or `--name value`; its last one counts."""
-    value = default
-    for one, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        given, equals, text = one.partition("=")
-        if given == f"--{name}":
-            value = text if equals else following
-    return value
+    return [*ours, f"--flink_job_server_jar={jar}"]

@@ -1,6 +1,6 @@
 """Beam's options, refused where Beam would pass over a slip in silence."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from linnaeus.errors import ConfigurationError
@@ -46,6 +46,12 @@ def all_options(arguments: Sequence[str]) -> dict[str, Any]:
 
     options: dict[str, Any] = PipelineOptions(list(arguments)).get_all_options()
     return options
+
+
+def with_defaults(arguments: Sequence[str], defaults: Mapping[str, str]) -> list[str]:
+    """Arguments, and the options that they lack."""
+    lacking = [name for name in defaults if not has_option(arguments, name)]
+    return [*arguments, *(f"--{name}={defaults[name]}" for name in lacking)]
 
 
 def runner_name(arguments: Sequence[str]) -> str:

@@ -50,10 +50,7 @@ def _measure(receipt: Receipt) -> None:
 
 
 def define_pipeline(
-    root: beam.Pipeline,
-    options: WorkerOptions,
-    shards: int,
-    hints: Mapping[str, str] = NO_HINTS,
+    root: beam.Pipeline, options: WorkerOptions, shards: int, hints: Mapping[str, str] = NO_HINTS
 ) -> beam.PCollection:
     """From the numbers of a plan's shards to their receipts (JSON); parses and picks nothing.
 
@@ -68,10 +65,7 @@ def define_pipeline(
 
 
 def run_pipeline(
-    options: WorkerOptions,
-    shards: int,
-    beam_options: Sequence[str],
-    ending: Ending | None = None,
+    options: WorkerOptions, shards: int, beam_options: Sequence[str], ending: Ending | None = None
 ) -> PipelineResult:
     """Run the pipeline and wait for its end; in this process unless options name a runner.
 

@@ -177,19 +177,16 @@ class EmbeddedServer:
             _listen_at(server, f"unix:{options.grpc_socket_path}", options)
 
     def _rest_server(self, port: int) -> RestServer:
+        counts = bool(self._options.monitoring_path)
         options = RestOptions(
             timeout_seconds=self._options.rest_api_timeout_seconds,
             enable_cors_support=self._options.rest_api_enable_cors_support,
             inference=self._options.inference,
             max_body_bytes=self._options.rest_api_max_body_bytes,
+            monitoring_path=self._options.monitoring_path or None,
+            monitoring=(lambda: self.metrics.text().encode()) if counts else None,
+            record=self.metrics.record_request if counts else None,
         )
-        if self._options.monitoring_path:
-            options = replace(
-                options,
-                monitoring_path=self._options.monitoring_path,
-                monitoring=lambda: self.metrics.text().encode(),
-                record=self.metrics.record_request,
-            )
         try:
             return RestServer(self._catalog, self.host, port, options)
         except OSError as error:

@@ -80,10 +80,7 @@ def check_method_name(signature: Any, options: InferenceOptions) -> None:
 
 
 def run(
-    model: Servable,
-    feeds: Feeds,
-    outputs: Mapping[str, str],
-    timeout_seconds: float | None = None,
+    model: Servable, feeds: Feeds, outputs: Mapping[str, str], timeout_seconds: float | None = None
 ) -> dict[str, NDArray[Any]]:
     """Compute outputs, given as alias -> tensor name, from arrays by tensor name.
 

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.protocol.messages import Schema, declare
+
 try:
     from ml_dtypes import bfloat16
 except ImportError:  # it comes with TensorFlow: a client without either has no such numbers
@@ -64,10 +66,18 @@ _NUMBERS_OF_FIELDS: dict[str, Any] = {
 }
 """What a typed field holds; narrower types take the low bits, as in TensorFlow."""
 _MOST_VARINT_BYTES = 10
-_DELIMITED = 2
-"""The wire type of what has a length: bytes, messages, packed fields."""
-_FIXED_SIZES = {1: 8, 3: 0, 4: 0, 5: 4}
-"""Wire type -> bytes that follow the key, where no varint does."""
+# On the wire a packed field is bytes, the raw little-endian values. Copying those takes no time,
+# where going over a repeated field from Python takes 0.1 µs a value, or 0.03 to read one.
+_PACKED: Schema = {
+    "Floats": {
+        "float_val": (5, "bytes"),
+        "double_val": (6, "bytes"),
+        "scomplex_val": (9, "bytes"),
+        "dcomplex_val": (12, "bytes"),
+    }
+}
+_Floats: Any = declare("linnaeus.tensors", _PACKED)["Floats"]
+"""A TensorProto's fields of floating-point numbers."""
 
 _NAMES = {"float32": "float", "float64": "double", "float16": "half", "object": "string"}
 _BY_NUMBER = {kind.number: kind for kind in _KINDS}
@@ -106,8 +116,8 @@ def fill_values(tensor: Any, array: NDArray[Any]) -> None:
     kind = _describe(tensor, array)
     values = np.ascontiguousarray(array).reshape(-1).view(kind.stored)
     if kind.stored.kind == "f":
-        number = tensor.DESCRIPTOR.fields_by_name[kind.field].number
-        tensor.MergeFromString(_packed(number, values.tobytes()))
+        floats = _Floats(**{kind.field: values.tobytes()})
+        tensor.MergeFromString(floats.SerializeToString())
     else:
         getattr(tensor, kind.field).extend(values.tolist())
 
@@ -166,50 +176,13 @@ def _shape(shape: Any) -> tuple[int, ...]:
     return sizes
 
 
-def _packed(field: int, data: bytes) -> bytes:
-    """One packed repeated field on the wire: its key, its length, the raw little-endian values.
-
-    Parsing this is a memory copy, where extending a repeated field from Python takes 0.1 µs a
-    value.
-    """
-    return bytes([field << 3 | _DELIMITED]) + _varint(len(data)) + data
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
 def _typed_values(tensor: Any, kind: _Kind) -> NDArray[Any]:
     if kind.stored.kind == "f":
-        number = tensor.DESCRIPTOR.fields_by_name[kind.field].number
-        packed = _packed_bytes(tensor.SerializeToString(), number)
-        return np.frombuffer(packed, kind.stored).view(kind.dtype)
+        floats = _Floats.FromString(tensor.SerializeToString())
+        return np.frombuffer(getattr(floats, kind.field), kind.stored).view(kind.dtype)
     field = getattr(tensor, kind.field)
     values = np.fromiter(field, _NUMBERS_OF_FIELDS[kind.field], len(field))
     return values.astype(kind.stored, copy=False).view(kind.dtype)
-
-
-def _packed_bytes(message: bytes, field: int) -> memoryview:
-    """The raw values of a packed field of a serialised TensorProto, empty if it has none.
-
-    A slice of a copy, where iterating over a repeated field takes 0.03 µs a value.
-    """
-    position = 0
-    while position < len(message):
-        key, position = _read_varint(message, position)
-        if key & 7 in _FIXED_SIZES:
-            position += _FIXED_SIZES[key & 7]
-            continue
-        length, position = _read_varint(message, position)
-        if key == field << 3 | _DELIMITED:
-            return memoryview(message)[position : position + length]
-        position += length if key & 7 == _DELIMITED else 0
-    return memoryview(b"")
 
 
 def _fitted(values: NDArray[Any], count: int, zero: Any) -> NDArray[Any]:
