@@ -166,7 +166,7 @@ def program(job: str, required: Iterable[str], request: type, optional: Iterable
     for name in required:
         parser.add_argument(f"--{name}", required=True)
     for name in optional:
-        parser.add_argument(f"--{name}", default=getattr(request, name))
+        parser.add_argument(f"--{name}", default=getattr(request, name) or None)
     return parser
 
 

@@ -74,9 +74,8 @@ def options() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line of the job; options it does not know go to Beam."""
     known, beam_options = options().parse_known_args(argv)
-    workspace = Folder(vars(known).pop("workspace"))
-    request = ShardsRequest(**vars(known), beam_options=beam_options)
-    frozen = run_shards(workspace, request, for_stream(sys.stderr))
+    request = ShardsRequest(known.plan, known.server or "", known.engine, beam_options)
+    frozen = run_shards(Folder(known.workspace), request, for_stream(sys.stderr))
     print(json.dumps(asdict(frozen), ensure_ascii=False))
 
 

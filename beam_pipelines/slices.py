@@ -1,10 +1,9 @@
 """Slices of scoring runs: done in this process, without Beam, against a model server."""
 
 from contextlib import ExitStack
-from functools import partial
 
 from beam_pipelines.model_servers import ModelServer, ServerChoice
-from beam_pipelines.workers import WorkerOptions, open_scorer
+from beam_pipelines.workers import WorkerOptions, open_worker
 from linnaeus import models, slice_work
 from linnaeus.plans import RunSpec
 from linnaeus.progress import SILENT, Progress
@@ -25,10 +24,10 @@ def score_slice(
     frozen = slice_work.find(workspace, plan, "score")
     with ExitStack() as started:
 
-        def open_worker(run: RunSpec) -> Worker:
+        def reach_and_open(run: RunSpec) -> Worker:
             model = models.load_model(workspace, run.named, run.trained_by)
             address = ModelServer(workspace, model, choice, progress, started).reach(run)
             options = WorkerOptions(workspace.uri, "", choice.engine, address, choice.skew_gate)
-            return Worker(workspace, run, choice.engine, partial(open_scorer, options, run))
+            return open_worker(options, run)
 
-        return slice_work.do_slice(workspace, frozen, one, open_worker, progress)
+        return slice_work.do_slice(workspace, frozen, one, reach_and_open, progress)

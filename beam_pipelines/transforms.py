@@ -14,7 +14,7 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 from apache_beam.utils.shared import Shared
 
-from beam_pipelines.workers import WorkerOptions, open_scorer
+from beam_pipelines.workers import WorkerOptions, open_worker
 from linnaeus import models, views
 from linnaeus.embedding import Failure, Outcome, Source, embed_objects
 from linnaeus.plans import RunSpec
@@ -22,7 +22,6 @@ from linnaeus.records import ObjectReference
 from linnaeus.shard_rows import score_failure
 from linnaeus.shards import read
 from linnaeus.storage import Folder
-from linnaeus.worker import Worker
 
 FAILURES = "failures"
 BATCH_OBJECTS = 256
@@ -99,13 +98,7 @@ class _EmbedBatch(beam.DoFn):
         self._shared = Shared()
 
     def setup(self) -> None:
-        self._worker = self._shared.acquire(self._open_worker)
-
-    def _open_worker(self) -> Worker:
-        options = self._options
-        workspace = Folder(options.workspace)
-        run = self._run
-        return Worker(workspace, run, options.engine, lambda: open_scorer(options, run))
+        self._worker = self._shared.acquire(lambda: open_worker(self._options, self._run))
 
     def process(self, references: list[ObjectReference]) -> Iterator[Any]:
         """From a batch of references to rows; each content is computed once."""

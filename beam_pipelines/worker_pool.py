@@ -45,9 +45,8 @@ class WorkerPool(services.BeamFnExternalWorkerPoolServicer):  # type: ignore[mis
         self._workers: dict[str, Worker] = {}
         self._lock = threading.Lock()
 
-    def StartWorker(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
+    def StartWorker(self, request: Any, _context: Any) -> Any:  # noqa: N802 - the protocol's name
         """Start a worker that calls back at the request's control endpoint."""
-        del context
         command = [sys.executable, "-c", SDK_HARNESS, request.control_endpoint.url]
         try:
             worker = subprocess.Popen([*command, request.worker_id], stdin=subprocess.DEVNULL)
@@ -58,9 +57,8 @@ class WorkerPool(services.BeamFnExternalWorkerPoolServicer):  # type: ignore[mis
             self._workers[request.worker_id] = worker
         return messages.StartWorkerResponse()
 
-    def StopWorker(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
+    def StopWorker(self, request: Any, _context: Any) -> Any:  # noqa: N802 - the protocol's name
         """Stop a worker; one that is not known is no error."""
-        del context
         with self._lock:
             worker = self._workers.pop(request.worker_id, None)
         if worker:

@@ -25,11 +25,11 @@ class WorkerOptions:
     """Whether the server must say of golden images what this machine says."""
 
 
-def open_worker(options: WorkerOptions) -> Worker:
-    """The run's worker, in this process."""
+def open_worker(options: WorkerOptions, run: RunSpec | None = None) -> Worker:
+    """A run's worker, in this process; of the run that was frozen, unless another is given."""
     workspace = Folder(options.workspace)
-    run = plans.read_spec(workspace, options.run_id)
-    return Worker(workspace, run, options.engine, lambda: open_scorer(options, run))
+    spec = run or plans.read_spec(workspace, options.run_id)
+    return Worker(workspace, spec, options.engine, lambda: open_scorer(options, spec))
 
 
 def open_scorer(options: WorkerOptions, run: RunSpec) -> Scorer:

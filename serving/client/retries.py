@@ -20,11 +20,7 @@ TRIES = dict.fromkeys(FAULTS, 5) | {grpc.StatusCode.DEADLINE_EXCEEDED: TRIES_IN_
 # A server that is stopped cancels what it has not finished; a caller's own cancelling is known to
 # the caller.
 _TRANSIENT = frozenset(
-    {
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        grpc.StatusCode.CANCELLED,
-    }
+    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED}
 )
 # TensorFlow's words for it, in `core/kernels/batching_util/basic_batch_scheduler.h` and others.
 _QUEUE_FULL = "batch scheduling queue"

@@ -266,10 +266,7 @@ class ScoringClient:
                 if len(values) == 1:
                     return [self._refused_row(target, values[0], refusal)]
         middle = len(values) // 2
-        return [
-            *self._outcomes(target, values[:middle]),
-            *self._outcomes(target, values[middle:]),
-        ]
+        return [*self._outcomes(target, values[:middle]), *self._outcomes(target, values[middle:])]
 
     def _refused_row(self, target: _Target, value: Value, refusal: _Refused) -> ImageError:
         if isinstance(value, bytes):

@@ -178,11 +178,7 @@ def _image(served: Served, golden: GoldenImage, worker: Worker) -> list[Comparis
 
 
 def _sent(
-    served: Served,
-    golden: GoldenImage,
-    payload: str,
-    value: bytes | NDArray[Any],
-    encoded: bytes,
+    served: Served, golden: GoldenImage, payload: str, value: bytes | NDArray[Any], encoded: bytes
 ) -> list[Comparison]:
     """The three steps for a value; `encoded` is the file that decodes to the same picture."""
     scores, named = _said(served, golden, payload, value)
