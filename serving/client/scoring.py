@@ -236,7 +236,7 @@ class ScoringClient:
                     yield from pending.popleft().result()
             while pending:
                 yield from pending.popleft().result()
-            if self._refused:
+            if self._refused or self._unchecked_rows:
                 self._ask_checked(target)
         finally:
             for future in pending:
@@ -283,10 +283,12 @@ class ScoringClient:
     def _predictions(self, target: _Target, values: Sequence[Value]) -> list[Prediction]:
         """Where rows are mixed up, the checked one shows it, which is their first or last."""
         self._unchecked_rows += len(values)
-        alone = self._unchecked_rows < UNCHECKED_ROWS or len(values) >= self._most_rows
-        if self._checked is None or alone:
+        if self._checked is None or self._unchecked_rows < UNCHECKED_ROWS:
             return self._said(target, values)
         self._unchecked_rows, place = 0, random.choice((0, len(values)))
+        if len(values) == 1 or len(values) >= self._most_rows:
+            self._ask_checked(target)  # before it: were both refused, the row alone were to blame
+            return self._said(target, values)
         said = self._said(target, [*values[:place], self._checked.value, *values[place:]])
         self._checked.refuse_other(self.address, said.pop(place), self._checked_said)
         return said

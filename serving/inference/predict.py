@@ -18,7 +18,7 @@ from serving.models.servable import Feeds, Servable
 from serving.protocol import tensors
 from serving.status import StatusError, invalid_argument
 
-_MOST_REPEATED_VALUES = 2**28
+_MOST_REPEATED_VALUES = 2**24
 _METHOD_NAMES = ("tensorflow/serving/predict", classify.METHOD_NAME, regress.METHOD_NAME)
 
 

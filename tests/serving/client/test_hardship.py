@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from linnaeus.errors import ImageError, ServingError
 from linnaeus.records import Prediction
 from serving.client import ScoringClient, retries, slots
+from serving.client.checked_rows import CheckedRow
 from serving.protocol import tensors
 from tests.serving.client.stand_in import answer, serving
 
@@ -313,3 +314,34 @@ def test_a_server_that_asks_who_calls_is_shown_the_certificate_that_is_named(
         assert over_tls(address, certificate, **named).stdout.startswith("['cat']")
         alone = over_tls(address, certificate, LINNAEUS_TLS_KEY_FILE=str(key))
     assert "name both LINNAEUS_TLS_KEY_FILE and LINNAEUS_TLS_CERTIFICATE_FILE" in alone.stderr
+
+
+CHECKED = CheckedRow("golden.png", b"golden", "cat")
+
+
+def test_a_server_that_begins_to_lie_within_the_last_rows_is_seen():
+    asked = count()
+
+    def turning(request: Any, context: grpc.ServicerContext) -> Any:
+        # The checked row, 64 rows with it, then the last 36.
+        return answer(request, labels=("cat", "dog") if next(asked) < 2 else ("dog", "cat"))
+
+    with (
+        serving(turning) as address,
+        ScoringClient(address, batch_rows=64, checked=CHECKED, in_flight=1) as client,
+        pytest.raises(ServingError, match="mixes rows up or serves another model"),
+    ):
+        list(client.score("m", 7, BYTES, [(key, b"row") for key in range(100)]))
+
+
+def test_a_row_is_not_refused_for_the_checked_one_beside_it():
+    def only_one(request: Any, context: grpc.ServicerContext) -> Any:
+        return answer(request) if len(rows_of(request)) == 1 else context.abort(*BAD_ROW)
+
+    rows = [(key, b"row") for key in range(200)]
+    with (
+        serving(only_one) as address,
+        ScoringClient(address, batch_rows=64, checked=CHECKED) as client,
+    ):
+        scored = list(client.score("m", 7, BYTES, rows))
+    assert all(isinstance(outcome, Prediction) for _, outcome in scored)
