@@ -46,6 +46,6 @@ def open_scorer(options: WorkerOptions, run: RunSpec) -> Scorer:
         options.server,
         outputs=prediction_outputs(run.task),
         connect_seconds=RESTART_SECONDS,
-        labels=frozenset(label.encode() for label in model.labels),
+        least={label.encode(): bound for label, bound in model.least_scores.items()},
         checked=checked_row(workspace, model, run.payload, options.skew_gate),
     )

@@ -16,6 +16,8 @@ from linnaeus.storage import Folder
 
 MODELS = "models"
 DESCRIPTION = "linnaeus.json"
+DEFAULT_THRESHOLD = 0.5
+"""From which score on one of several labels applies, where no target precision says so."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,13 @@ class Model:
     def identity(self) -> str:
         """The training that made it: a name and a number may come to stand for another model."""
         return self.run_id or f"{self.name}:{self.version}"
+
+    @property
+    def least_scores(self) -> dict[str, float]:
+        """The score from which on each label applies."""
+        if self.task == "single":
+            return dict.fromkeys(self.labels, self.thresholds.get("abstain_below", 0.0))
+        return {label: self.thresholds.get(label, DEFAULT_THRESHOLD) for label in self.labels}
 
     @property
     def prefix(self) -> str:

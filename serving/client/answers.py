@@ -54,15 +54,21 @@ def _read(name: str, tensor: Any) -> NDArray[Any]:
 
 
 def read_predictions(
-    outputs: Any, names: Sequence[str], count: int, labels: frozenset[bytes] | None = None
+    outputs: Any, names: Sequence[str], count: int, least: Mapping[bytes, float] | None = None
 ) -> list[Prediction]:
     """What a model said of `count` rows: its outputs `names`, from `prediction_outputs`.
 
+    Args:
+        outputs: of the answer.
+        names: of the outputs that are read.
+        count: of the rows that were sent.
+        least: the model's labels, and the score from which on each applies; None: not known.
+
     Raises:
-        ServingError: as `read_outputs`, or no model of those `labels` (None: of any) says so.
+        ServingError: as `read_outputs`, or no model with those labels says so.
     """
     arrays = read_outputs(outputs, names, count)
-    if wrong := next((what for what, right in _checks(arrays, labels) if not np.all(right)), None):
+    if wrong := next((what for what, right in _checks(arrays, least) if not np.all(right)), None):
         raise ServingError(f"an answer makes no sense: {wrong}; serve the model as it was exported")
     columns: dict[str, list[Any]] = {name: column.tolist() for name, column in arrays.items()}
     only = [
@@ -81,14 +87,14 @@ def read_predictions(
 
 
 def _checks(
-    columns: Mapping[str, NDArray[Any]], known: frozenset[bytes] | None
+    columns: Mapping[str, NDArray[Any]], least: Mapping[bytes, float] | None
 ) -> Iterator[tuple[str, Any]]:
     """What would be wrong, and for which rows it is right; each may rely on those before it."""
     label, confidence, top, scores = (columns[name] for name in PREDICTION_OUTPUTS)
     texts = {text for name in columns.keys() - _NUMBERS for text in columns[name].ravel().tolist()}
     yield "a label is not UTF-8", all(one == one.decode(errors="ignore").encode() for one in texts)
-    yield "a label is none of the model's", not known or texts - {b"", _UNSURE} <= known
-    best = min(TOP_K, len(known)) if known else top.shape[1]
+    yield "a label is none of the model's", not least or texts - {b"", _UNSURE} <= least.keys()
+    best = min(TOP_K, len(least)) if least else top.shape[1]
     yield f"top_labels and top_scores are not {best}", top.shape == scores.shape == (len(top), best)
     numbers = np.concatenate([scores, confidence[:, np.newaxis]], axis=1)
     yield "a score is no number from 0 to 1", (numbers >= 0) & (numbers <= MOST)
@@ -97,6 +103,20 @@ def _checks(
     yield "label is not the first of top_labels", "labels" in columns or named == top[:, 0]
     alike = confidence[:, np.newaxis] == scores
     yield "confidence is not the score of label", alike | (top != named[:, np.newaxis])
+    several = columns.get("labels", np.where(label == _UNSURE, b"", label)[:, np.newaxis])
+    first = np.where(several[:, 0] == b"", _UNSURE, several[:, 0])
+    yield "label is not the first of labels", label == first
+    if least:
+        bounds = np.array([[least[one] for one in row] for row in top.tolist()], np.float32)
+        applies = scores >= bounds
+        applies[:, 1:] &= "labels" in columns
+        yield "labels are not those of the scores", _has(several, top) == applies
+
+
+def _has(rows: NDArray[Any], values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which values [N, K] are among those of their row [N, M]."""
+    has: NDArray[np.bool_] = (rows[:, np.newaxis, :] == values[:, :, np.newaxis]).any(axis=2)
+    return has
 
 
 def _decoded(names: Iterable[bytes]) -> list[str]:

@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -105,7 +105,8 @@ class ScoringClient:
         batch_bytes: most bytes of values in a request, unless one row is larger.
         ahead_bytes: of values that are read and not answered, some batches more or less.
         outputs: what to ask of the model, from `linnaeus.records.prediction_outputs`.
-        labels: the model's own, in UTF-8; None where any will do.
+        least: the model's labels, in UTF-8, and the score from which on each applies; None where
+            any will do.
         checked: a row whose answer is known; it is sent alone at first and where all others are
             refused, and along with others now and then.
     """
@@ -122,7 +123,7 @@ class ScoringClient:
         batch_bytes: int = 4 << 20,
         ahead_bytes: int = 128 << 20,
         outputs: Sequence[str] = PREDICTION_OUTPUTS,
-        labels: frozenset[bytes] | None = None,
+        least: Mapping[bytes, float] | None = None,
         checked: CheckedRow | None = None,
     ) -> None:
         self.address = address
@@ -130,7 +131,7 @@ class ScoringClient:
         self._connect_seconds = connect_seconds
         self._most_rows = batch_rows + (checked is not None)
         self._batch_bytes = batch_bytes
-        self._outputs, self._labels, self._checked = outputs, labels, checked
+        self._outputs, self._least, self._checked = outputs, least, checked
         self._checked_said: dict[str, float] = {}
         self._unchecked_rows, self._refused = UNCHECKED_ROWS, 0
         self._answered = False
@@ -281,11 +282,15 @@ class ScoringClient:
         ) from refusal
 
     def _predictions(self, target: _Target, values: Sequence[Value]) -> list[Prediction]:
-        """Where rows are mixed up, the checked one shows it, which is their first or last."""
+        """Where rows are mixed up, the checked one shows it, wherever it is but in the middle.
+
+        There it would stay where it is when the others are reversed.
+        """
         self._unchecked_rows += len(values)
         if self._checked is None or self._unchecked_rows < UNCHECKED_ROWS:
             return self._said(target, values)
-        self._unchecked_rows, place = 0, random.choice((0, len(values)))
+        self._unchecked_rows = 0
+        place = random.choice([n for n in range(len(values) + 1) if 2 * n != len(values)])
         if len(values) == 1 or len(values) >= self._most_rows:
             self._ask_checked(target)  # before it: were both refused, the row alone were to blame
             return self._said(target, values)
@@ -314,7 +319,7 @@ class ScoringClient:
     def _said(self, target: _Target, values: Sequence[Value]) -> list[Prediction]:
         response = self._response(target, values)
         self._refused = 0
-        return read_predictions(response.outputs, self._outputs, len(values), self._labels)
+        return read_predictions(response.outputs, self._outputs, len(values), self._least)
 
     def _response(self, target: _Target, values: Sequence[Value]) -> Any:
         request = target.request(values)

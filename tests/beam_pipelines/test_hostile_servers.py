@@ -17,7 +17,7 @@ from linnaeus.records import FAILURES, PREDICTIONS
 from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
-from serving.client import retries
+from serving.client import retries, scoring
 from tests import colour_model, pictures
 from tests.beam_pipelines import hostile
 from tests.beam_pipelines.hostile import Hostile, Lie, changing, changing_all
@@ -89,6 +89,7 @@ LIES: dict[str, Lie] = {
     "swapped labels": changing_all(
         lambda array: hostile.swapped(array) if array.dtype == object else array
     ),
+    "unsure of all": changing("label", lambda array: np.full_like(array, b"unknown")),
     "a column": changing("confidence", lambda array: array[:, None]),
     "a row": changing("top_scores", lambda array: array[:, 0]),
     "labels as numbers": changing("label", lambda array: np.arange(len(array))),
@@ -144,6 +145,20 @@ def test_a_lie_ends_the_run_in_one_line_and_nothing_is_written(
     assert text.isprintable()
     assert rows(published, layout.predictions(NAME), PREDICTIONS) == []
     assert rows(published, layout.FAILURES, FAILURES) == []
+
+
+def test_rows_that_are_mixed_up_between_the_first_and_the_last_are_seen(
+    published: Folder, bucket: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(scoring.random, "choice", lambda places: places[len(places) // 3])
+
+    def roll_inner(rows: Any) -> Any:
+        inner = np.roll(rows[1:-1], 1, axis=0)
+        return np.concatenate([rows[:1], inner, rows[-1:]]) if len(rows) > 2 else rows
+
+    server = Hostile(changing_all(roll_inner))
+    with server.serving() as address, pytest.raises(LinnaeusError, match="it mixes rows up"):
+        score(published, bucket, address, "embedding")
 
 
 @pytest.mark.parametrize("payload", ["embedding", "image"])

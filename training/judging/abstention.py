@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linnaeus.errors import ConfigurationError, GateFailed
+from linnaeus.models import DEFAULT_THRESHOLD
 from linnaeus.records import UNKNOWN
-from training.judging.decisions import DEFAULT_THRESHOLD
 from training.judging.ranking import last_of_equals
 
 NEVER = 2.0

@@ -11,15 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from linnaeus.models import Model
+from linnaeus.models import DEFAULT_THRESHOLD, Model
 from linnaeus.records import UNKNOWN
 
 Task = Literal["single", "multi"]
 Scores = NDArray[np.floating]
 
 TOP_K = 5
-DEFAULT_THRESHOLD = 0.5
-"""Of a label of a `multi` model that has no threshold of its own."""
 
 
 @dataclass(frozen=True)

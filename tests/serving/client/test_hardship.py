@@ -316,7 +316,7 @@ def test_a_server_that_asks_who_calls_is_shown_the_certificate_that_is_named(
     assert "name both LINNAEUS_TLS_KEY_FILE and LINNAEUS_TLS_CERTIFICATE_FILE" in alone.stderr
 
 
-CHECKED = CheckedRow("golden.png", b"golden", "cat")
+CHECKED = CheckedRow("golden.png", b"golden", b"golden", None)
 
 
 def test_a_server_that_begins_to_lie_within_the_last_rows_is_seen():

@@ -272,12 +272,12 @@ def test_a_model_of_several_labels_is_asked_for_all_of_them():
 
     def predict(request: Any, _: grpc.ServicerContext) -> Any:
         requests.append(request)
-        return answer(request, 7, labels=["größe".encode(), b"cat", b""])
+        return answer(request, 7, labels=[b"cat", "größe".encode(), b""])
 
     with stand_in(predict) as address:
         scored = scored_by(address, numbers(3), outputs=prediction_outputs("multi"))
     assert requests[0].output_filter[-1] == "labels"
-    assert next(iter(scored.values())).labels == ["größe", "cat"]
+    assert next(iter(scored.values())).labels == ["cat", "größe"]
 
 
 def test_an_answer_with_too_few_rows_names_the_output():
