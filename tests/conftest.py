@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +24,11 @@ START_SECONDS = 60.0
 STOP_SECONDS = 2.0  # its data is thrown away: no need to let it finish in peace
 COMPONENTS = ("master", "volume", "filer", "s3")
 SETTINGS = ("AWS_", "GOOGLE_", "AZURE_")
+
+
+def pytest_configure() -> None:
+    """Programs of tests can be interrupted, also where a shell started them in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

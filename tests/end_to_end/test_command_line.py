@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import BACKBONE, fill
+from tests.pictures import many_scans_jpeg
 
 pytestmark = pytest.mark.slow
 LINNAEUS = [sys.executable, "-c", "from linnaeus.cli import main; main()"]
@@ -60,7 +61,8 @@ def test_new_failures_are_status_3_and_known_ones_0(tmp_path, loop):
 
 
 def test_an_interrupted_run_says_so_and_the_same_command_goes_on(tmp_path, loop):
-    new = fill(tmp_path / "new", 400, first=5000)
+    new = fill(tmp_path / "new", 100, first=5000)
+    (new / "red" / "slow.jpg").write_bytes(many_scans_jpeg(2_000, 2_000, 3_000))  # some seconds
     arguments = ["embed", str(new), "--backbone", BACKBONE, "--workspace", str(loop.root)]
     before = set((loop.root / "runs").glob("*/attempts/*"))
     process = subprocess.Popen([*LINNAEUS, *arguments], stderr=subprocess.PIPE, text=True)
@@ -72,4 +74,4 @@ def test_an_interrupted_run_says_so_and_the_same_command_goes_on(tmp_path, loop)
     assert said.splitlines()[-1] == "Interrupted; the same command continues where it stopped."
     ended = run(*arguments[:-2], workspace=loop.root)
     assert ended.returncode == 0, ended.stderr
-    assert loop.workspace.status()["tables"]["objects"] == 120 + 1200
+    assert loop.workspace.status()["tables"]["objects"] == 120 + 301
