@@ -214,7 +214,7 @@ def test_a_signal_lets_requests_finish_and_closes_the_port_first(slow: Path):
     with running("--model_name=slow", f"--model_base_path={slow}") as program:
         program.ask("slow", 1.0)
         answers: list[Any] = []
-        asking = threading.Thread(target=lambda: answers.append(program.ask("slow", 3000.0)))
+        asking = threading.Thread(target=lambda: answers.append(program.ask("slow", 12_000.0)))
         asking.start()
         time.sleep(0.5)
         program.process.send_signal(signal.SIGTERM)
