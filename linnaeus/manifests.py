@@ -1,13 +1,15 @@
 """Frozen lists of a source's images: `manifests/<id>.parquet` in the workspace.
 
 The manifests of a source are numbered from 1. Whoever writes a number first has it, so their
-order needs no clock. Freezing what has not changed returns the newest one again.
+order needs no clock; labels and runs refer to it, so it is given once, whatever is deleted.
+Freezing what has not changed returns the newest one again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import re
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -27,7 +29,8 @@ from linnaeus.records import MANIFEST
 from linnaeus.sources import read_changed, read_source, source_of
 from linnaeus.storage import Folder
 
-FOLDER = "manifests"
+FOLDER, GIVEN = layout.MANIFESTS, layout.MANIFEST_NUMBERS
+_NAME = re.compile(rf"{FOLDER}/([0-9a-f]{{12}}-[0-9]{{8}})\.parquet")
 
 _ROW_GROUP_ROWS = 100_000
 
@@ -66,14 +69,12 @@ def freeze_rows(workspace: Folder, source: str, rows: Iterable[pa.RecordBatch]) 
     """Make rows the newest list of a source, unless they are; none: as if its images were gone."""
     with _Draft(rows) as draft:
         while True:
-            last = newest(workspace, source)
+            last, number = _newest_and_next(workspace, source)
             if last and _metadata(workspace, last.id)["digest"] == draft.digest:
                 return last
-            if not last and next(workspace.list(FOLDER), None) is None:  # a new workspace
+            if not last and not _ids(workspace):  # a new workspace
                 workspace.require_creation(layout.clock(secrets.token_hex(8)))
-            number = last.number + 1 if last else 1
-            manifest = Manifest(_id(source, number), source, number, draft.objects)
-            if workspace.write_new_file(_key(manifest.id), draft.file(manifest)):
+            if manifest := _written(workspace, source, number, draft):
                 return manifest
 
 
@@ -86,7 +87,7 @@ def freeze_changed(workspace: Folder, images: str, changes: str) -> tuple[Manife
     """
     source = source_of(images)
     while True:
-        base = newest(workspace, source)
+        base, number = _newest_and_next(workspace, source)
         if base is None:
             raise ConfigurationError(
                 f"there is no list of {source} in {workspace.uri} that changes could be put into: "
@@ -99,10 +100,7 @@ def freeze_changed(workspace: Folder, images: str, changes: str) -> tuple[Manife
         ):
             if _metadata(workspace, base.id)["digest"] == draft.digest:
                 return base, found
-            manifest = Manifest(
-                _id(source, base.number + 1), source, base.number + 1, draft.objects
-            )
-            if workspace.write_new_file(_key(manifest.id), draft.file(manifest)):
+            if manifest := _written(workspace, source, number, draft):
                 return manifest, found
         # Somebody else listed the images meanwhile: their list is what the changes go into.
 
@@ -133,6 +131,11 @@ def describe(workspace: Folder, manifest_id: str) -> Manifest:
         return Manifest(manifest_id, kept["source"], int(kept["number"]), int(kept["objects"]))
 
 
+def exists(workspace: Folder, manifest_id: str) -> bool:
+    """Whether a manifest is there."""
+    return workspace.head(_key(manifest_id)) is not None
+
+
 def newest(workspace: Folder, source: str) -> Manifest | None:
     """Return the newest manifest of a source, or None where there is none."""
     source = normalise(source)
@@ -142,14 +145,40 @@ def newest(workspace: Folder, source: str) -> Manifest | None:
 
 def sources(workspace: Folder) -> list[str]:
     """All sources that were ever listed, sorted."""
-    names = sorted(entry.key.rpartition("/")[2] for entry in workspace.list(FOLDER))
-    newest = {name.partition("-")[0]: name.removesuffix(".parquet") for name in names}
+    newest = {manifest_id.partition("-")[0]: manifest_id for manifest_id in _ids(workspace)}
     return sorted(describe(workspace, manifest_id).source for manifest_id in newest.values())
 
 
 def numbered(workspace: Folder, source: str, number: int) -> Manifest:
     """Return the manifest of a source that has this number."""
     return describe(workspace, _id(normalise(source), number))
+
+
+def _newest_and_next(workspace: Folder, source: str) -> tuple[Manifest | None, int]:
+    """The newest manifest of a source, and the next number: one that none of them ever had.
+
+    Numbers are looked at first, so that a manifest which comes meanwhile has the next one.
+    """
+    given = workspace.numbered(GIVEN, lambda number: f"{GIVEN}/{_id(source, number)}")
+    last = newest(workspace, source)
+    if last and last.number not in given:  # whoever made it was killed
+        workspace.write_new(f"{GIVEN}/{last.id}", b"")
+    return last, max([last.number if last else 0, *given]) + 1
+
+
+def _written(workspace: Folder, source: str, number: int, draft: _Draft) -> Manifest | None:
+    """The manifest of that number, or None if somebody else's has it."""
+    manifest = Manifest(_id(source, number), source, number, draft.objects)
+    if not workspace.write_new_file(_key(manifest.id), draft.file(manifest)):
+        return None
+    workspace.write_new(f"{GIVEN}/{manifest.id}", b"")
+    return manifest
+
+
+def _ids(workspace: Folder) -> list[str]:
+    """Of all manifests, sorted."""
+    found = map(_NAME.fullmatch, (entry.key for entry in workspace.list(FOLDER)))
+    return sorted(name[1] for name in found if name)
 
 
 def _id(source: str, number: int) -> str:

@@ -117,9 +117,11 @@ def claimed(workspace: Folder, claim: str) -> str | None:
 
 
 def is_over(workspace: Folder, run_id: str) -> bool:
-    """Whether a run that was claimed has ended; one whose folder was deleted has, too."""
+    """Whether a run that was claimed has ended; one whose plan or manifest was deleted has, too."""
     has_ended = workspace.head(layout.summary(run_id)) is not None
-    return has_ended or workspace.head(layout.plan(run_id)) is None
+    if has_ended or workspace.head(layout.plan(run_id)) is None:
+        return True
+    return not manifests.exists(workspace, plans.read_spec(workspace, run_id).manifest_id)
 
 
 def _newest_committed(workspace: Folder, index: str) -> int:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import time
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
@@ -145,6 +146,30 @@ def test_freezing_at_once_gives_each_number_once(workspace: Folder, tmp_path: Pa
     assert numbers == list(range(1, len(numbers) + 1))
     for manifest in manifests:
         assert load(workspace, manifest.id).num_rows == manifest.objects
+
+
+def test_a_number_is_given_once_whatever_is_deleted(workspace: Folder, images: Path):
+    """Labels and runs refer to it."""
+    first = freeze(workspace, str(images))
+    write(images, "daisy/more.jpg")
+    second = freeze(workspace, str(images))
+    workspace.delete(f"manifests/{second.id}.parquet")
+    third = freeze(workspace, str(images))
+    assert (first.number, second.number, third.number) == (1, 2, 3)
+    workspace.delete(f"manifests/{third.id}.parquet")
+    keys = images.parent / "changed.jsonl"
+    keys.write_text(f'{{"uri": "{images}/daisy/more.jpg"}}')
+    assert freeze(workspace, str(images), str(keys)).number == 4
+    shutil.rmtree(workspace.uri_of("manifests"))
+    assert freeze(workspace, str(images)).number == 5
+
+
+def test_the_number_of_a_list_whose_maker_was_killed_is_given_too(workspace: Folder, images: Path):
+    first = freeze(workspace, str(images))
+    shutil.rmtree(workspace.uri_of("versions"))  # as if it had not come to that
+    assert freeze(workspace, str(images)) == first
+    workspace.delete(f"manifests/{first.id}.parquet")
+    assert freeze(workspace, str(images)).number == 2
 
 
 def test_the_parquet_file_says_what_it_is(workspace: Folder, images: Path):

@@ -2,6 +2,7 @@ import concurrent.futures
 import json
 import shutil
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -525,6 +526,28 @@ def test_a_content_that_two_runs_embedded_at_once_is_read_once(workspace, bucket
     assert read_matrix(workspace, SPEC.fingerprint, digests).shape == (20, SPEC.embedding_size)
     assert run(workspace, bucket, SCORE).counts.done == 20
     assert LabelsTable(workspace, "m").table.scan().read_all().num_rows == 20
+
+
+def test_getting_ready_is_no_work(workspace, tmp_path):
+    """A forecast takes it to last as long for one object as for a million."""
+
+    class Slow(InThisProcess):
+        def get_ready(self, run):
+            time.sleep(0.5)
+
+    manifest = manifests.freeze(workspace, str(fill(tmp_path / "bucket", 3)))
+    executor = Slow(lambda run: TestWorker(workspace, run))
+    done = run_job(workspace, EMBED, manifest, executor, SILENT)
+    assert 0 < done.working_seconds <= done.seconds - 0.5
+
+
+def test_labels_follow_the_newest_manifest_though_older_ones_were_deleted(workspace, tmp_path):
+    bucket = fill(tmp_path / "bucket", 3)
+    run(workspace, bucket, SCORE)
+    run(workspace, fill(bucket, 1, first=3), SCORE)
+    shutil.rmtree(workspace.uri_of("manifests"))
+    run(workspace, fill(bucket, 1, first=4), SCORE)
+    assert LabelsTable(workspace, "m").table.scan().read_all().num_rows == 5
 
 
 def test_an_older_manifest_never_replaces_a_newer_ones_labels(workspace, bucket):

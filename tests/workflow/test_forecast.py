@@ -21,6 +21,7 @@ from workflow.config import Workflow
 from workflow.forecast import Lists, against_actual, forecast, table_text, text
 from workflow.night import Night, Step
 from workflow.past_nights import PastNights, on_line
+from workflow.steps.listing import last_labelled
 
 PRICES = {"per_hour": 3.6, "per_gigabyte_read": 1000.0, "per_thousand_reads": 0.5}
 
@@ -87,7 +88,7 @@ def test_a_first_night_embeds_and_scores_everything(workspace, workflow, bucket)
 @pytest.mark.usefixtures("prepared")
 def test_nothing_is_written_but_the_list(workspace, workflow):
     forecast(workspace, workflow)
-    assert {entry.key.split("/")[0] for entry in workspace.list()} == {"manifests"}
+    assert {entry.key.split("/")[0] for entry in workspace.list()} == {"manifests", "versions"}
 
 
 @pytest.mark.usefixtures("prepared")
@@ -283,6 +284,16 @@ def test_a_night_that_stopped_early_has_gaps(workspace, workflow):
     assert table_text([]) == ""
 
 
+def test_labels_of_a_list_that_somebody_deleted_are_compared_with_none(workspace, bucket):
+    embed(workspace, bucket, Job("score", SPEC.fingerprint, "labels", 1, "embedding"))
+    asked = Workflow.model_validate({"workspace": workspace.uri, "images": {"location": "/x"}})
+    scored = manifests.newest(workspace, str(bucket))
+    assert last_labelled(workspace, asked, scored) == scored
+    workspace.delete(f"manifests/{scored.id}.parquet")
+    listed = manifests.freeze(workspace, str(bucket))
+    assert (listed.number, last_labelled(workspace, asked, listed)) == (2, None)
+
+
 def test_images_that_are_not_there(workspace, workflow, bucket):
     asked = workflow.model_dump() | {"images": {"location": f"{bucket}/none/here"}}
     with pytest.raises(ConfigurationError, match="check the name"):
@@ -294,4 +305,4 @@ def test_a_backbone_that_is_not_there_is_measured_and_not_kept(workspace, workfl
     asked = workflow.model_dump() | {"backbone": {"name": "pixels@8", "precision": "float32"}}
     found = forecast(workspace, Workflow.model_validate(asked))
     assert found.seconds["embed"] > 0
-    assert {entry.key.split("/")[0] for entry in workspace.list()} == {"manifests"}
+    assert {entry.key.split("/")[0] for entry in workspace.list()} == {"manifests", "versions"}

@@ -1,7 +1,10 @@
 """manifest: list the images, and the labelled ones where they lie elsewhere."""
 
+from contextlib import suppress
+
 from linnaeus import manifests
 from linnaeus.database import query
+from linnaeus.errors import ConfigurationError
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
 from linnaeus.sources import source_of
@@ -46,9 +49,11 @@ def freeze_lists(workspace: Folder, workflow: Workflow) -> tuple[Manifest, Manif
 
 
 def last_labelled(workspace: Folder, workflow: Workflow, listed: Manifest) -> Manifest | None:
-    """The list whose labels are there now."""
+    """The list whose labels are there now; None also where somebody deleted it."""
     number, _ = LabelsTable(workspace, workflow.model.name).current(listed.source)
-    return manifests.numbered(workspace, listed.source, number) if number else None
+    with suppress(ConfigurationError):
+        return manifests.numbered(workspace, listed.source, number)
+    return None
 
 
 def _line(listed: Manifest, differences: Differences | None) -> str:
