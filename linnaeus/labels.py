@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 from duckdb import DuckDBPyConnection
 
-from linnaeus import churn, layout
+from linnaeus import churn, layout, manifests
 from linnaeus.database import Sources, database
 from linnaeus.errors import ReconciliationError
 from linnaeus.manifests import Manifest
@@ -113,7 +113,9 @@ class LabelsTable:
 
         def done(snapshot: DeltaTable) -> bool:
             number, _ = _noted(snapshot, manifest.source)
-            return number > manifest.number or snapshot.transaction_version(run.run_id) is not None
+            is_made = snapshot.transaction_version(run.run_id) is not None
+            # Asked once the table is there, which `forget` therefore empties, or has not seen yet.
+            return number > manifest.number or is_made or self._is_forgotten(manifest)
 
         def judge(snapshot: DeltaTable) -> None:
             with translated("read", self.table.uri):
@@ -137,6 +139,11 @@ class LabelsTable:
                 done=done,
                 judge=judge,
             )
+
+    def _is_forgotten(self, manifest: Manifest) -> bool:
+        """Whether its source's images were said to be gone since it was listed."""
+        last = manifests.newest(self.workspace, manifest.source)
+        return last is not None and last.number > manifest.number and not last.objects
 
     def forget(self, manifest: Manifest) -> int:
         """Take a source's labels away, by its newest manifest, which is empty; how many they were.

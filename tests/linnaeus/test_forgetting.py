@@ -1,6 +1,7 @@
 """A source whose images are gone for good has no current labels; what was computed stays."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -69,6 +70,42 @@ def test_a_run_of_before_brings_no_labels_of_a_forgotten_source_back(workspace, 
     forget(workspace, str(bucket))
     runs.commit(workspace, begun.run_id)
     assert labelled(workspace) == []
+
+
+def test_the_first_run_of_a_model_brings_no_labels_of_a_forgotten_source(workspace, bucket):
+    manifest = manifests.freeze(workspace, str(bucket))
+    begun = runs.create_run(workspace, SCORE, runs.make_plan(workspace, SCORE, manifest))
+    executor(workspace).execute(begun)
+    assert forget(workspace, str(bucket)) == {}  # no table of labels is there yet
+    assert runs.commit(workspace, begun.run_id).done == 4
+    assert labelled(workspace) == []
+    score(workspace, bucket)
+    assert len(labelled(workspace)) == 4
+
+
+def test_a_forgotten_source_is_not_missed_by_a_commit_that_makes_the_table(
+    workspace, bucket, monkeypatch
+):
+    """Whether it is forgotten before or after the commit looks for that."""
+    for number, name in enumerate(("newest", "create")):
+        job = replace(SCORE, model=f"m{number}")
+        manifest = manifests.freeze(workspace, str(fill(bucket, 1, first=90 + number)))
+        begun = runs.create_run(workspace, job, runs.make_plan(workspace, job, manifest))
+        executor(workspace).execute(begun)
+        place = {"newest": manifests, "create": Table}[name]
+        asked, forgotten = getattr(place, name), []
+
+        def then_forget(*arguments, asked=asked, forgotten=forgotten, model=job.model):
+            found = asked(*arguments)
+            if not forgotten and workspace.head(f"labels/{model}/_delta_log/{0:020d}.json"):
+                forgotten.append(1)
+                forget(workspace, str(bucket))
+            return found
+
+        monkeypatch.setattr(place, name, then_forget)
+        runs.commit(workspace, begun.run_id)
+        monkeypatch.setattr(place, name, asked)
+        assert (forgotten, labelled(workspace, job.model)) == ([1], [])
 
 
 def test_a_source_that_was_never_listed_is_refused_with_those_most_alike(workspace, bucket):
