@@ -21,7 +21,7 @@ def own_temporary_files() -> None:
     """
     with suppress(OSError):  # no room for a folder: whoever needs a file says so
         for owner in Path(tempfile.gettempdir()).glob(f"linnaeus-*/{_OWNER}"):
-            if is_dead(owner.read_text()):
+            if is_dead(owner.read_text(errors="replace")):
                 shutil.rmtree(owner.parent, ignore_errors=True)
         _own.append(Path(tempfile.mkdtemp(prefix="linnaeus-")))
         (_own[0] / _OWNER).write_text(identity())

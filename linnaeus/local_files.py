@@ -100,7 +100,7 @@ def entry_of(key: str, status: os.stat_result) -> Entry:
 
 def broken_off(root: str) -> Iterator[Entry]:
     """What writes that were killed left behind, of files and of folders."""
-    for pattern in (f".*{_PARTIAL}", ".staging-*/**/*", ".download-*/**/*"):
+    for pattern in (f".*{_PARTIAL}", ".staging-*/**/*", ".withdrawn-*/**/*", ".download-*/**/*"):
         for path in filter(Path.is_file, Path(root).rglob(pattern)):
             yield entry_of(path.relative_to(root).as_posix(), path.stat())
 

@@ -12,7 +12,7 @@ from linnaeus.plans import RunSpec
 from linnaeus.progress import SILENT, Progress
 from linnaeus.runs import tables_of
 from linnaeus.storage import Folder
-from linnaeus.workspace_tables import appended_tables, tables_in
+from linnaeus.workspace_tables import appended_tables, labels_in, tables_in
 
 BUDGET_BYTES = 1 << 30
 """A run that wrote more leaves the rest to the next ones, or to `linnaeus compact`."""
@@ -51,7 +51,7 @@ def forget(workspace: Folder, source: str) -> dict[str, int]:
         near = ", ".join(get_close_matches(named, known, cutoff=0.0)) or "none yet"
         raise ConfigurationError(f"{workspace.uri} knows no source {named}: it has {near}")
     manifest = manifests.freeze_rows(workspace, named, ())
-    models = workspace.folders("labels")
+    models = [table.key.partition("/")[2] for table in labels_in(workspace) if table.load()]
     return {model: LabelsTable(workspace, model).forget(manifest) for model in models}
 
 

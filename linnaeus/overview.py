@@ -134,7 +134,7 @@ def _nights(workspace: Folder) -> list[dict[str, Any]]:
     described: list[dict[str, Any]] = []
     for workflow in sorted(workspace.folders(layout.NIGHTS)):
         # By their time, since a scheduler or a person names nights as they like.
-        entries = workspace.list(f"{layout.NIGHTS}/{workflow}")
+        entries, _ = workspace.page(f"{layout.NIGHTS}/{workflow}")
         kept = sorted((one.modified, one.key) for one in entries if one.key.endswith(_NIGHT))
         newest = [key.rpartition("/")[2] for _, key in reversed(kept)]
         for name in newest[:NEWEST_NIGHTS]:

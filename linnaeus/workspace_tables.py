@@ -21,6 +21,11 @@ def appended_tables(workspace: Folder) -> Iterator[Table]:
 def tables_in(workspace: Folder) -> Iterator[Table]:
     """All of them: the current labels, too, whose rows are replaced."""
     yield from appended_tables(workspace)
+    yield from labels_in(workspace)
+
+
+def labels_in(workspace: Folder) -> Iterator[Table]:
+    """The current labels of each model; some may not exist yet."""
     yield from _named(workspace, "labels", LABELS)
 
 

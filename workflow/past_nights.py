@@ -29,7 +29,7 @@ class PastNights:
     def of(cls, workspace: Folder, workflow: str) -> PastNights:
         """Read them; a record that cannot be read is left out."""
         folder = f"{NIGHTS}/{workflow}"
-        entries = sorted(workspace.list(folder), key=lambda entry: entry.modified, reverse=True)
+        entries = sorted(workspace.page(folder)[0], key=lambda entry: entry.modified, reverse=True)
         names = [entry.key.rsplit("/", 1)[-1] for entry in entries]
         records = [one for one in names if one.endswith(".json") and not _NO_RECORD.search(one)]
         loaded = (_load(workspace, workflow, name) for name in records[:NIGHTS_READ])

@@ -295,7 +295,7 @@ def _last_success(workspace: Folder, night: Night) -> str | None:
     By its time: a scheduler's names of nights need not be in their order.
     """
     folder, _, own = summary_key(night.workflow, night.night, "json").rpartition("/")
-    kept_at = {e.key.rpartition("/")[2]: e.modified for e in workspace.list(folder)}
+    kept_at = {e.key.rpartition("/")[2]: e.modified for e in workspace.page(folder)[0]}
     others = [name for name in kept_at if _KEPT.fullmatch(name) and name != own]
     if not others:
         return None

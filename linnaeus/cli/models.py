@@ -40,7 +40,7 @@ def serve(
         int, typer.Option(min=0, max=65535, help="REST; 0: any free one.")
     ] = 8501,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")
+        str, typer.Option(help="Address to listen on; at 0.0.0.0 whoever reaches it may ask.")
     ] = "127.0.0.1",
 ) -> None:
     """Serve models over TensorFlow Serving's protocol until Ctrl-C."""

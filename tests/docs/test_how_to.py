@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -137,6 +138,13 @@ def test_a_blocks_commands_are_this_checkouts(session):
 def test_every_block_is_run_or_says_why_not(page):
     for block in blocks_of(page):
         assert block.is_run or all(len(reason) > 5 for reason in block.values("unrun"))
+
+
+@pytest.mark.parametrize("page", sorted(FOLDER.glob("*.md")), ids=lambda page: page.stem)
+def test_a_page_that_opens_a_server_to_others_says_who_may_ask(page):
+    paragraphs = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    if "0.0.0.0" in page.read_text():
+        assert re.search(r"mutual\s+TLS|proxy\s+with\s+TLS", paragraphs)
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)

@@ -32,11 +32,13 @@ def test_no_command_leaves_temporary_files(tmp_path, loop):
             command, env=environment, capture_output=True, text=True, timeout=240, check=False
         )
         assert ended.returncode == 0, ended.stderr
-        assert list(temporary.iterdir()) == [], arguments[0]
+        assert [one.name for one in temporary.iterdir()] == ["linnaeus-of-somebody"], arguments[0]
 
     subprocess.run([sys.executable, "-c", KILLED], env=environment, check=False)
     [killed] = temporary.iterdir()
     assert len(list(killed.iterdir())) == 2
+    (temporary / "linnaeus-of-somebody").mkdir()
+    (temporary / "linnaeus-of-somebody" / ".owner").write_bytes(b"\xff")
     new = fill(tmp_path / "new", 2, first=300)
     here = ("--workspace", loop.root)
     run("embed", new, "--backbone", BACKBONE, *here)

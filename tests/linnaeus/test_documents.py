@@ -11,6 +11,7 @@ from linnaeus.backbones import store
 from linnaeus.compaction import compact
 from linnaeus.errors import DamagedFile
 from linnaeus.leases import holder, leased
+from linnaeus.maintenance import forget
 from linnaeus.overview import overview
 from linnaeus.report.finished import find
 from linnaeus.run_watching import Observer, last_sign, unfinished
@@ -61,7 +62,9 @@ def test_strangers_files_in_all_folders_change_nothing(lived_in, tmp_path):
             for name in STRANGERS:
                 if not (folder / name).exists():
                     (folder / name).write_bytes(b"\x00\x01stranger\xff")
-    (Path(lived_in.uri) / "labels" / "a%20b").mkdir()
+            for name in ("a%20b", "old copy", ".Trash"):
+                (folder / name).mkdir()
+                (folder / name / "1.json").write_bytes(b"stranger")
     assert overview(lived_in) == before
     assert run(lived_in, fill(tmp_path / "bucket", 2, first=4), SCORE).counts.done == 2
     assert claim_version(lived_in, "m") in (number + 1, 8)  # 7 is a number, whoever gave it
@@ -74,6 +77,7 @@ def test_strangers_files_in_all_folders_change_nothing(lived_in, tmp_path):
     vacuum(lived_in, Retention(unfinished=timedelta(0)))
     assert (Path(lived_in.uri) / layout.RUN_NAMES / ".DS_Store").exists()
     assert [night.night for night in PastNights.of(lived_in, "nightly").nights] == ["1"]
+    assert forget(lived_in, str(tmp_path / "bucket")) == {"m": 6}
 
 
 @pytest.mark.parametrize("text", NOT_OURS)
@@ -126,10 +130,11 @@ def test_status_goes_on_where_a_summary_is_damaged(lived_in):
         assert found["runs"] in ([{"run": committed, "state": "damaged"}], [])
 
 
-def test_a_run_whose_folder_was_deleted_is_done_anew(workspace, tmp_path):
+@pytest.mark.parametrize("deleted", ["runs/{0.run_id}/plan", "manifests/{0.manifest_id}"])
+def test_a_run_whose_plan_or_list_was_deleted_is_done_anew(workspace, tmp_path, deleted):
     bucket = fill(tmp_path / "bucket", 4)
     begun = begin(workspace, bucket)
-    workspace.delete(layout.plan(begun.run_id))
+    workspace.delete(f"{deleted.format(begun)}.parquet")
     assert unfinished(workspace) == []
     assert run(workspace, bucket, EMBED).counts.done == 4
     assert run(workspace, bucket, EMBED).run_id is None

@@ -326,6 +326,7 @@ def test_what_killed_writes_left_on_a_local_disk_goes_after_a_week(workspace, bu
     run(workspace, bucket)
     root, then = Path(workspace.uri), time.time() - EIGHT_DAYS_SECONDS
     left = [root / "models/m/.staging-2-0a" / name for name in ("saved_model.pb", "a/variables")]
+    left.append(root / "models/m/.withdrawn-1-0a" / "saved_model.pb")
     left += [root / "objects" / "01X" / ".0011223344556677.partial", root / ".00ff.partial"]
     for path in left:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -334,7 +335,7 @@ def test_what_killed_writes_left_on_a_local_disk_goes_after_a_week(workspace, bu
     for path in left:
         os.utime(path, (then, then))
     done = vacuum(workspace, dry_run=True).runs
-    assert (done.files, done.size_bytes) == (4, 8)
+    assert (done.files, done.size_bytes) == (5, 10)
     assert vacuum(workspace).runs == done
     assert not any(path.exists() for path in left)
     assert vacuum(workspace).runs.files == 0

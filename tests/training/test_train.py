@@ -1,6 +1,8 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -72,6 +74,25 @@ def test_a_trained_model_is_tested_on_held_out_images(model: Model) -> None:
     assert low < test["accuracy"] <= high
     assert set(test["classes"]) == set(LABELS)
     assert set(model.metrics) == {"test", "validation"}
+
+
+def test_all_labels_that_were_not_tested_are_told() -> None:
+    from training.train import _tell
+
+    def judged(**support: int) -> Any:
+        classes = [SimpleNamespace(label=label, support=count) for label, count in support.items()]
+        return SimpleNamespace(classes=classes, abstention=None)
+
+    many = {f"l{number:02d}": 0 for number in range(30)}
+    evaluations = {"test": judged(bird=0, cat=3, owl=0), "validation": judged(**many)}
+    told: list[str] = []
+    step: Any = SimpleNamespace(note=told.append)
+    verdict: Any = SimpleNamespace(evaluations=evaluations)
+    _tell(step, verdict, {"near_duplicates": {"found": 0}})
+    first, _, second = told[0].partition("; ")
+    assert first == "no test image has 'bird', 'owl'"
+    assert second.startswith("no validation image has 'l00', 'l01', ")
+    assert second.endswith("'l19' and 10 more")
 
 
 def test_what_is_published_is_what_is_returned(workspace: Folder, model: Model) -> None:

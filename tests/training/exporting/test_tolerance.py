@@ -149,7 +149,7 @@ def several(images: int, seed: int) -> LabelledEmbeddings:
 def heads(seed: int) -> Iterator[tuple[Head, LabelledEmbeddings]]:
     """Convex heads of a random size and strength, of one label and of several."""
     rng = np.random.default_rng(seed)
-    count, size = int(10 ** rng.uniform(1.5, 3)), int(rng.integers(6, 200))
+    count, size = int(10 ** rng.uniform(1.5, 3.7)), int(rng.integers(6, 200))
     strength = (float(10 ** rng.uniform(-6, 0)),)
     one = of_some_columns(curved(count, size, seed), seed)
     for data in (one, several(count, seed)):
@@ -180,13 +180,14 @@ def test_convex_heads_pass_their_own_gate(seed: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("images", [60, 600, 4_000])
 @pytest.mark.parametrize("make", [curved, several])
 def test_heads_of_layers_pass_their_own_gate(
-    make: Callable[[int, int], LabelledEmbeddings], tmp_path: Path
+    make: Callable[[int, int], LabelledEmbeddings], images: int, tmp_path: Path
 ) -> None:
     from training.heads import layers
 
-    data = of_some_columns(make(600, 40), 0)
+    data = of_some_columns(make(images, 40), 0)
     base = LayersConfig(epochs=4)
     configs = [replace(base, hidden=(64, 16), activation=name) for name in get_args(Activation)]
     for number, fit in enumerate(layers.fit_many(data, configs, seed=0)):

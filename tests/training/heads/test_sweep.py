@@ -1,10 +1,13 @@
+import io
 import json
 from dataclasses import asdict, replace
+from itertools import count
 
 import numpy as np
 import pytest
 
 from linnaeus.errors import ConfigurationError
+from linnaeus.progress import PlainProgress
 from tests.training.heads.rows import examples, labelled, of_several_labels, rings
 from training.config import KernelConfig, LayersConfig, LinearConfig, TrainConfig
 from training.heads.loss import judge
@@ -71,6 +74,15 @@ def test_heads_of_layers_learn_side_by_side_and_all_others_alone() -> None:
     linear, kernel, layers = side_by_side(candidates(QUICK))
     assert (len(linear), len(kernel), len(layers)) == (1, 1, 3)
     assert [rounds(group) for group in (linear, kernel, layers)] == [3, 2, 9]
+
+
+def test_no_time_left_is_claimed_of_rounds_that_may_be_passed_over() -> None:
+    told, seconds = io.StringIO(), count(step=100)
+    progress = PlainProgress(told, lambda: float(next(seconds)))
+    run(rings(300), replace(QUICK, head="linear"), progress=progress)
+    first, *_ = told.getvalue().splitlines()
+    assert first == "Train: 1 of 3 rounds at most"
+    assert " left" not in told.getvalue()
 
 
 def test_the_head_of_one_kind_is_that_of_its_trainer() -> None:
