@@ -82,8 +82,14 @@ def decode(data: bytes, height: int, width: int, limits: Limits = Limits()) -> P
             "the picture does not fit into memory: make it smaller", FailureCode.TOO_LARGE
         ) from e
     except Exception as e:
+        reason = _one_line(e)
+        if _OF_ANOTHER_KIND.match(reason):
+            raise ImageError(
+                f"the picture is of a kind that is not decoded ({reason}): store a JPEG or PNG",
+                FailureCode.UNSUPPORTED,
+            ) from e
         raise ImageError(
-            f"the picture is damaged: {_one_line(e)}; store it anew", FailureCode.CORRUPT
+            f"the picture is damaged: {reason}; store it anew", FailureCode.CORRUPT
         ) from e
 
 
@@ -114,6 +120,10 @@ def orientation(exif: bytes) -> int:
     return 1
 
 
+# Pillow's words; a TIFF's unknown compression is a KeyError, which says the number alone.
+_OF_ANOTHER_KIND = re.compile(
+    r"Unsupported BMP|cannot handle|unknown pixel mode|.* not (yet )?supported|\d+$"
+)
 _FILTER = Image.Resampling.BILINEAR
 _BAND_PIXELS = 1 << 20
 _ORIENTATION = 0x0112

@@ -163,6 +163,12 @@ def blank_png(width: int, height: int, kind: int, bits: int = 8, interlaced: int
     return b"\x89PNG\r\n\x1a\n" + chunks + _END
 
 
+def packed_texts(count: int) -> bytes:
+    """A PNG with texts of almost eight megabytes, as long as libpng unpacks, each in some KB."""
+    text = _chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(7_900_000), 9))
+    return png()[:33] + text * count + png()[33:]
+
+
 def many_scans_jpeg(width: int, height: int, more: int) -> bytes:
     """A grey progressive JPEG whose last scan, which says nothing, comes so many times more."""
     data = encode(Image.new("L", (width, height), 128), "JPEG", progressive=True)

@@ -27,7 +27,7 @@ from serving.client.channels import Channels, predict_method, status_method
 from serving.client.checked_rows import CheckedRow
 from serving.client.reading_ahead import READY, ReadingAhead
 from serving.client.refusals import largest_batch, reason
-from serving.client.retries import FAULTS, is_late, is_overload, is_too_large, retry
+from serving.client.retries import TRIES, is_late, is_overload, is_too_large, retry
 from serving.client.server_errors import failed, not_served, one_line
 from serving.client.slots import Slots
 from serving.protocol import tensors, wire
@@ -381,7 +381,7 @@ class ScoringClient:
                 return _Refused(one_line(error), FailureCode.CORRUPT)
             case grpc.StatusCode.RESOURCE_EXHAUSTED if is_too_large(error):
                 return _Refused(one_line(error), FailureCode.TOO_LARGE)
-            case code if code in FAULTS and self._checked and target.of_images:
+            case code if code in TRIES and self._checked and target.of_images:
                 return _Refused(f"{code.name}: {one_line(error)}", FailureCode.SERVER_ERROR)
             case grpc.StatusCode.NOT_FOUND:
                 return not_served(self.address, target.model, target.version, one_line(error))

@@ -23,6 +23,11 @@ from tests import pictures
 HEIGHT, WIDTH = 48, 64
 SCENE = np.asarray(pictures.scene())
 EVERY_FORMAT = pictures.every_format()
+JPEG_OF_12_BITS = pictures.jpeg().replace(b"\xff\xc0\0\x11\x08", b"\xff\xc1\0\x11\x0c")
+BMP_WITH_A_JPEG_IN_IT = EVERY_FORMAT["bmp"][:30] + b"\4" + EVERY_FORMAT["bmp"][31:]
+TIFF_BY_JPEG_2000 = pictures.huge_tile_tiff(64).replace(
+    struct.pack("<HHII", 259, 4, 1, 8), struct.pack("<HHII", 259, 4, 1, 33003)
+)
 SMALL = Limits(image_bytes=1 << 20, pixels=1 << 20)
 
 # What each EXIF orientation does to the stored rows and columns (EXIF 2.32, 4.6.4 A), in numpy.
@@ -232,6 +237,9 @@ def test_a_photograph_of_camera_size_is_near_its_full_decoding():
         (pictures.encode(pictures.scene(), "AVIF"), FailureCode.UNSUPPORTED),
         (pictures.encode(pictures.scene(), "PPM"), FailureCode.UNSUPPORTED),
         (pictures.encode(Image.new("F", (8, 8)), "TIFF"), FailureCode.UNSUPPORTED),
+        (JPEG_OF_12_BITS, FailureCode.UNSUPPORTED),
+        (BMP_WITH_A_JPEG_IN_IT, FailureCode.UNSUPPORTED),
+        (TIFF_BY_JPEG_2000, FailureCode.UNSUPPORTED),
         (pictures.bomb(), FailureCode.TOO_LARGE),
     ],
 )

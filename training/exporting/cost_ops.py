@@ -15,12 +15,16 @@ MOST_JPEG_PIXELS = 100_000_000
 """Of a JPEG in one scan, which is decoded row by row and scaled."""
 MOST_SCANNED_PIXELS = 1_000_000_000
 """Each scan of a JPEG goes over all of its pixels: some ten seconds."""
+MOST_TEXTS = 100
+"""Of a PNG: libpng unpacks each to eight megabytes, twice; in all, some ten seconds."""
 _LONGEST_RUN = 1024
 _AT_BLOCK, _IN_EXTENSION, _IN_FRAME, _OVER = range(4)
 
 
 def affordable_png(data: tf.Tensor) -> tf.Tensor:
-    """Layout: PNG specification, 11.2.1."""
+    """Layout: PNG specification, 11.2.1, and 11.3.3 for zTXt and iTXt."""
+    texts = tf.size(tf.strings.split(data, b"TXt")) - 1
+    data = refuse_unless(texts <= MOST_TEXTS, "texts are", MOST_TEXTS, data)
     return _affordable(data, number(data, 16, 4), number(data, 20, 4))
 
 

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linnaeus.errors import ImageError, ServingError
+from linnaeus.errors import FailureCode, ImageError, ServingError
 from linnaeus.records import Prediction
 from serving.client import ScoringClient, retries, slots
 from serving.client.checked_rows import CheckedRow
@@ -345,3 +345,30 @@ def test_a_row_is_not_refused_for_the_checked_one_beside_it():
     ):
         scored = list(client.score("m", 7, BYTES, rows))
     assert all(isinstance(outcome, Prediction) for _, outcome in scored)
+
+
+def test_an_image_that_the_server_takes_too_long_for_costs_no_other_its_label():
+    def stuck_on_one(request: Any, context: grpc.ServicerContext) -> Any:
+        return context.abort(*LATE) if b"slow" in rows_of(request) else answer(request)
+
+    rows = [(key, b"slow" if key == 5 else b"row") for key in range(16)]
+    with serving(stuck_on_one) as address, ScoringClient(address, checked=CHECKED) as client:
+        scored = dict(client.score("m", 7, BYTES, rows))
+    slow = scored.pop(5)
+    assert isinstance(slow, ImageError)
+    assert slow.code is FailureCode.SERVER_ERROR
+    assert all(isinstance(outcome, Prediction) for outcome in scored.values())
+
+
+def test_a_server_that_is_late_for_the_checked_row_too_ends_the_run():
+    asked = count()
+
+    def late(request: Any, context: grpc.ServicerContext) -> Any:
+        return answer(request) if next(asked) == 0 else context.abort(*LATE)
+
+    with (
+        serving(late) as address,
+        ScoringClient(address, checked=CHECKED) as client,
+        pytest.raises(ServingError, match=r"refuses even the golden image golden\.png: DEADLINE"),
+    ):
+        list(client.score("m", 7, BYTES, [(1, b"row")]))

@@ -162,6 +162,7 @@ LARGE = {
     "jpeg-padded": b"\xff\xd8" + b"\xff" * 100_000 + pictures.jpeg()[2:],
     "png-chunks": pictures.png()[:33] + b"\0\0\0\0abCd\0\0\0\0" * 20_000,
     "gif-comments": b"GIF89a\x08\0\x08\0\0\0\0" + b"!\xfe\1a\0" * 20_000,
+    "png-texts": pictures.packed_texts(500),
     "png-tall": pictures.blank_png(1, 900_000, 0),
 }
 
