@@ -1,6 +1,8 @@
 """A model server's answers, as what the model said of each row, if they make sense."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count as count_from
 from math import prod
 from typing import Any
 
@@ -12,7 +14,8 @@ from linnaeus.records import PREDICTION_OUTPUTS, UNKNOWN, Prediction
 from serving.protocol import tensors
 
 _ONE_A_ROW, _NUMBERS = {"label", "confidence"}, {"confidence", "embedding", "scores", "top_scores"}
-_UNSURE = UNKNOWN.encode()
+_NONE, _UNSURE = range(2)
+_FIRST = {b"": _NONE, UNKNOWN.encode(): _UNSURE}
 TOP_K = 5
 """Labels that a model names with their scores, if it has so many."""
 MOST = 1.001
@@ -67,33 +70,48 @@ def read_predictions(
     Raises:
         ServingError: as `read_outputs`, or no model with those labels says so.
     """
-    arrays = read_outputs(outputs, names, count)
-    if wrong := next((what for what, right in _checks(arrays, least) if not np.all(right)), None):
+    columns, texts = _coded(read_outputs(outputs, names, count))
+    checks = _checks(columns, texts, least)
+    if wrong := next((what for what, right in checks if not np.all(right)), None):
         raise ServingError(f"an answer makes no sense: {wrong}; serve the model as it was exported")
-    columns: dict[str, list[Any]] = {name: column.tolist() for name, column in arrays.items()}
-    only = [
-        [label] if label == best[0] else []  # where the model is sure enough of its best
-        for label, best in zip(columns["label"], columns["top_labels"], strict=True)
+    words = np.array([text.decode() for text in texts], object)
+    columns["labels"] = _several(columns)
+    said = [
+        (columns[name] if name in _NUMBERS else words[columns[name]]).tolist()
+        for name in (*PREDICTION_OUTPUTS, "labels")
     ]
-    columns.setdefault("labels", only)
     return [
-        Prediction(
-            label.decode(), confidence, _decoded(filter(None, labels)), _decoded(top_labels), scores
-        )
-        for label, confidence, top_labels, scores, labels in zip(
-            *(columns[name] for name in (*PREDICTION_OUTPUTS, "labels")), strict=True
-        )
+        Prediction(label, confidence, list(filter(None, labels)), top_labels, scores)
+        for label, confidence, top_labels, scores, labels in zip(*said, strict=True)
     ]
+
+
+def _coded(arrays: dict[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], list[bytes]]:
+    """An answer with a number for each text, which is its place in the list of them."""
+    places = defaultdict(count_from(len(_FIRST)).__next__, _FIRST)
+    coded = {
+        name: np.array(list(map(places.__getitem__, texts.ravel().tolist()))).reshape(texts.shape)
+        for name, texts in arrays.items()
+        if name not in _NUMBERS
+    }
+    return arrays | coded, list(places)
+
+
+def _several(columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """All labels of a row [N, M]: the one, where the model is sure enough of its best."""
+    label, best = columns["label"][:, np.newaxis], columns["top_labels"][:, :1]
+    return columns.get("labels", np.where(label == best, label, _NONE))
 
 
 def _checks(
-    columns: Mapping[str, NDArray[Any]], least: Mapping[bytes, float] | None
+    columns: Mapping[str, NDArray[Any]], texts: list[bytes], least: Mapping[bytes, float] | None
 ) -> Iterator[tuple[str, Any]]:
     """What would be wrong, and for which rows it is right; each may rely on those before it."""
     label, confidence, top, scores = (columns[name] for name in PREDICTION_OUTPUTS)
-    texts = {text for name in columns.keys() - _NUMBERS for text in columns[name].ravel().tolist()}
     yield "a label is not UTF-8", all(one == one.decode(errors="ignore").encode() for one in texts)
-    yield "a label is none of the model's", not least or texts - {b"", _UNSURE} <= least.keys()
+    bounds = np.array([(least or {}).get(one, np.nan) for one in texts], np.float32)
+    asked = np.concatenate([bounds[len(_FIRST) :], bounds[top].ravel()])
+    yield "a label is none of the model's", not least or ~np.isnan(asked)
     best = min(TOP_K, len(least)) if least else top.shape[1]
     yield f"top_labels and top_scores are not {best}", top.shape == scores.shape == (len(top), best)
     numbers = np.concatenate([scores, confidence[:, np.newaxis]], axis=1)
@@ -103,21 +121,11 @@ def _checks(
     yield "label is not the first of top_labels", "labels" in columns or named == top[:, 0]
     alike = confidence[:, np.newaxis] == scores
     yield "confidence is not the score of label", alike | (top != named[:, np.newaxis])
-    several = columns.get("labels", np.where(label == _UNSURE, b"", label)[:, np.newaxis])
-    first = np.where(several[:, 0] == b"", _UNSURE, several[:, 0])
+    several = _several(columns)
+    first = np.where(several[:, 0] == _NONE, _UNSURE, several[:, 0])
     yield "label is not the first of labels", label == first
     if least:
-        bounds = np.array([[least[one] for one in row] for row in top.tolist()], np.float32)
-        applies = scores >= bounds
+        applies = scores >= bounds[top]
         applies[:, 1:] &= "labels" in columns
-        yield "labels are not those of the scores", _has(several, top) == applies
-
-
-def _has(rows: NDArray[Any], values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which values [N, K] are among those of their row [N, M]."""
-    has: NDArray[np.bool_] = (rows[:, np.newaxis, :] == values[:, :, np.newaxis]).any(axis=2)
-    return has
-
-
-def _decoded(names: Iterable[bytes]) -> list[str]:
-    return [name.decode() for name in names]
+        has = (several[:, np.newaxis, :] == top[:, :, np.newaxis]).any(axis=2)
+        yield "labels are not those of the scores", has == applies

@@ -88,6 +88,11 @@ def swapped(texts_: np.ndarray) -> np.ndarray:
     return np.vectorize(lambda one: other.get(one, one), otypes=[object])(texts_)
 
 
+def ending_in(text: bytes) -> Callable[[np.ndarray], np.ndarray]:
+    """Each row's last text is another."""
+    return lambda rows: np.array([[*row[:-1], text] for row in rows.tolist()], object)
+
+
 def changing(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Lie:
     """A lie about one output."""
     return lambda outputs, _: outputs | {name: change(outputs[name])}

@@ -85,6 +85,8 @@ LIES: dict[str, Lie] = {
     "another confidence": changing("confidence", lambda array: array / 2),
     "worst first": changing("top_scores", lambda array: array[:, ::-1]),
     "unknown labels": changing("top_labels", lambda array: array + b"s"),
+    "an empty label": changing("top_labels", hostile.ending_in(b"")),
+    "unsure among the labels": changing("top_labels", hostile.ending_in(b"unknown")),
     "label unlike the best": changing("label", hostile.swapped),
     "swapped labels": changing_all(
         lambda array: hostile.swapped(array) if array.dtype == object else array

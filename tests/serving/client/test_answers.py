@@ -94,3 +94,15 @@ def test_another_label_than_the_first_that_applies_is_no_sense():
     outputs["label"][0] = outputs["labels"][0, 1]
     with pytest.raises(ServingError, match="label is not the first of labels"):
         read("multi", outputs)
+
+
+def test_a_label_may_be_called_unknown():
+    outputs = {
+        "label": np.array([b"unknown", b"cat"], object),
+        "confidence": np.array([0.7, 0.6], np.float32),
+        "top_labels": np.array([[b"unknown", b"cat"], [b"cat", b"unknown"]], object),
+        "top_scores": np.array([[0.7, 0.3], [0.6, 0.4]], np.float32),
+    }
+    least = {b"cat": 0.0, b"unknown": 0.0}
+    said = read_predictions(as_answer(outputs).outputs, prediction_outputs("single"), 2, least)
+    assert [one.labels for one in said] == [["unknown"], ["cat"]]
