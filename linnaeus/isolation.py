@@ -39,6 +39,13 @@ DECODERS = max(2, processors())
 """Children of a process; one that is busy for long holds up no other picture."""
 _HANGS = 4
 """A picture that takes so many times its limit by the clock hangs, however busy the machine is."""
+_ENVIRONMENT = {
+    # BLAS would reserve address space for a thread a core, and none is used.
+    "OPENBLAS_NUM_THREADS": "1",
+    # glibc would give memory back after each picture, and take it anew page by page for the next.
+    "MALLOC_MMAP_THRESHOLD_": str(8 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(8 << 20),
+}
 _IN_TIME = (signal.SIGPROF, signal.SIGALRM)
 
 
@@ -155,8 +162,7 @@ def _start(task: _Task) -> "subprocess.Popen[bytes]":
         [sys.executable, "-P", "-m", "linnaeus.isolation", json.dumps(asdict(task))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        # BLAS would reserve address space for a thread a core, and none is used.
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"},
+        env=os.environ | _ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(paths)},
         start_new_session=True,
     )
     try:
