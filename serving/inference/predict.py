@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 from numpy.typing import NDArray
+from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import predict_pb2
 
 from serving.inference import classify, regress
@@ -18,7 +19,7 @@ from serving.models.servable import Feeds, Servable
 from serving.protocol import tensors
 from serving.status import StatusError, invalid_argument
 
-_MOST_REPEATED_VALUES = 2**24
+_MOST_REPEATED_VALUES, _MOST_REPEATED_STRINGS = 2**24, 2**16
 _METHOD_NAMES = ("tensorflow/serving/predict", classify.METHOD_NAME, regress.METHOD_NAME)
 
 
@@ -136,7 +137,9 @@ def _parsed(alias: str, tensor: Any) -> NDArray[Any]:
 def _check_swelling(tensor: Any) -> None:
     """Refuse a few bytes that mean more than memory: a value that stands for all of a shape."""
     count = math.prod(dim.size for dim in tensor.tensor_shape.dim)
-    if count > _MOST_REPEATED_VALUES and count > tensor.ByteSize():
+    of_strings = tensor.dtype == types_pb2.DT_STRING
+    most = _MOST_REPEATED_STRINGS if of_strings else _MOST_REPEATED_VALUES
+    if count > most and count > tensor.ByteSize():
         raise ValueError("a small tensor of a vast shape")
 
 

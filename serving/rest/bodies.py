@@ -1,12 +1,16 @@
 """Bodies of HTTP/1.1 requests: of a told length, in chunks, or compressed."""
 
+import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from email.message import Message
 from io import BufferedIOBase
 
 MAX_BODY_BYTES = 100 * 1024 * 1024
 """What TensorFlow Serving lets a gzip body swell to (`compression/gzip_zlib.h`)."""
+
+Take = Callable[[int], None]
 
 _READ_BYTES = 1024 * 1024
 _LINE_BYTES = 64 * 1024
@@ -28,11 +32,53 @@ class BodyCutError(Exception):
     """The client hung up within its request."""
 
 
-def read_body(headers: Message, stream: BufferedIOBase, max_bytes: int = MAX_BODY_BYTES) -> bytes:
+class NoRoomError(Exception):
+    """Other requests' bodies fill the memory that there is for them."""
+
+
+class Room:
+    """What the bodies of all requests together may take of memory; thread-safe."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._free_bytes = most_bytes
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def shared(self) -> Iterator[Take]:
+        """For one request: takes so many bytes at each call, and gives them back at its end.
+
+        Raises:
+            NoRoomError: there are no more.
+        """
+        counts: list[int] = []
+
+        def take(count: int) -> None:
+            if not self._change(-count):
+                raise NoRoomError
+            counts.append(count)
+
+        try:
+            yield take
+        finally:
+            self._change(sum(counts))
+
+    def _change(self, count: int) -> bool:
+        with self._lock:
+            fits = self._free_bytes + count >= 0
+            self._free_bytes += count * fits
+            return fits
+
+
+def read_body(
+    headers: Message,
+    stream: BufferedIOBase,
+    max_bytes: int = MAX_BODY_BYTES,
+    take: Take = lambda _: None,
+) -> bytes:
     """The body of the request that has these headers, as its sender wrote it.
 
     A gzip body that is broken, or swells beyond measure, is an empty one, as in TensorFlow
-    Serving.
+    Serving. `take` is told of bytes as they come.
 
     Raises:
         BodyError: its length cannot be told, or is above `max_bytes`.
@@ -40,12 +86,24 @@ def read_body(headers: Message, stream: BufferedIOBase, max_bytes: int = MAX_BOD
     """
     encoding = headers.get("Transfer-Encoding", "").lower()
     if encoding == "chunked":
-        body = _chunked(stream, max_bytes)
+        body = _chunked(stream, max_bytes, take)
     elif encoding:
         raise BodyError(f"a transfer encoding that is not known: {encoding}")
     else:
-        body = _told(stream, _content_length(headers), max_bytes)
-    return _unzipped(body, max_bytes) if "gzip" in headers.get("Content-Encoding", "") else body
+        length = _content_length(headers)
+        _check_size(length, max_bytes)
+        body = _exactly(stream, length, take)
+    if "gzip" in headers.get("Content-Encoding", ""):
+        body = _unzipped(body, max_bytes)
+        take(len(body))
+    return body
+
+
+def discard(stream: BufferedIOBase, max_bytes: int = MAX_BODY_BYTES) -> None:
+    """Read what comes of a body that is refused: who still sends would see a broken connection."""
+    with suppress(OSError, BodyCutError):
+        for _ in _pieces(stream, _MOST_DISCARDED * max_bytes):
+            pass
 
 
 def _content_length(headers: Message) -> int:
@@ -64,20 +122,11 @@ def _check_size(length: int, max_bytes: int) -> None:
         )
 
 
-def _told(stream: BufferedIOBase, length: int, max_bytes: int) -> bytes:
-    if length > max_bytes:
-        # Read to its end: who still sends would see a broken connection, not the refusal.
-        for _ in _pieces(stream, min(length, _MOST_DISCARDED * max_bytes)):
-            pass
-    _check_size(length, max_bytes)
-    return _exactly(stream, length)
-
-
-def _chunked(stream: BufferedIOBase, max_bytes: int) -> bytes:
+def _chunked(stream: BufferedIOBase, max_bytes: int, take: Take) -> bytes:
     body = bytearray()
     while size := _chunk_size(stream):
         _check_size(len(body) + size, max_bytes)
-        body += _exactly(stream, size)
+        body += _exactly(stream, size, take)
         if _exactly(stream, 2) != b"\r\n":
             raise BodyError("a chunk of another length than told")
     for _ in range(_MOST_TRAILERS):
@@ -105,8 +154,12 @@ def _line(stream: BufferedIOBase) -> bytes:
     return line
 
 
-def _exactly(stream: BufferedIOBase, length: int) -> bytes:
-    return b"".join(_pieces(stream, length))
+def _exactly(stream: BufferedIOBase, length: int, take: Take = lambda _: None) -> bytes:
+    pieces = []
+    for piece in _pieces(stream, length):
+        take(len(piece))
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _pieces(stream: BufferedIOBase, length: int) -> Iterator[bytes]:

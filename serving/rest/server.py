@@ -27,6 +27,9 @@ from serving.rest.bodies import (
     BodyCutError,
     BodyError,
     BodyTooLargeError,
+    NoRoomError,
+    Room,
+    discard,
     read_body,
 )
 from serving.rest.calls import Request, answer_rest
@@ -45,6 +48,8 @@ TIMEOUT_SECONDS = 30.0
 MOST_REQUESTS = 256
 """Answered at once or waiting for it; more are refused."""
 _REST_SECONDS = 0.05
+_MOST_BODIES = 10
+"""Of the largest size, in memory at once; more are refused."""
 
 # Others are not implemented; of these, most are malformed requests, but HTTP.
 _METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH")
@@ -78,8 +83,6 @@ _ERROR_PAGE = """<HTML><HEAD>
 <H1>{phrase}</H1>
 </BODY></HTML>
 """
-
-_OVERLOADED = StatusError(grpc.StatusCode.UNAVAILABLE, "Too many requests at once: try again")
 
 _log = logging.getLogger(__name__)
 
@@ -212,6 +215,8 @@ def _json_reply(status: int, text: str) -> _Reply:
 
 
 def _handler(options: RestOptions, answer: Answer) -> type[BaseHTTPRequestHandler]:
+    room = Room(_MOST_BODIES * options.max_body_bytes)
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
@@ -224,18 +229,26 @@ def _handler(options: RestOptions, answer: Answer) -> type[BaseHTTPRequestHandle
         def respond(self) -> None:
             self.server.connections.expect(self.connection, BODY_SECONDS)
             try:
-                body = read_body(self.headers, self.rfile, options.max_body_bytes)
+                with room.shared() as take:
+                    body = read_body(self.headers, self.rfile, options.max_body_bytes, take)
+                    with self.server.answering(self.connection):
+                        self._answer_unless_stopping(body)
             except BodyTooLargeError as error:
-                self.close_connection = True
                 document = error_document(str(error))
-                self._send(_json_reply(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, document))
+                self._refuse_body(_json_reply(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, document))
+            except NoRoomError:
+                self._refuse_body(_OVERLOADED)
             except BodyError:
                 self.send_error(HTTPStatus.BAD_REQUEST)
             except BodyCutError:
                 self.close_connection = True
-            else:
-                with self.server.answering(self.connection):
-                    self._answer_unless_stopping(body)
+
+        def _refuse_body(self, reply: _Reply) -> None:
+            self.close_connection = True
+            self._send(reply)
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_WR)
+            discard(self.rfile, options.max_body_bytes)
 
         def _answer_unless_stopping(self, body: bytes) -> None:
             # Asked once the request is counted: a stop either waits for it or is seen here.
@@ -245,7 +258,7 @@ def _handler(options: RestOptions, answer: Answer) -> type[BaseHTTPRequestHandle
                 return
             if self.server.busy > MOST_REQUESTS:
                 self.close_connection = True
-                self._send(replace(_refusal(_OVERLOADED), headers=(("Retry-After", "1"),)))
+                self._send(_OVERLOADED)
             else:
                 self._answer(body)
             self.wfile.flush()
@@ -346,6 +359,12 @@ def _reply(answer: Answer, record: Record | None, request: Request) -> _Reply:
 def _refusal(error: StatusError) -> _Reply:
     status = _HTTP_STATUS.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
     return _json_reply(status, error_document(error.text))
+
+
+_OVERLOADED = replace(
+    _refusal(StatusError(grpc.StatusCode.UNAVAILABLE, "Too many requests at once: try again")),
+    headers=(("Retry-After", "1"),),
+)
 
 
 def _metrics(path: str, expected: str, monitoring: Callable[[], bytes]) -> _Reply:

@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import socket
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -112,6 +113,15 @@ def test_an_array_of_another_shape_than_the_signature_has_is_refused(
     assert f"signature {signature} input shape is wrong" in caught.value.details()
 
 
+def test_a_few_bytes_that_mean_millions_of_pictures_are_refused(server: Any):
+    message = wire.PredictRequest(model_spec={"name": colour_model.NAME})
+    message.inputs["image_bytes"].dtype = 7
+    message.inputs["image_bytes"].tensor_shape.dim.add(size=10_000_000)
+    with grpc.insecure_channel(server.address) as channel, pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary(wire.PREDICT)(message.SerializeToString(), timeout=SECONDS)
+    assert caught.value.details() == "tensor parsing error: image_bytes"
+
+
 def test_a_message_of_200_megabytes_is_read_and_refused_for_its_content(
     predict: Callable[..., Any],
 ):
@@ -125,6 +135,19 @@ def test_a_body_of_200_megabytes_is_refused_for_its_size(server: Any):
         urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=SECONDS)
     assert caught.value.code == 413
     assert "error" in json.load(caught.value)
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: %d" % 10**14, b"Transfer-Encoding: chunked\r\n\r\n%x" % 10**14]
+)
+def test_a_body_that_is_promised_to_be_vast_is_refused_before_it_comes(server: Any, framing: bytes):
+    started = time.monotonic()
+    with socket.create_connection((server.host, server.rest_api_port), SECONDS) as connection:
+        connection.sendall(b"POST /v1/models/m:predict HTTP/1.1\r\n" + framing + b"\r\n\r\n")
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"rest_api_max_body_bytes" in answer
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("port", ["port", "rest_api_port"])

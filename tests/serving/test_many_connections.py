@@ -211,3 +211,30 @@ def test_silent_connections_up_to_the_descriptors_keep_nobody_out_and_the_loops_
 def processor_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
+
+
+def test_bodies_of_all_clients_together_are_bounded():
+    from serving.rest.server import RestOptions, RestServer
+
+    catalog: Any = StubCatalog(StubModel())
+    server = RestServer(catalog, "127.0.0.1", 0, RestOptions(max_body_bytes=1000))
+    server.start()
+    head = POST.partition(b"Content")[0] + b"Transfer-Encoding: chunked\r\n\r\n"
+    try:
+        with ExitStack() as stack:
+            for _ in range(10):
+                one = stack.enter_context(connect(server.port))
+                one.sendall(head + b"3e6\r\n" + bytes(998) + b"\r\n")
+            assert (
+                ask_until(server.port, 503).partition(b"\r\n\r\n")[0].count(b"Retry-After: 1") == 1
+            )
+        ask_until(server.port, 200)
+    finally:
+        server.stop(grace_seconds=1)
+
+
+def ask_until(port: int, status: int) -> bytes:
+    give_up_at = time.monotonic() + SECONDS
+    while not (answer := ask(port)).startswith(b"HTTP/1.1 %d " % status):
+        assert time.monotonic() < give_up_at, answer
+    return answer
