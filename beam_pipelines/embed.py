@@ -4,7 +4,6 @@ python -m beam_pipelines.embed --workspace W --images IMAGES [--backbone B] [BEA
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from beam_pipelines.preflight import Submission
 from linnaeus import backbones, manifests, retrying
 from linnaeus.jobs import RunSummary, run_job, submit_job
 from linnaeus.manifests import Manifest
+from linnaeus.plain_text import plain_json
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
 from linnaeus.runs import Job
 from linnaeus.sampling import sampler
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     workspace = Folder(vars(known).pop("workspace"))
     request = EmbedRequest(**vars(known), beam_options=beam_options)
     summary = embed(workspace, request, for_stream(sys.stderr))
-    print(json.dumps(asdict(summary), ensure_ascii=False))
+    print(plain_json(asdict(summary)))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ python -m beam_pipelines.run_shards --workspace W --plan PLAN [--server S] [BEAM
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from beam_pipelines.options import check_beam_options
 from linnaeus import models, named_runs, plans
 from linnaeus.errors import ConfigurationError
 from linnaeus.named_runs import FrozenRun
+from linnaeus.plain_text import plain_json
 from linnaeus.plans import RunSpec
 from linnaeus.progress import SILENT, Progress, for_stream
 from linnaeus.storage import Folder
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     known, beam_options = options().parse_known_args(argv)
     request = ShardsRequest(known.plan, known.server or "", known.engine, beam_options)
     frozen = run_shards(Folder(known.workspace), request, for_stream(sys.stderr))
-    print(json.dumps(asdict(frozen), ensure_ascii=False))
+    print(plain_json(asdict(frozen)))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ python -m beam_pipelines.score --workspace W --images IMAGES --model NAME[:VERSI
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model
 from linnaeus.output import LabelFiles, written_by
+from linnaeus.plain_text import plain_json
 from linnaeus.plans import RunSpec
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
 from linnaeus.runs import Gate, Job
@@ -190,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     known.skew_gate = known.skew_gate == "true"
     request = ScoreRequest(**vars(known), beam_options=beam_options)
     summary = score(workspace, request, for_stream(sys.stderr))
-    print(json.dumps(asdict(summary), ensure_ascii=False))
+    print(plain_json(asdict(summary)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Text for people, with names of other people's files in it: a terminal obeys nothing of it."""
 
 import errno
+import json
 import os
 import re
 from tempfile import gettempdir
@@ -22,6 +23,12 @@ def plain(line: object) -> str:
 def plain_lines(text: str) -> str:
     """The same of several lines."""
     return "\n".join(map(plain, text.split("\n")))
+
+
+def plain_json(value: object) -> str:
+    """The same in a line of JSON, which stands for what it stood for."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def one_line(error: Exception, hint: str = "") -> str:

@@ -12,7 +12,6 @@ machines. All of them write to standard error, so that standard output carries r
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 import time
@@ -31,7 +30,7 @@ from linnaeus.meter import (
     rate_text,
     settings_text,
 )
-from linnaeus.plain_text import plain
+from linnaeus.plain_text import plain, plain_json
 
 __all__ = [
     "SILENT",
@@ -161,7 +160,7 @@ class JsonProgress:
         self._write({"event": "warning", "message": line})
 
     def _write(self, record: dict[str, Any]) -> None:
-        print(json.dumps(record, ensure_ascii=False), file=self._stream, flush=True)
+        print(plain_json(record), file=self._stream, flush=True)
 
 
 class _ReportingStep:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from linnaeus.errors import ConfigurationError
-from linnaeus.plain_text import one_line, plain_lines
+from linnaeus.plain_text import one_line, plain_json, plain_lines
 from linnaeus.progress import Progress, for_stream
 
 if TYPE_CHECKING:
@@ -61,13 +60,13 @@ class Session:
             typer.echo(plain_lines(text))
             return
         fields = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-        typer.echo(json.dumps(fields, ensure_ascii=False, default=str))
+        typer.echo(plain_json(fields))
 
     def fail(self, message: str, status: int, kind: str = "error") -> NoReturn:
         """Say in one line on standard error what went wrong, and end with `status`."""
         if self.as_json:
             record = {"event": "error", "kind": kind, "message": message}
-            typer.echo(json.dumps(record, ensure_ascii=False), err=True)
+            typer.echo(plain_json(record), err=True)
         else:
             typer.echo(plain_lines(message), err=True)
         raise typer.Exit(status)

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from linnaeus.cli.session import Session, register
 from linnaeus.cli.wording import evaluation_text, facts_text, photos_text
 from linnaeus.errors import StorageError
 from linnaeus.plain_text import one_line, plain
-from linnaeus.progress import PlainProgress
+from linnaeus.progress import JsonProgress, PlainProgress
 from linnaeus.progress_bar import RichProgress
 from linnaeus.records import PhotoLabels
 from linnaeus.report.page import _environment
@@ -67,6 +68,20 @@ def test_results_and_errors_of_a_command_obey_no_name():
     assert shown(done.stdout) == {"\n"}
     failed = CliRunner().invoke(app, ["--fails"])
     assert shown(failed.stderr.removesuffix("\n")) == set()
+
+
+def test_json_obeys_no_name_and_stands_for_it_all_the_same():
+    app = typer.Typer()
+    register(app, command)
+    done, failed = (CliRunner().invoke(app, ["--json", *one]) for one in ([], ["--fails"]))
+    stream = io.StringIO()
+    with JsonProgress(stream).step(EVIL, None) as step:
+        step.note(f"größe {EVIL}\udcff")
+    assert "größe" in stream.getvalue()
+    for text in (done.stdout, failed.stderr, stream.getvalue()):
+        assert shown(text.removesuffix("\n")) == set()
+    assert json.loads(done.stdout) == {"uri": EVIL}
+    assert json.loads(stream.getvalue())["note"] == f"größe {EVIL}\udcff"
 
 
 def test_a_name_makes_no_lines_of_its_own():
