@@ -8,6 +8,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 from linnaeus.errors import ConfigurationError
@@ -56,13 +57,20 @@ _TAKES: Mapping[Any, str] = {
     Location | None: "a path or URI, or None",
     Locations: "a path or URI, or a sequence of them",
     Words: "text or a sequence of texts",
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
 }
+_NUMBERS: Mapping[Any, type] = {bool: bool, int: Integral, float: Real}
+"""What counts for them; NumPy's numbers do."""
 
 
 def _fitted(value: Any, wanted: Any) -> Any:
     """The argument as the method handles it; `_WRONG` if it is nothing of the kind."""
     if wanted not in _TAKES or (value is None and type(None) in get_args(wanted)):
         return value
+    if wanted in _NUMBERS:
+        return wanted(value) if isinstance(value, _NUMBERS[wanted]) else _WRONG
     if wanted in (Words, Locations):
         several = isinstance(value, Iterable) and not isinstance(value, str)
         one = str if wanted == Words else Location

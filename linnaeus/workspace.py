@@ -24,6 +24,7 @@ from linnaeus import (
 from linnaeus.arguments import Location, Locations, Words, checked
 from linnaeus.backbones import BackboneSpec
 from linnaeus.compaction import Compaction
+from linnaeus.errors import ConfigurationError
 from linnaeus.estimate import estimate_seconds
 from linnaeus.jobs import RunSummary, commit_run
 from linnaeus.labels import LabelsTable
@@ -268,6 +269,10 @@ class Workspace:
         from training.train import train
 
         models.check_name(model)
+        if not isinstance(config, TrainConfig | None):
+            raise ConfigurationError(
+                f"train: config is a TrainConfig, not {config!r:.80}: give single settings by name"
+            )
         config = with_settings(config or TrainConfig(), settings)
         monitoring = Monitoring(summaries_dir)
         return train(self.folder, self.manifest(images), model, config, self._progress, monitoring)
@@ -469,6 +474,7 @@ class Workspace:
         with self._progress.step("Compact", None):
             return maintenance.compact_all(self.folder)
 
+    @checked
     def vacuum(self, *, dry_run: bool = False, retention_days: float = 7.0) -> Vacuum:
         """Delete what no table, no run and no reader needs any more.
 

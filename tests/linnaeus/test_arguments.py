@@ -1,7 +1,9 @@
 """Public calls take what people pass, or say what they take."""
 
+import inspect
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from linnaeus import Workspace
@@ -21,10 +23,13 @@ class Calls:
         photos: Locations = (),
         codes: Words = (),
         model: str = "",
+        gate: bool = True,
+        days: float = 7.0,
+        most: int = 1,
         **others: object,
     ) -> tuple[object, ...]:
         """All that it was given."""
-        return images, output, photos, codes, model, others
+        return images, output, photos, codes, model, (gate, days, most), others
 
 
 def test_a_path_is_as_good_as_its_text():
@@ -49,11 +54,27 @@ def test_the_rest_is_passed_on():
         ({"photos": [1]}, r"photos is a path or URI, or a sequence of them, not \[1\]"),
         ({"codes": 7}, "codes is text or a sequence of texts, not 7"),
         ({"model": Path("m")}, "model is text, not "),
+        ({"gate": "false"}, "gate is True or False, not 'false'"),
+        ({"days": "7"}, "days is a number, not '7'"),
+        ({"most": 1.5}, "most is a whole number, not 1.5"),
     ],
 )
 def test_anything_else_is_named_with_what_is_taken(wrong: dict[str, object], said: str):
     with pytest.raises(ConfigurationError, match=said):
         Calls().call(**wrong)
+
+
+def test_numbers_of_numpy_are_numbers():
+    given = Calls().call(days=np.int64(3), most=np.int32(2))[-2]
+    assert (given, *map(type, given)) == ((True, 3.0, 2), bool, float, int)
+
+
+def test_every_public_call_that_takes_something_says_what():
+    calls = [call for name, call in vars(Workspace).items() if name[0] != "_" and callable(call)]
+    unchecked = [one.__name__ for one in calls if not hasattr(one, "__wrapped__")]
+    assert all(len(inspect.signature(getattr(Workspace, one)).parameters) == 1 for one in unchecked)
+    with pytest.raises(ConfigurationError, match=r"config is a TrainConfig, not {'head'"):
+        Workspace("/nowhere").train("images", "m", {"head": "linear"})
 
 
 def test_a_workspace_and_its_images_may_be_paths(tmp_path: Path):
