@@ -4,6 +4,8 @@ import re
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Of a model or a backbone's fingerprint; a folder with another one is somebody else's."""
+RUN_ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
+"""A ULID."""
 MANIFESTS = "manifests"
 MANIFEST_NUMBERS = "versions/.manifests"
 """Says of each manifest that there ever was that its number is given."""

@@ -22,7 +22,6 @@ from linnaeus.runs import Job
 from linnaeus.storage import Folder
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
-_RUN_ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _SHOWN = 5
 """Missing shards that a message names."""
 
@@ -59,7 +58,7 @@ def check_name(name: str) -> None:
             f"{name!r} is no name for a plan: use letters, digits, '.', '_' and '-', at most 200, "
             "and begin with a letter or digit"
         )
-    if _RUN_ID.fullmatch(name):
+    if layout.RUN_ID.fullmatch(name):
         raise ConfigurationError(f"{name} looks like a run's id: give the plan another name")
 
 
@@ -120,7 +119,7 @@ def load(workspace: Folder, plan: str) -> FrozenRun:
     Raises:
         ConfigurationError: there is no such name or run.
     """
-    if _RUN_ID.fullmatch(plan):
+    if layout.RUN_ID.fullmatch(plan):
         if not workspace.head(layout.plan(plan)):
             raise ConfigurationError(
                 f"There is no run {plan} in {workspace.uri}; see linnaeus status"

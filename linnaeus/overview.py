@@ -79,7 +79,7 @@ def _models(workspace: Folder) -> list[dict[str, Any]]:
 
 def _runs(workspace: Folder) -> list[dict[str, Any]]:
     """The newest runs, and all that are not finished, however old."""
-    ids = sorted((name for name in workspace.folders(layout.RUNS) if name[0] != "."), reverse=True)
+    ids = sorted(filter(layout.RUN_ID.fullmatch, workspace.folders(layout.RUNS)), reverse=True)
     under_way = set(unfinished(workspace))
     described: list[dict[str, Any]] = []
     for run_id in ids:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from linnaeus import documents
 from linnaeus.storage import Folder
 
 _TAIL_BYTES = 16 << 10
@@ -70,10 +71,14 @@ def write(
 
 
 def read(folder: Folder, key: str, schema: pa.Schema) -> pa.Table:
-    """All rows of a file of that schema; none where there is no such file."""
+    """All rows of a file of that schema; none where there is no such file.
+
+    Raises:
+        DamagedFile: it is none.
+    """
     if folder.head(key) is None:
         return schema.empty_table()
-    with folder.open(key) as file:
+    with documents.intact(folder.uri_of(key), "delete it"), folder.open(key) as file:
         return pq.read_table(file)
 
 

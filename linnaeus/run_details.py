@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from linnaeus import layout
+from linnaeus import layout, parts
 from linnaeus.plans import RunSpec
 from linnaeus.records import FAILURES, Counts
 from linnaeus.run_progress import RunState
@@ -65,5 +63,5 @@ def _uncommitted_rows(workspace: Folder, observer: Observer) -> Iterator[dict[st
     """From the parts that the receipts name: the table does not have them yet."""
     for arrival in observer.receipts.arrived:
         if part := arrival.receipt.parts.get(layout.FAILURES):
-            rows: pa.Table = pq.read_table(pa.BufferReader(workspace.read(part.key)))
+            rows = parts.read(workspace, part.key, FAILURES)
             yield from rows.select(list(SHOWN)).to_pylist()

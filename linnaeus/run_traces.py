@@ -53,5 +53,5 @@ def named_run(workspace: Folder, name: Entry) -> str | None:
 def _files(workspace: Folder) -> Iterator[tuple[str, str, Entry]]:
     for entry in workspace.list(layout.RUNS):
         run_id, _, name = entry.key.removeprefix(f"{layout.RUNS}/").partition("/")
-        if name and not run_id.startswith("."):
+        if name and layout.RUN_ID.fullmatch(run_id):
             yield run_id, name, entry

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from linnaeus import layout
+from linnaeus import layout, parts
 from linnaeus.matrix import stored
 from linnaeus.models import Model
+from linnaeus.records import JUDGED
 from linnaeus.storage import Folder
 from training.data.held_out import seen
 from training.evaluate import scores_of
@@ -41,8 +41,7 @@ def compare(workspace: Folder, home: Folder, model: Model, before: Model) -> Com
     """
     if model.task != before.task:
         return None
-    with home.open(layout.judged(model.run_id)) as file:
-        judged = pq.read_table(file)
+    judged = parts.read(home, layout.judged(model.run_id), JUDGED)
     tested = _shared(workspace, judged.filter(pc.equal(judged["split"], "test")), before)
     if not len(tested):
         return None

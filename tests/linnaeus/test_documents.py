@@ -1,18 +1,20 @@
 """Files that are not ours block nothing; one of ours that is cut or foreign is one line."""
 
 import os
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from linnaeus import layout, manifests, models, named_runs, plans, runs
+from linnaeus import layout, manifests, models, named_runs, parts, plans, runs
 from linnaeus.backbones import store
 from linnaeus.compaction import compact
 from linnaeus.errors import DamagedFile
 from linnaeus.leases import holder, leased
 from linnaeus.maintenance import forget
 from linnaeus.overview import overview
+from linnaeus.records import JUDGED
 from linnaeus.report.finished import find
 from linnaeus.run_watching import Observer, last_sign, unfinished
 from linnaeus.storage import Folder
@@ -65,6 +67,8 @@ def test_strangers_files_in_all_folders_change_nothing(lived_in, tmp_path):
             for name in ("a%20b", "old copy", ".Trash"):
                 (folder / name).mkdir()
                 (folder / name / "1.json").write_bytes(b"stranger")
+    [copied] = Path(lived_in.uri, "runs").glob("[0-9A-Z]*/plan.parquet")
+    shutil.copytree(copied.parent, f"{copied.parent} copy")
     assert overview(lived_in) == before
     assert run(lived_in, fill(tmp_path / "bucket", 2, first=4), SCORE).counts.done == 2
     assert claim_version(lived_in, "m") in (number + 1, 8)  # 7 is a number, whoever gave it
@@ -76,6 +80,7 @@ def test_strangers_files_in_all_folders_change_nothing(lived_in, tmp_path):
         compact(table)
     vacuum(lived_in, Retention(unfinished=timedelta(0)))
     assert (Path(lived_in.uri) / layout.RUN_NAMES / ".DS_Store").exists()
+    assert any(Path(f"{copied.parent} copy", "attempts").iterdir())
     assert [night.night for night in PastNights.of(lived_in, "nightly").nights] == ["1"]
     assert forget(lived_in, str(tmp_path / "bucket")) == {"m": 6}
 
@@ -94,6 +99,7 @@ def test_a_file_that_is_cut_or_foreign_is_one_line_with_the_remedy(lived_in, tmp
         "backbones/f/spec.json": lambda: store.load_spec(lived_in, "f"),
         layout.plan(begun): lambda: plans.read_spec(lived_in, begun),
         f"manifests/{manifest.id}.parquet": lambda: manifests.describe(lived_in, manifest.id),
+        layout.judged("T"): lambda: parts.read(lived_in, layout.judged("T"), JUDGED),
         claim: lambda: runs.open_run(lived_in, SCORE, manifest.source),
     }
     plans._metadata.cache_clear()

@@ -52,7 +52,7 @@ def test_labels_of_another_model_or_workspace_replace_those_that_are_there(label
     files = LabelFiles(folder, "csv")
     files.write(*labels, {"model": "m"})
     seen = [marker(folder)]
-    others = [(labels[0].workspace, "other"), (Folder(str(tmp_path / "anew")), "m")]
+    others = [(Folder(str(tmp_path / "anew")), "m"), (labels[0].workspace, "other")]
     for workspace, name in others:
         found = score(workspace, bucket, replace(SCORE, model=name))
         files.write(*found, {"model": name})
