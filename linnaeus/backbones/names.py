@@ -33,6 +33,7 @@ _NAME = re.compile(
     r"(?P<network>[^@+?]+)(?:@(?P<size>[^@+?]*))?(?:\+(?P<taps>[^@+?]*))?(?:\?(?P<query>.*))?"
 )
 _PLACE = re.compile(r"(?P<network>.+?)(?:@(?P<size>\d+))?(?:\+(?P<taps>mid))?")
+_OPEN = re.compile(r"(?i)http://(?!(?:127\.0\.0\.1|localhost|\[::1\])[:/])")
 _TUNED = re.compile(TUNED_PREFIX + "[0-9a-f]+")
 
 
@@ -101,6 +102,11 @@ def _place(text: str) -> BackboneName:
     network, size = match["network"], match["size"]
     if "://" not in network:
         network = str(_absolute(network))
+    if _OPEN.match(network):
+        raise ConfigurationError(
+            f"Backbone {text!r}: on its way over http:// anyone could replace it, and a network is "
+            "a program: name it by https://."
+        )
     checked = None if size is None else _size(text, size)
     return BackboneName(Kind.HUB, network, checked, match["taps"] is not None)
 

@@ -77,11 +77,18 @@ def test_the_canonical_name_says_everything(name: BackboneName):
         ("efficientnet-lite0?weights=/w.h5", "only keras networks"),
         ("efficientnet-lite0+mid@300", "did you mean efficientnet-lite0"),
         ("", "did you mean"),
+        ("http://tfhub.dev/a/1", "name it by https://"),
+        ("HTTP://127.0.0.1.example.com/a/1@224", "name it by https://"),
     ],
 )
 def test_a_wrong_name_is_refused_with_the_nearest_right_word(text: str, word: str):
     with pytest.raises(ConfigurationError, match=word):
         parse(text)
+
+
+@pytest.mark.parametrize("host", ["https://tfhub.dev", "http://127.0.0.1:99", "http://[::1]"])
+def test_a_handle_is_taken_over_https_and_from_this_machine(host: str):
+    assert parse(f"{host}/a/1").network == f"{host}/a/1"
 
 
 def test_every_network_is_its_own_canonical_name():
