@@ -8,8 +8,6 @@ Formats: https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-cont
 and https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 """
 
-from __future__ import annotations
-
 import gzip
 import io
 import json

@@ -5,8 +5,6 @@ list then has what is there. So events may come twice, in any order, late, or be
 opposite, and an old one undoes nothing; without them the list would be the same as a listing's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field

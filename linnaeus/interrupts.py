@@ -1,7 +1,5 @@
 """Ctrl-C that is not lost."""
 
-from __future__ import annotations
-
 import signal
 import sys
 import threading
@@ -22,7 +20,7 @@ def keep_interrupts() -> None:
     """
     told = sys.unraisablehook
 
-    def hook(unraisable: UnraisableHookArgs) -> None:
+    def hook(unraisable: "UnraisableHookArgs") -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
             again = threading.Timer(AGAIN_SECONDS, _interrupt_main_thread)
             again.daemon = True

@@ -7,8 +7,6 @@ manifests of one source, and embed and label the same objects.
 Format: https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import posixpath

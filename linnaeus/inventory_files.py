@@ -1,7 +1,5 @@
 """The files of an S3 Inventory as rows of a listing, a batch at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from urllib.parse import unquote_plus
 

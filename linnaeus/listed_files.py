@@ -1,7 +1,5 @@
 """A user's own list of images with size and etag of each, as rows of a manifest."""
 
-from __future__ import annotations
-
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A listing on disk, however long: sorted, each object once, labelled by the names of folders."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

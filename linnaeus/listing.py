@@ -4,8 +4,6 @@ Sub-folders are listed side by side. A folder of an object store with more keys 
 and no sub-folders is cut into ranges of keys, and these again while threads are idle.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait

@@ -1,8 +1,6 @@
 """Objects that are files of this machine, by the operating system's own calls."""
 # ruff: noqa: D102 - the methods are documented where they are public, at `storage.Folder`
 
-from __future__ import annotations
-
 import errno
 import os
 import secrets

@@ -4,8 +4,6 @@ A location is `s3://bucket/key`, `gs://bucket/key`, `az://container/key` or an a
 Keys are kept as written: nothing is percent-encoded or decoded here.
 """
 
-from __future__ import annotations
-
 import os
 import posixpath
 from dataclasses import dataclass

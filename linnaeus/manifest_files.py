@@ -4,8 +4,6 @@ The columns are `uri[,label|labels,split,weight]`. `labels` are all that apply t
 or in a CSV file text with `|` between them.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

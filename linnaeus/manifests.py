@@ -5,8 +5,6 @@ order needs no clock; labels and runs refer to it, so it is given once, whatever
 Freezing what has not changed returns the newest one again.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import re
@@ -205,7 +203,7 @@ class _Draft:
         self.digest = digest.hexdigest()
         """Of all rows; another version of Arrow may give another one, and so a new manifest."""
 
-    def __enter__(self) -> _Draft:
+    def __enter__(self) -> "_Draft":
         return self
 
     def __exit__(self, *error: object) -> None:

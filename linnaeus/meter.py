@@ -1,7 +1,5 @@
 """Counts and time of a step that a person waits for, and how to say them in words."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

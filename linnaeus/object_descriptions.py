@@ -1,7 +1,5 @@
 """Look up size and etag of many objects by their URIs, in whichever way is cheaper."""
 
-from __future__ import annotations
-
 import posixpath
 from collections import defaultdict
 from collections.abc import Collection, Iterator

@@ -5,8 +5,6 @@ Settings come from the environment (`AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `GO
 """
 # ruff: noqa: D102 - the methods are documented where they are public, at `storage.Folder`
 
-from __future__ import annotations
-
 import os
 import re
 import threading

@@ -4,8 +4,6 @@ Rust's `object_store` refuses empty path segments (`a//b.jpg`), `.`, `..` and co
 and a single such key makes it refuse the whole listing. S3 allows them all.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

@@ -10,8 +10,6 @@ Three renderings share these words: a bar on a terminal, plain lines elsewhere, 
 machines. All of them write to standard error, so that standard output carries results only.
 """
 
-from __future__ import annotations
-
 import sys
 import threading
 import time

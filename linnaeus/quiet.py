@@ -1,7 +1,5 @@
 """Keeps the libraries' own chatter off a person's terminal."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

@@ -1,7 +1,5 @@
 """A remote object as a seekable binary file that fetches only the pieces that are read."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from typing import Any

@@ -4,8 +4,6 @@ IMAGES is a folder (a label is the name of the folder below it), the beginning o
 folder, a manifest file, or an S3 Inventory's `manifest.json`.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """One interface to folders that lie on this machine, in S3, Google Cloud Storage or Azure."""
 
-from __future__ import annotations
-
 import posixpath
 import re
 import shutil

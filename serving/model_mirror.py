@@ -7,8 +7,6 @@ copied beside its place and renamed into it, and an older one goes only when all
 The folder is what the server knows as the model's base path.
 """
 
-from __future__ import annotations
-
 import argparse
 import fcntl
 import json

@@ -1,7 +1,5 @@
 """A model server inside a Python process that speaks TensorFlow Serving's protocol."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -87,7 +85,7 @@ class EmbeddedServer:
         self._grpc: grpc.Server | None = None
         self._rest: RestServer | None = None
 
-    def __enter__(self) -> EmbeddedServer:
+    def __enter__(self) -> "EmbeddedServer":
         self.start()
         return self
 

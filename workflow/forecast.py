@@ -5,8 +5,6 @@ and planning, takes as long as it took now; the rest as long as in earlier night
 first one the embedding's time is measured on some of the images, on this machine.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

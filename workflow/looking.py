@@ -3,8 +3,6 @@
 A large bucket is not listed for it: of each top folder a page of keys is looked at, at most.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

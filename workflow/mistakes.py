@@ -1,7 +1,5 @@
 """What is wrong with a workflow file that is valid TOML: a line of the file and words for each."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """How long the steps of earlier nights took, for what the next one will take."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -26,7 +24,7 @@ class PastNights:
     nights: Sequence[Night] = ()
 
     @classmethod
-    def of(cls, workspace: Folder, workflow: str) -> PastNights:
+    def of(cls, workspace: Folder, workflow: str) -> "PastNights":
         """Read them; a record that cannot be read is left out."""
         folder = f"{NIGHTS}/{workflow}"
         entries = sorted(workspace.page(folder)[0], key=lambda entry: entry.modified, reverse=True)

@@ -1,7 +1,5 @@
 """What was expected of a night beside what became of it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

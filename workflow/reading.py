@@ -4,8 +4,6 @@ Relative paths in it are counted from the file's own folder: whoever starts a sc
 from anywhere.
 """
 
-from __future__ import annotations
-
 import posixpath
 import re
 import tomllib

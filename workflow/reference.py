@@ -3,8 +3,6 @@
 python -m workflow.reference PAGE    # puts them where they stand in the page
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from pathlib import Path

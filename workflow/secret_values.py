@@ -3,8 +3,6 @@
 A message about one says what it looks like and never what it is.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -4,8 +4,6 @@ It is made from `workflow.config`, and what reads it, a new file's comments, the
 the messages about mistakes, says the same.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A comment in words begins with `# `; a setting that is commented out begins with
 counts as soon as that one character is taken away.
 """
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -4,8 +4,6 @@ The document is one that `tomllib` has read, or refused only for something that 
 is no TOML at all is not looked for here.
 """
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Downloads made by other libraries: bounded in time, and never on standard output."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 import sys

@@ -1,7 +1,5 @@
 """The networks of `keras.applications` by our names, readable without Keras."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -5,8 +5,6 @@ NETWORK is `efficientnet-lite0|1|2`, `pixels`, a `keras.applications` name (`vgg
 workspace is `tuned:FINGERPRINT`, with nothing behind it: its size and its layers are what they are.
 """
 
-from __future__ import annotations
-
 import difflib
 import os
 import re

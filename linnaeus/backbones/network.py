@@ -1,7 +1,5 @@
 """What a kind of network has to offer so that it can be prepared."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol

@@ -1,7 +1,5 @@
 """The identity: a picture's own values as its embedding, for small images such as digits."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -6,8 +6,6 @@ the one that counts. So two that prepare at once never mix their files: whoever 
 `backbones/names/` finds the fingerprint of what was prepared before without loading a network.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import importlib
 import re

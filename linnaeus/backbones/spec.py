@@ -1,7 +1,5 @@
 """What is known of a prepared backbone: the content of its `spec.json`."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -85,7 +83,7 @@ class BackboneSpec:
         return json.dumps(values, indent=2, sort_keys=True) + "\n"
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> BackboneSpec:
+    def from_json(cls, text: str | bytes) -> "BackboneSpec":
         """Read `spec.json`; raises ConfigurationError when it is not one, or a later layout."""
         try:
             values = json.loads(text)

@@ -1,7 +1,5 @@
 """The prepared backbones of a workspace, and their files on this machine."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

@@ -6,8 +6,6 @@ each key an int64 count and the storage's raw little-endian values. Source: `_le
 `_rebuild_tensor_v2` in torch/serialization.py and torch/_utils.py.
 """
 
-from __future__ import annotations
-
 import pickle
 import struct
 from collections import OrderedDict

@@ -1,7 +1,5 @@
 """A new workflow file: by a few questions, or by options and a look at the images."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable
@@ -76,7 +74,7 @@ class Answers:
     labels: str | None
     model: str
     workspace: str
-    look: Look | None
+    look: "Look | None"
 
 
 _Looker = Callable[[str], "Look | None"]
@@ -101,7 +99,7 @@ def _given_place(session: Session) -> str | None:
 
 def _looker(session: Session, *, look: bool) -> _Looker:
     @cache
-    def at(images: str) -> Look | None:
+    def at(images: str) -> "Look | None":
         try:
             from workflow.looking import look_at
         except ModuleNotFoundError as error:
@@ -129,7 +127,7 @@ def _choose(given: Given, looker: _Looker) -> Answers:
     )
 
 
-def _seen(images: str, labels: str | None, looker: _Looker) -> Look | None:
+def _seen(images: str, labels: str | None, looker: _Looker) -> "Look | None":
     """The images, and the labels of the place that has them, where there may be none yet."""
     look = looker(images)
     if look is None or labels is None:
@@ -157,7 +155,7 @@ def _ask(given: Given, looker: _Looker) -> Answers:
     )
 
 
-def _asked_labels(look: Look | None, looker: _Looker) -> str | None:
+def _asked_labels(look: "Look | None", looker: _Looker) -> str | None:
     alone = "these" if look is None or look.labelled else "say it later"
     labels = _answer(
         f"Images with labels, a folder for each label (Enter: {alone})",
@@ -251,7 +249,7 @@ def _commands(file: Path) -> list[str]:
     return [f"linnaeus run {name} --dry-run", f"linnaeus run {name}"]
 
 
-def _look_text(look: Look, labels: str | None) -> str:
+def _look_text(look: "Look", labels: str | None) -> str:
     if not look.images:
         return "a list that S3 writes: nothing was counted"
     more = "" if look.complete else " at least"

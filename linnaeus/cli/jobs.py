@@ -1,7 +1,5 @@
 """The jobs over a bucket: manifest, plan, embed, score; and what was left behind: retry, commit."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -237,7 +235,7 @@ def commit(
     _conclude(session, done, max_failures)
 
 
-def _conclude(session: Session, run: RunSummary, max_failures: int) -> None:
+def _conclude(session: Session, run: "RunSummary", max_failures: int) -> None:
     """Failures that were known before the run are not among its `failed`."""
     session.show(run, run_text(run))
     if run.counts.new_failures > max_failures:

@@ -1,7 +1,5 @@
 """Tidying a workspace: compact its tables, and vacuum what nothing needs any more."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Annotated
 

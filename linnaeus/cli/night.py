@@ -1,7 +1,5 @@
 """The scheduled job: a whole night by one workflow file."""
 
-from __future__ import annotations
-
 import signal
 import traceback
 from collections.abc import Callable, Iterator
@@ -68,7 +66,7 @@ def run(  # noqa: PLR0913, PLR0917 - a parameter an option
         _run(session, read, night, only)
 
 
-def _forecast(session: Session, workflow: Workflow) -> None:
+def _forecast(session: Session, workflow: "Workflow") -> None:
     from linnaeus.storage import Folder
     from workflow.forecast import text
     from workflow.steps.planning import expect
@@ -79,7 +77,7 @@ def _forecast(session: Session, workflow: Workflow) -> None:
 
 def _freeze(
     session: Session,
-    workflow: Workflow,
+    workflow: "Workflow",
     night: str | None,
     job: Literal["embed", "score"],
     slices: int,
@@ -92,7 +90,7 @@ def _freeze(
     session.show(frozen, facts_text(asdict(frozen)))
 
 
-def _run(session: Session, workflow: Workflow, night: str | None, only: str | None) -> None:
+def _run(session: Session, workflow: "Workflow", night: str | None, only: str | None) -> None:
     from workflow.engine import NightRequest, night_id, run_night, steps_of, trouble
     from workflow.night import STEPS
 
@@ -119,13 +117,13 @@ def _ended_like_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def night_text(night: Night) -> str:
+def night_text(night: "Night") -> str:
     """A line a step, and what all comes to."""
     lines = [f"{step.name:<8}  {step.status:<7}  {step.line}" for step in night.steps]
     return "\n".join([*lines, *_expected_lines(night), _end_text(night)])
 
 
-def _expected_lines(night: Night) -> Iterator[str]:
+def _expected_lines(night: "Night") -> Iterator[str]:
     """The plan against what became of it."""
     from workflow.forecast import against_actual, table_text
 
@@ -133,7 +131,7 @@ def _expected_lines(night: Night) -> Iterator[str]:
         yield from ("", table_text(rows), "")
 
 
-def _end_text(night: Night) -> str:
+def _end_text(night: "Night") -> str:
     named = f"Night {night.night} of {night.workflow}"
     if wrong := night.trouble:
         return f"{named} stopped at {wrong.name}"

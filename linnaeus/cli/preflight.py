@@ -1,7 +1,5 @@
 """What is wrong with a job before it is submitted."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,7 +45,7 @@ def preflight(  # noqa: PLR0913, PLR0917 - a parameter an option
         raise typer.Exit(FAILED)
 
 
-def _text(findings: Sequence[Finding]) -> str:
+def _text(findings: "Sequence[Finding]") -> str:
     words = {True: "wrong", False: "mind "}
     lines = [f"{words[one.fatal]}  {one.problem}\n       {one.remedy}" for one in findings]
     return "\n".join(lines) or "Nothing wrong to be seen"

@@ -1,7 +1,5 @@
 """The page to look at."""
 
-from __future__ import annotations
-
 import os
 import sys
 import tempfile

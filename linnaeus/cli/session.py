@@ -4,8 +4,6 @@ A command is a function whose first parameter is a `Session`. `register` puts `-
 `--json` and `--debug` in its place.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 import sys
@@ -48,7 +46,7 @@ class Session:
         return for_stream(sys.stderr, as_json=self.as_json)
 
     @property
-    def workspace(self) -> Workspace:
+    def workspace(self) -> "Workspace":
         """The workspace, whose jobs are imported only when they run."""
         from linnaeus.workspace import Workspace
 

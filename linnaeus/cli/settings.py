@@ -1,7 +1,5 @@
 """Options of a command made from the fields of configuration classes, with their help."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields

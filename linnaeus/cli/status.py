@@ -1,7 +1,5 @@
 """What a workspace holds, and how its runs go."""
 
-from __future__ import annotations
-
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,7 +57,7 @@ def _watch(session: Session, run: str | None) -> None:
         raise typer.Exit(FAILED)
 
 
-def _shown(session: Session, run_id: str) -> Sight | None:
+def _shown(session: Session, run_id: str) -> "Sight | None":
     """Show a run until its end, and return how it ended; None where somebody has seen enough."""
     sights = session.workspace.watch(run_id)
     first = last = next(sights)

@@ -1,7 +1,5 @@
 """Small models: a published model as TFLite files for telephones and small computers."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,7 +33,7 @@ def tflite(
     session.show(made, small_models_text(made))
 
 
-def small_models_text(made: SmallModels) -> str:
+def small_models_text(made: "SmallModels") -> str:
     """A line a file, after one of the model they were made from; then what to beware of."""
     rows = [("SavedModel", made.size_bytes, made.accuracy, made.model)]
     rows += [(file.kind, file.size_bytes, file.accuracy, file.uri) for file in made.files]
@@ -45,7 +43,7 @@ def small_models_text(made: SmallModels) -> str:
     return "\n".join([head, *lines, *warnings])
 
 
-def _warning(file: SmallModel) -> str:
+def _warning(file: "SmallModel") -> str:
     return (
         f"Warning: the {file.kind} file lost {file.points_lost:.1f} percentage points of accuracy; "
         "float32 loses none"

@@ -1,7 +1,5 @@
 """The command that trains a model, with an option for each setting of `training.config`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -215,7 +213,7 @@ def _one_l2(chosen: dict[str, Any]) -> dict[str, Any]:
     return {**chosen, "l2": strengths[0]} if strengths else chosen
 
 
-def _trained_text(model: TrainedModel) -> str:
+def _trained_text(model: "TrainedModel") -> str:
     first = (
         f"Model {model.name}:{model.version} ({', '.join(model.labels)}): "
         f"test accuracy {accuracy_text(model.metrics['test'])}"
@@ -227,7 +225,7 @@ def _trained_text(model: TrainedModel) -> str:
     return "\n".join([first, *tried, *told])
 
 
-def _head_text(model: TrainedModel) -> str:
+def _head_text(model: "TrainedModel") -> str:
     chosen = model.hyperparameters["chosen"]
     settings = {name: chosen[name] for name in ("hidden", "gamma", "l2") if chosen.get(name)}
     return f"{chosen['head']}, {settings_text(settings)}"

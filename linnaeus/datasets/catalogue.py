@@ -1,7 +1,5 @@
 """Which data sets there are."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """scikit-learn's 1,797 handwritten digits, as PNG files of 8x8 pixels."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from linnaeus.datasets.pictures import png

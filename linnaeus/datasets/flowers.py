@@ -1,7 +1,5 @@
 """TensorFlow's 3,670 photographs of daisies, dandelions, roses, sunflowers and tulips."""
 
-from __future__ import annotations
-
 import os
 import tarfile
 import urllib.request

@@ -1,7 +1,5 @@
 """Puts pictures and their manifest into a folder; again costs a listing, and repairs a gap."""
 
-from __future__ import annotations
-
 import csv
 import io
 import os

@@ -5,8 +5,6 @@ the paper, a cell is defective from 2/3 up and a quarter is held out; pictures t
 were unsure of count half.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from importlib import resources
 

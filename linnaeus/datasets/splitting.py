@@ -1,7 +1,5 @@
 """A held-out test set in which every kind of picture has its share."""
 
-from __future__ import annotations
-
 import random
 from collections import defaultdict
 from collections.abc import Hashable, Sequence

@@ -3,8 +3,6 @@
 Importing this package imports none of the three; `open_engine` imports the one it opens.
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import os
@@ -85,7 +83,7 @@ _KINDS = {
 
 
 def open_engine(
-    files: Path, spec: BackboneSpec, engine: str = "auto", tuning: Tuning | None = None
+    files: Path, spec: "BackboneSpec", engine: str = "auto", tuning: Tuning | None = None
 ) -> Engine:
     """Load a prepared backbone from its local folder.
 
@@ -109,7 +107,7 @@ def open_engine(
     return opened
 
 
-def _choose(files: Path, spec: BackboneSpec) -> str:
+def _choose(files: Path, spec: "BackboneSpec") -> str:
     """The first engine, in the order of preference, that can be opened."""
     order = ["openvino", "litert", "tensorflow"]
     if has_gpu():
@@ -122,7 +120,7 @@ def _choose(files: Path, spec: BackboneSpec) -> str:
     raise ConfigurationError(f"No engine can run backbone {spec.name}: {reasons}")
 
 
-def _problem(name: str, files: Path, spec: BackboneSpec) -> str | None:
+def _problem(name: str, files: Path, spec: "BackboneSpec") -> str | None:
     """Why an engine cannot be opened, with the remedy, or None."""
     kind = _KINDS.get(name)
     if kind is None:

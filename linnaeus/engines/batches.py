@@ -1,7 +1,5 @@
 """Batches for engines that are faster with several images than with one."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice

@@ -1,7 +1,5 @@
 """Turn a backbone's SavedModel into the files of the other engines, and check them against it."""
 
-from __future__ import annotations
-
 import dataclasses
 import shutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """LiteRT (TensorFlow Lite): where OpenVINO has no build, and to check exported files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from threading import Lock
 
@@ -15,7 +13,7 @@ from linnaeus.engines.batches import BatchEngine
 BATCH_IMAGES = 8
 
 
-def open_backbone(files: Path, spec: BackboneSpec, tuning: Tuning) -> LiteRtEngine:
+def open_backbone(files: Path, spec: BackboneSpec, tuning: Tuning) -> "LiteRtEngine":
     """Load `litert/model.tflite` of a backbone's folder."""
     return LiteRtEngine(files / "litert" / "model.tflite", spec, tuning)
 

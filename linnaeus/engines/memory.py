@@ -1,7 +1,5 @@
 """How many images an engine computes together, where memory may not suffice for all it would."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 

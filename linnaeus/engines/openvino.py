@@ -8,8 +8,6 @@ the interpreter lock once more after a request counts as done, and a network fre
 or an interpreter that ends, hangs or aborts. Waiting for the oldest request costs nothing.
 """
 
-from __future__ import annotations
-
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -39,7 +37,7 @@ def import_openvino() -> Any:
     return openvino
 
 
-def open_backbone(files: Path, spec: BackboneSpec, tuning: Tuning) -> OpenVinoEngine:
+def open_backbone(files: Path, spec: BackboneSpec, tuning: Tuning) -> "OpenVinoEngine":
     """Load `openvino/model.xml` of a backbone's folder."""
     return OpenVinoEngine(files / "openvino" / "model.xml", spec, tuning)
 

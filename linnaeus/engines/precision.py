@@ -1,7 +1,5 @@
 """Reduced precision: quantisation to int8, and how close the vectors stay to float32."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import logging

@@ -1,7 +1,5 @@
 """TensorFlow: the engine on a GPU, and where there is no other."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ GPU_BATCH_IMAGES = 32
 CPU_BATCH_IMAGES = 8
 
 
-def open_backbone(files: Path, spec: BackboneSpec, tuning: Tuning) -> TensorFlowEngine:
+def open_backbone(files: Path, spec: BackboneSpec, tuning: Tuning) -> "TensorFlowEngine":
     """Load the SavedModel in `tensorflow/` of a backbone's folder.
 
     TensorFlow's threads belong to the process, so `tuning` is not used.

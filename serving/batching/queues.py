@@ -4,8 +4,6 @@ Follows `Queue` of TensorFlow's `core/kernels/batching_util/shared_batch_schedul
 words of refusal.
 """
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable, Sequence

@@ -4,8 +4,6 @@ Follows `SharedBatchScheduler` of TensorFlow's
 `core/kernels/batching_util/shared_batch_scheduler.h`: a free thread takes the queues in turn.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 import weakref

@@ -1,7 +1,5 @@
 """Requests that wait for their batch, and what their own threads learn from the batch threads."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Sequence

@@ -13,8 +13,6 @@ never idle, since some calls are always on the way: their share decides on one c
 and it halves again only where twice as many are refused as may be under way, and few answered.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from enum import Enum, auto

@@ -1,7 +1,5 @@
 """Batches that are read and not answered yet, over all the streams of one client."""
 
-from __future__ import annotations
-
 import threading
 from collections import deque
 from collections.abc import Callable

@@ -4,8 +4,6 @@ Imports neither TensorFlow nor its stubs. Make a client after a fork: gRPC's cha
 survive one.
 """
 
-from __future__ import annotations
-
 import random
 import threading
 import time
@@ -141,7 +139,7 @@ class ScoringClient:
         self._ahead = ReadingAhead(lambda: self._slots.limit, ahead_bytes)
         self._pool = ThreadPoolExecutor(in_flight + READY, thread_name_prefix="score")
 
-    def __enter__(self) -> ScoringClient:
+    def __enter__(self) -> "ScoringClient":
         return self
 
     def __exit__(self, *exc_info: object) -> None:

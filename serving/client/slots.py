@@ -1,7 +1,5 @@
 """The calls of one client, kept within its limit, whoever makes them."""
 
-from __future__ import annotations
-
 import random
 import threading
 import time

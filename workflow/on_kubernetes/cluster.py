@@ -1,7 +1,5 @@
 """Jobs made of a CronJob's template, by Kubernetes' own interface: three calls, no library."""
 
-from __future__ import annotations
-
 import copy
 import json
 import os
@@ -92,7 +90,7 @@ class Cluster:
     poll_seconds: float = POLL_SECONDS
 
     @classmethod
-    def around(cls, account: Path = ACCOUNT) -> Cluster:
+    def around(cls, account: Path = ACCOUNT) -> "Cluster":
         """The cluster that this pod is in.
 
         Raises:

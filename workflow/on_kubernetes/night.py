@@ -6,8 +6,6 @@ What is to do is frozen here, done by slices in Jobs, and gated and committed he
 commands that a person would type. Any pod may die: the night's next pod joins what it left.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import subprocess
