@@ -5,7 +5,6 @@ import resource
 import socket
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 
 _MOST = 1024
@@ -39,26 +38,24 @@ class Connections:
     def close_late(self) -> None:
         """End the connections whose time is up."""
         now = time.monotonic()
-        self._close(lambda since, until: until < now)
+        with self._lock:
+            for connection in [one for one, (_, until) in self._open.items() if until < now]:
+                self._close(connection)
 
     def make_room(self) -> bool:
         """Whether one more is let in, if need be for one that has been silent the longest."""
         with self._lock:
-            is_full = len(self._open) >= self._most
-            silent = [since for since, until in self._open.values() if until < math.inf]
-        if not is_full:
-            return True
-        oldest = min(silent, default=math.inf)
-        if oldest > time.monotonic() - _GRACE_SECONDS:
-            return False
-        self._close(lambda since, until: since == oldest and until < math.inf)
+            if len(self._open) < self._most:
+                return True
+            silent = {one: since for one, (since, until) in self._open.items() if until < math.inf}
+            oldest = min(silent, key=silent.__getitem__, default=None)
+            if oldest is None or silent[oldest] > time.monotonic() - _GRACE_SECONDS:
+                return False
+            self._close(oldest)
         return True
 
-    def _close(self, is_meant: Callable[[float, float], bool]) -> None:
-        with self._lock:
-            meant = [one for one, times in self._open.items() if is_meant(*times)]
-            for connection in meant:
-                del self._open[connection]
-                # Its thread reads the end, and closes it.
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+    def _close(self, connection: socket.socket) -> None:
+        """End one, under the lock; its thread reads the end, and closes it."""
+        del self._open[connection]
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)

@@ -51,8 +51,6 @@ _REST_SECONDS = 0.05
 _MOST_BODIES = 10
 """Of the largest size, in memory at once; more are refused."""
 
-# Others are not implemented; of these, most are malformed requests, but HTTP.
-_METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH")
 _LINE_BYTES = 65536
 _CORS_HEADERS = (
     ("Access-Control-Allow-Origin", "*"),
@@ -125,7 +123,7 @@ class RestServer:
             options=options.inference,
             run=self._processes.run,
         )
-        self._server = _HttpServer((host, port), _handler(options, answer))
+        self._server = _HttpServer((host, port), options, answer)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="rest", daemon=True
         )
@@ -153,8 +151,10 @@ class _HttpServer(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 4096
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        super().__init__(address, handler)
+    def __init__(self, address: tuple[str, int], options: RestOptions, answer: Answer) -> None:
+        super().__init__(address, _Handler)
+        self.options, self.answer = options, answer
+        self.room = Room(_MOST_BODIES * options.max_body_bytes)
         self.busy = 0
         self.stopping = False
         self.connections = Connections(most_connections())
@@ -214,121 +214,115 @@ def _json_reply(status: int, text: str) -> _Reply:
     return _Reply(status, "application/json", text.encode(errors="replace"))
 
 
-def _handler(options: RestOptions, answer: Answer) -> type[BaseHTTPRequestHandler]:
-    room = Room(_MOST_BODIES * options.max_body_bytes)
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    timeout = 2 * IDLE_SECONDS
+    # Headers and body leave in one packet.
+    wbufsize = -1
+    server: _HttpServer
+    raw_requestline: bytes
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-        timeout = 2 * IDLE_SECONDS
-        # Headers and body leave in one packet.
-        wbufsize = -1
-        server: _HttpServer
-        raw_requestline: bytes
-
-        def respond(self) -> None:
-            self.server.connections.expect(self.connection, BODY_SECONDS)
-            try:
-                with room.shared() as take:
-                    body = read_body(self.headers, self.rfile, options.max_body_bytes, take)
-                    with self.server.answering(self.connection):
-                        self._answer_unless_stopping(body)
-            except BodyTooLargeError as error:
-                document = error_document(str(error))
-                self._refuse_body(_json_reply(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, document))
-            except NoRoomError:
-                self._refuse_body(_OVERLOADED)
-            except BodyError:
-                self.send_error(HTTPStatus.BAD_REQUEST)
-            except BodyCutError:
-                self.close_connection = True
-
-        def _refuse_body(self, reply: _Reply) -> None:
+    def respond(self) -> None:
+        max_bytes = self.server.options.max_body_bytes
+        self.server.connections.expect(self.connection, BODY_SECONDS)
+        try:
+            with self.server.room.shared() as take:
+                body = read_body(self.headers, self.rfile, max_bytes, take)
+                with self.server.answering(self.connection):
+                    self._answer_unless_stopping(body)
+        except BodyTooLargeError as error:
+            document = error_document(str(error))
+            self._refuse_body(_json_reply(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, document))
+        except NoRoomError:
+            self._refuse_body(_OVERLOADED)
+        except BodyError:
+            self.send_error(HTTPStatus.BAD_REQUEST)
+        except BodyCutError:
             self.close_connection = True
-            self._send(reply)
-            self.wfile.flush()
-            self.connection.shutdown(socket.SHUT_WR)
-            discard(self.rfile, options.max_body_bytes)
 
-        def _answer_unless_stopping(self, body: bytes) -> None:
-            # Asked once the request is counted: a stop either waits for it or is seen here.
-            if self.server.stopping:
-                # The models are about to go: a client that connects anew finds another server.
-                self.close_connection = True
-                return
-            if self.server.busy > MOST_REQUESTS:
-                self.close_connection = True
-                self._send(_OVERLOADED)
-            else:
-                self._answer(body)
-            self.wfile.flush()
+    def _refuse_body(self, reply: _Reply) -> None:
+        self.close_connection = True
+        self._send(reply)
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_WR)
+        discard(self.rfile, self.server.options.max_body_bytes)
 
-        def parse_request(self) -> bool:
-            if (
-                not self.raw_requestline.endswith(b"\n")
-                and len(self.raw_requestline) <= _LINE_BYTES
-            ):
-                # The client hung up within it.
-                self.close_connection = True
-                return False
-            self.server.connections.expect(self.connection, IDLE_SECONDS)
-            return super().parse_request()
-
-        def handle_expect_100(self) -> bool:
-            expected = super().handle_expect_100()
-            self.wfile.flush()
-            return expected
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-        def send_error(
-            self, code: int, message: str | None = None, explain: str | None = None
-        ) -> None:
-            # The page of the HTTP library that TensorFlow Serving stands on.
-            phrase = HTTPStatus(code).phrase
-            page = _ERROR_PAGE.format(status=int(code), phrase=phrase)
+    def _answer_unless_stopping(self, body: bytes) -> None:
+        # Asked once the request is counted: a stop either waits for it or is seen here.
+        if self.server.stopping:
+            # The models are about to go: a client that connects anew finds another server.
             self.close_connection = True
-            self._send(_Reply(code, "text/html", page.encode()))
+            return
+        if self.server.busy > MOST_REQUESTS:
+            self.close_connection = True
+            self._send(_OVERLOADED)
+        else:
+            self._answer(body)
+        self.wfile.flush()
 
-        def _answer(self, body: bytes) -> None:
-            # Bytes beyond ASCII come as Latin-1; names in them are UTF-8. Proxies name the host.
-            path = _HOST.sub("", self.path.encode("latin-1").decode(errors="replace"))
-            if options.monitoring and path.partition("?")[0] == options.monitoring_path:
-                self._send(_metrics(path, options.monitoring_path, options.monitoring))
-            elif is_served(path):
-                self._send(self._served(Request(self.command, path, body)))
-            else:
-                self.send_error(HTTPStatus.NOT_FOUND)
+    def parse_request(self) -> bool:
+        if not self.raw_requestline.endswith(b"\n") and len(self.raw_requestline) <= _LINE_BYTES:
+            # The client hung up within it.
+            self.close_connection = True
+            return False
+        self.server.connections.expect(self.connection, IDLE_SECONDS)
+        return super().parse_request()
 
-        def _served(self, request: Request) -> _Reply:
-            if request.method == "OPTIONS":
-                reply = _preflight(self.headers.get("Origin", ""))
-            else:
-                reply = _reply(answer, options.record, request)
-            return replace(reply, headers=_CORS_HEADERS) if options.enable_cors_support else reply
+    def handle_expect_100(self) -> bool:
+        expected = super().handle_expect_100()
+        self.wfile.flush()
+        return expected
 
-        def _send(self, reply: _Reply) -> None:
-            if self.server.stopping:
-                self.close_connection = True
-            self.send_response_only(reply.status, _phrase(reply.status))
-            if reply.content_type:
-                self.send_header("Content-Type", reply.content_type)
-            for name, value in reply.headers:
-                self.send_header(name, value)
-            self.send_header("Date", self.date_time_string())
-            self.send_header("Content-Length", str(len(reply.body)))
-            if self.close_connection:
-                self.send_header("Connection", "close")
-            elif self.request_version == "HTTP/1.0":
-                self.send_header("Connection", "keep-alive")
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(reply.body)
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
 
-    for method in _METHODS:
-        setattr(Handler, f"do_{method}", Handler.respond)
-    return Handler
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        # The page of the HTTP library that TensorFlow Serving stands on.
+        phrase = HTTPStatus(code).phrase
+        page = _ERROR_PAGE.format(status=int(code), phrase=phrase)
+        self.close_connection = True
+        self._send(_Reply(code, "text/html", page.encode()))
+
+    def _answer(self, body: bytes) -> None:
+        # Bytes beyond ASCII come as Latin-1; names in them are UTF-8. Proxies name the host.
+        path = _HOST.sub("", self.path.encode("latin-1").decode(errors="replace"))
+        options = self.server.options
+        if options.monitoring and path.partition("?")[0] == options.monitoring_path:
+            self._send(_metrics(path, options.monitoring_path, options.monitoring))
+        elif is_served(path):
+            self._send(self._served(Request(self.command, path, body)))
+        else:
+            self.send_error(HTTPStatus.NOT_FOUND)
+
+    def _served(self, request: Request) -> _Reply:
+        if request.method == "OPTIONS":
+            reply = _preflight(self.headers.get("Origin", ""))
+        else:
+            reply = _reply(self.server.answer, self.server.options.record, request)
+        with_cors = self.server.options.enable_cors_support
+        return replace(reply, headers=_CORS_HEADERS) if with_cors else reply
+
+    def _send(self, reply: _Reply) -> None:
+        if self.server.stopping:
+            self.close_connection = True
+        self.send_response_only(reply.status, _phrase(reply.status))
+        if reply.content_type:
+            self.send_header("Content-Type", reply.content_type)
+        for name, value in reply.headers:
+            self.send_header(name, value)
+        self.send_header("Date", self.date_time_string())
+        self.send_header("Content-Length", str(len(reply.body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        elif self.request_version == "HTTP/1.0":
+            self.send_header("Connection", "keep-alive")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(reply.body)
+
+    # Other methods are not implemented; of these, most are malformed requests, but HTTP.
+    do_GET = do_POST = do_HEAD = do_PUT = do_DELETE = do_OPTIONS = do_PATCH = respond  # noqa: N815
 
 
 def _phrase(status: int) -> str:
