@@ -1,16 +1,18 @@
 """The Beam step of both jobs: one element is the number of a shard of a frozen plan."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 
 import apache_beam as beam
+import apache_beam.pipeline
 from apache_beam.metrics import Metrics
 from apache_beam.runners.runner import PipelineResult
+from apache_beam.utils import interactive_utils
 from apache_beam.utils.shared import Shared
 
 from beam_pipelines.committing import CommitRun, Ending
 from beam_pipelines.job_servers import stopped_with
-from beam_pipelines.notebooks import as_in_a_program
 from beam_pipelines.resources import shard_hints
 from beam_pipelines.workers import WorkerOptions, open_worker
 from linnaeus.receipts import Receipt
@@ -79,3 +81,25 @@ def run_pipeline(
             if ending:
                 _ = receipts | "Commit run" >> CommitRun(ending)
     return pipeline.result
+
+
+@contextmanager
+def as_in_a_program() -> Iterator[None]:
+    """Within it, Beam takes no notice of IPython.
+
+    Else it imports its interactive runner, only to put a cell's number before the names of steps,
+    and that import fails beside pandas 2.4 and later.
+    """
+    users = (apache_beam.pipeline, interactive_utils)
+    noticed = interactive_utils.is_in_ipython
+    try:
+        for module in users:
+            module.is_in_ipython = _never
+        yield
+    finally:
+        for module in users:
+            module.is_in_ipython = noticed
+
+
+def _never() -> bool:
+    return False

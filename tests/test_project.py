@@ -128,8 +128,8 @@ def test_nobody_decodes_an_unknown_picture_in_its_own_process():
     ("module", "pattern", "piece"),
     [
         ("linnaeus.object_stores", "_DELTA_CAUSE", " "),
-        ("serving.client.refusals", "_WHERE", " "),
-        ("serving.client.refusals", "_ASSERTION", "assertion failed: ["),
+        ("serving.client.server_errors", "_WHERE", " "),
+        ("serving.client.server_errors", "_ASSERTION", "assertion failed: ["),
         ("serving.config.text_format", "_COMMENT_OR_STRING", '"\\'),
         ("workflow.secret_values", "_PATTERNS", "--token"),
     ],

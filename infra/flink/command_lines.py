@@ -6,8 +6,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.flink import downloads
-from infra.flink.jvm import OPENED
 
+_EXPORTED = ("java.base/sun.net.util",)
+_OPENED = (
+    "java.base/java.io",
+    "java.base/java.lang",
+    "java.base/java.lang.reflect",
+    "java.base/java.net",
+    "java.base/java.nio",
+    "java.base/java.text",
+    "java.base/java.time",
+    "java.base/java.util",
+    "java.base/java.util.concurrent",
+    "java.base/java.util.concurrent.atomic",
+    "java.base/java.util.concurrent.locks",
+    "java.base/sun.nio.ch",
+)
+
+OPENED = (
+    *(f"--add-exports={package}=ALL-UNNAMED" for package in _EXPORTED),
+    *(f"--add-opens={package}=ALL-UNNAMED" for package in _OPENED),
+)
 HOST = "127.0.0.1"
 CONF = Path(__file__).with_name("conf")
 HEAP = "-Xmx640m"

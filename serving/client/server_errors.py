@@ -1,11 +1,19 @@
 """What is wrong with a model server, in one line with a remedy."""
 
+import re
+
 import grpc
 
 from linnaeus.errors import FailureCode, ServingError
 from linnaeus.plain_text import plain
 from serving.client.retries import TRIES_IN_TIME
 
+_WHERE = re.compile(r"\[\[\{\{.*")
+"""Which operations of the graph refused: names that say nothing to those who sent an image."""
+_ASSERTION = re.compile(r"assertion failed: \[(.{0,999}?)\]")
+
+_LARGEST_BATCH = re.compile(r"larger than maximum input batch size (\d{1,9})\b")
+"""TensorFlow's words, in `basic_batch_scheduler.h`."""
 MOST_CHARACTERS = 1000
 """Of what a server says: TensorFlow's words come after its operations' names."""
 
@@ -72,3 +80,17 @@ def _remedy(reason: str, model: str) -> str:
         f"start one with `linnaeus serve --model {model}`, or correct the address"
         " (grpcs:// for a server that speaks TLS)"
     )
+
+
+def largest_batch(text: str, rows: int) -> int:
+    """Most rows of a request: `rows`, or fewer if that is why one was refused."""
+    found = _LARGEST_BATCH.search(text)
+    return max(1, min(rows, int(found[1]))) if found else rows
+
+
+def reason(text: str) -> str:
+    """A refusal without the names of a graph's operations."""
+    short = _WHERE.sub("", text).rstrip()
+    if found := _ASSERTION.search(short):
+        short = found[1]
+    return short or text

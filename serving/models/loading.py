@@ -1,15 +1,17 @@
 """From a version's folder to a model that is fit to serve."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from serving.models import warmup
 from serving.models.checked_model import CheckedModel
-from serving.models.measured_model import MeasuredModel
 from serving.models.saved_models import SavedModel, SessionOptions
-from serving.models.servable import Servable
+from serving.models.servable import Feeds, Servable
 from serving.models.tflite_models import TfliteModel
 from serving.models.version_folder import GRAPH, GRAPH_AS_TEXT, TFLITE
 
@@ -91,3 +93,21 @@ def _warm_up(model: Servable, folder: Path, options: LoadingOptions) -> None:
         succeeded = True
     finally:
         options.on_warm_up(folder, time.monotonic() - started, succeeded)
+
+
+class MeasuredModel:
+    """A `Servable` that tells `on_run` the seconds that each run of another one took."""
+
+    def __init__(self, model: Servable, on_run: Callable[[float], None]) -> None:
+        self.signatures = model.signatures
+        self._model = model
+        self._on_run = on_run
+
+    def run(
+        self, feeds: Feeds, fetches: Sequence[str], timeout_seconds: float | None = None
+    ) -> list[NDArray[Any]]:
+        """As `Servable.run`."""
+        started = time.monotonic()
+        outputs = self._model.run(feeds, fetches, timeout_seconds)
+        self._on_run(time.monotonic() - started)
+        return outputs

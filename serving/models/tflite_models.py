@@ -12,14 +12,16 @@ from typing import Any
 import grpc
 import numpy as np
 import tensorflow as tf
+from flatbuffers import flexbuffers
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.models.checked_model import Shapes
 from serving.models.servable import Feeds
-from serving.models.tflite_signatures import signature_in_metadata
 from serving.status import StatusError, invalid_argument
 
+_NAME = b"signature_defs_metadata"
 DEFAULT_SIGNATURE = "serving_default"
 PREDICT = "tensorflow/serving/predict"
 
@@ -182,3 +184,44 @@ def _load_errors(path: Path) -> Iterator[None]:
         yield
     except (RuntimeError, ValueError) as error:
         raise invalid_argument(f"Cannot build FlatBufferModel from {path}: {error}") from error
+
+
+def signature_in_metadata(content: bytes) -> Any | None:
+    """The one SignatureDef that TensorFlow Serving serves, as `serving_default`; None if none.
+
+    Args:
+        content: a FlatBuffer that an interpreter has taken.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT, there are several, or what is there cannot be read.
+    """
+    data = _metadata(content)
+    if data is None:
+        return None
+    try:
+        serialized = [value.AsStringBytes for value in flexbuffers.GetRoot(data).AsMap.Values]
+        found = [meta_graph_pb2.SignatureDef.FromString(bytes(each)) for each in serialized]
+    except (DecodeError, IndexError, TypeError, ValueError) as error:
+        raise invalid_argument("Invalid SignatureDefs found in TfLite model: %s") from error
+    if len(found) > 1:
+        # TensorFlow Serving joins a format and its argument, and so keeps the `%s`.
+        raise invalid_argument("Multiple SignatureDefs found in TfLite model: %s")
+    return found[0] if found else None
+
+
+def _metadata(content: bytes) -> bytearray | None:
+    model = _schema().Model.GetRootAsModel(content, 0)
+    for entry in map(model.Metadata, range(model.MetadataLength())):
+        if entry.Name() == _NAME:
+            data = model.Buffers(entry.Buffer()).DataAsNumpy()
+            return bytearray(data.tobytes()) if hasattr(data, "tobytes") else bytearray()
+    return None
+
+
+def _schema() -> Any:
+    """The classes of the file format: LiteRT's where it is installed, as its interpreter is."""
+    try:
+        from ai_edge_litert import schema_py_generated
+    except ImportError:
+        from tensorflow.lite.python import schema_py_generated
+    return schema_py_generated

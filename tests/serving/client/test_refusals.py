@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.client.refusals import largest_batch, reason
+from serving.client.server_errors import largest_batch, reason
 
 UNKNOWN_BYTES = (
     "assertion failed: [The bytes are no JPEG, PNG, WebP, GIF or BMP: send one of these.]"
