@@ -37,11 +37,25 @@ MANIFEST = pa.schema(
 )
 """An image has a `label`, or `labels` where several may apply, or neither."""
 
+_OBJECT = (("source", pa.string()), ("uri", pa.string()), ("etag", pa.string()))
+_SAID = (
+    ("label", pa.string()),
+    ("confidence", pa.float32()),
+    ("labels", pa.list_(pa.string())),
+    ("top_labels", pa.list_(pa.string())),
+    ("top_scores", pa.list_(pa.float32())),
+)
+"""What a model says of a picture."""
+_SCORED = (
+    ("model_version", pa.int64()),
+    ("trained_by", pa.string()),
+    ("run_id", pa.string()),
+    ("scored_at", TIMESTAMP),
+)
+
 OBJECTS = pa.schema(
     [
-        ("source", pa.string()),
-        ("uri", pa.string()),
-        ("etag", pa.string()),
+        *_OBJECT,
         ("size", pa.int64()),
         ("sha256", pa.string()),
         ("width", pa.int32()),
@@ -61,9 +75,7 @@ EMBEDDINGS = pa.schema(
 
 FAILURES = pa.schema(
     [
-        ("source", pa.string()),
-        ("uri", pa.string()),
-        ("etag", pa.string()),
+        *_OBJECT,
         ("stage", pa.string()),
         ("code", pa.string()),
         ("message", pa.string()),
@@ -77,40 +89,22 @@ FAILURES = pa.schema(
 
 PREDICTIONS = pa.schema(
     [
-        ("source", pa.string()),
-        ("uri", pa.string()),
-        ("etag", pa.string()),
+        *_OBJECT,
         ("sha256", pa.string()),
-        ("label", pa.string()),
-        ("confidence", pa.float32()),
-        ("labels", pa.list_(pa.string())),
-        ("top_labels", pa.list_(pa.string())),
-        ("top_scores", pa.list_(pa.float32())),
-        ("model_version", pa.int64()),
-        ("trained_by", pa.string()),
-        ("run_id", pa.string()),
-        ("scored_at", TIMESTAMP),
+        *_SAID,
+        *_SCORED,
     ]
 )
 
 LABELS = pa.schema(
     [
-        ("source", pa.string()),
-        ("uri", pa.string()),
-        ("etag", pa.string()),
+        *_OBJECT,
         ("sha256", pa.string()),
         ("status", pa.string()),
-        ("label", pa.string()),
-        ("confidence", pa.float32()),
-        ("labels", pa.list_(pa.string())),
-        ("top_labels", pa.list_(pa.string())),
-        ("top_scores", pa.list_(pa.float32())),
+        *_SAID,
         ("code", pa.string()),
         ("message", pa.string()),
-        ("model_version", pa.int64()),
-        ("trained_by", pa.string()),
-        ("run_id", pa.string()),
-        ("scored_at", TIMESTAMP),
+        *_SCORED,
         ("manifest_id", pa.string()),
     ]
 )

@@ -38,11 +38,8 @@ def prepare(
     if seed < 0:
         raise ConfigurationError(f"a seed is at least 0, not {seed}")
     wanted = [View(base.fingerprint, how, seed, number) for number in range(1, views + 1)]
-    return [store.publish_spec(workspace, _spec(base, view)) for view in wanted]
-
-
-def _spec(base: BackboneSpec, view: View) -> BackboneSpec:
-    return replace(base, fingerprint=fingerprint(view), view=view)
+    specs = (replace(base, fingerprint=fingerprint(view), view=view) for view in wanted)
+    return [store.publish_spec(workspace, spec) for spec in specs]
 
 
 def fingerprint(view: View) -> str:

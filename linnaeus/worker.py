@@ -30,6 +30,13 @@ class Scorer(Protocol):
 
 
 SIGNATURES = {"embedding": "embedding", "pixels": "pixels", "image": "serving_default"}
+INPUTS = {
+    "embedding": "embedding",
+    "pixels": "pixels",
+    "serving_default": "image_bytes",
+    "embed": "image_bytes",
+}
+"""The one input of each signature."""
 
 
 class Worker:

@@ -66,14 +66,11 @@ def train(  # noqa: PLR0913, PLR0917 - where, of what, which, how, and two who a
     described = _described(model, config, learned, verdict, facts)
     with progress.step("Export", None) as step:
         published = _publish(workspace, home or workspace, described, learned.spec, verdict)
-        step.note(_where(published, home or workspace))
+        where = (home or workspace).uri_of(published.prefix)
+        step.note(f"{published.name}:{published.version} in {where}")
     training_run.record(home or workspace, published, verdict)
     learned.checkpoints.clear()
     return published
-
-
-def _where(published: Model, home: Folder) -> str:
-    return f"{published.name}:{published.version} in {home.uri_of(published.prefix)}"
 
 
 def _publish(

@@ -14,15 +14,8 @@ from numpy.typing import NDArray
 from linnaeus.golden import load
 from linnaeus.plans import RunSpec
 from linnaeus.storage import Folder
-from linnaeus.worker import Worker
+from linnaeus.worker import INPUTS, Worker
 from workflow.candidates import Candidate
-
-_INPUTS = {
-    "embedding": "embedding",
-    "pixels": "pixels",
-    "serving_default": "image_bytes",
-    "embed": "image_bytes",
-}
 
 
 def refuse_skew(workspace: Folder, candidate: Candidate, payload: str) -> int:
@@ -65,5 +58,5 @@ class _Graph:
     ) -> dict[str, NDArray[Any]]:
         """Some outputs of one call, by name."""
         rows = values if isinstance(values[0], bytes) else np.stack(values)
-        found = self._graph.call(signature, **{_INPUTS[signature]: rows})
+        found = self._graph.call(signature, **{INPUTS[signature]: rows})
         return {name: found[name] for name in outputs}

@@ -101,7 +101,8 @@ class BackboneSpec:
             engine: tuple(StoredFile(**file) for file in files)
             for engine, files in values.pop("engines").items()
         }
-        view, tuning = _view(values.pop("view", None)), _tuning(values.pop("tuning", None))
+        view, tuning = _view(values.pop("view", None)), values.pop("tuning", None)
+        tuning = None if tuning is None else Tuning(**tuning)
         return cls(engines=engines, view=view, tuning=tuning, **values)
 
 
@@ -109,7 +110,3 @@ def _view(values: dict[str, Any] | None) -> View | None:
     if values is None:
         return None
     return View(**{**values, "augmentation": Augmentation(**values["augmentation"])})
-
-
-def _tuning(values: dict[str, Any] | None) -> Tuning | None:
-    return None if values is None else Tuning(**values)

@@ -4,19 +4,7 @@ from typing import Annotated
 
 import typer
 
-from linnaeus.cli import (
-    demo,
-    init,
-    jobs,
-    maintenance,
-    models,
-    night,
-    preflight,
-    report,
-    status,
-    tflite,
-    training,
-)
+from linnaeus.cli import demo, init, jobs, maintenance, models, night, report, status, training
 from linnaeus.cli.session import register
 
 app = typer.Typer(
@@ -36,11 +24,11 @@ register(app, jobs.plan)
 register(app, jobs.embed)
 register(app, training.train)
 register(app, models.evaluate)
-register(app, tflite.tflite)
+register(app, models.tflite)
 register(app, models.serve)
 register(app, jobs.score)
 register(app, models.skew)
-register(app, preflight.preflight)
+register(app, jobs.preflight)
 register(app, models.label)
 register(app, jobs.commit)
 register(app, jobs.retry)

@@ -1,4 +1,7 @@
-"""The jobs over a bucket: manifest, plan, embed, score; and what was left behind: retry, commit."""
+"""The jobs over a bucket: manifest, plan, embed, score; what was left behind: retry, commit.
+
+And what would be wrong with one: preflight.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,6 +17,7 @@ from linnaeus.cli.options import (
     Changes,
     Images,
     MaxFailures,
+    ModelOfRun,
     OptionalImages,
     OptionalModel,
     Output,
@@ -27,12 +31,13 @@ from linnaeus.cli.options import (
     beam_arguments,
     chosen_slice,
 )
-from linnaeus.cli.session import TOO_MANY_FAILURES, Session
+from linnaeus.cli.session import FAILED, TOO_MANY_FAILURES, Session
 from linnaeus.cli.wording import facts_text, frozen_text, run_text, slice_text
 from linnaeus.errors import ConfigurationError
 from linnaeus.progress import count_text
 
 if TYPE_CHECKING:
+    from beam_pipelines.preflight import Finding
     from linnaeus.workspace import RunSummary
 
 
@@ -57,14 +62,7 @@ def plan(  # noqa: PLR0913, PLR0917 - a parameter an option
             rich_help_panel="Slices",
         ),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME[:VERSION]",
-            help="Freeze a scoring run by this model, not an embedding run.",
-            rich_help_panel="Slices",
-        ),
-    ] = None,
+    model: ModelOfRun = None,
     payload: Payload = "embedding",
 ) -> None:
     """Say what a run would read, compute and reuse; or freeze it."""
@@ -173,12 +171,7 @@ def retry(  # noqa: PLR0913, PLR0917 - a parameter an option
     session: Session,
     images: Images,
     beam_options: BeamOptions = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME[:VERSION]", help="Score again, by this model. Without it: embed again."
-        ),
-    ] = None,
+    model: ModelOfRun = None,
     server: Server = None,
     output: Output = None,
     output_format: OutputFormat = "parquet",
@@ -233,6 +226,40 @@ def commit(
     workspace = session.workspace
     done = workspace.commit(run) if run else workspace.commit_plan(plan or "")
     _conclude(session, done, max_failures)
+
+
+def preflight(  # noqa: PLR0913, PLR0917 - a parameter an option
+    session: Session,
+    images: Images,
+    beam_options: BeamOptions = None,
+    model: ModelOfRun = None,
+    server: Server = None,
+    output: Output = None,
+    flink: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Flink's REST interface, where --flink_master is not given."
+        ),
+    ] = None,
+) -> None:
+    """Say what is wrong with embed, or with score, before it is submitted to a cluster."""
+    findings = session.workspace.preflight(
+        images,
+        model,
+        server=server,
+        output=output,
+        flink=flink,
+        beam_options=beam_arguments(beam_options),
+    )
+    session.show([asdict(one) for one in findings], _findings_text(findings))
+    if any(one.fatal for one in findings):
+        raise typer.Exit(FAILED)
+
+
+def _findings_text(findings: "Sequence[Finding]") -> str:
+    words = {True: "wrong", False: "mind "}
+    lines = [f"{words[one.fatal]}  {one.problem}\n       {one.remedy}" for one in findings]
+    return "\n".join(lines) or "Nothing wrong to be seen"
 
 
 def _conclude(session: Session, run: "RunSummary", max_failures: int) -> None:

@@ -1,4 +1,4 @@
-"""What is done with trained models: evaluate, serve, compare a server, and label single photos."""
+"""What is done with trained models: evaluate, serve, compare, convert, and label single photos."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from linnaeus.storage import Folder
     from serving.client.skew import Comparison
     from serving.models.model_config import ModelConfig
+    from training.tflite.export import SmallModel, SmallModels
+
+KINDS = ("float32", "dynamic", "int8")
 
 
 def evaluate(session: Session, images: Images, model: ModelVersion) -> None:
@@ -119,6 +122,43 @@ def _compared_text(compared: Sequence[Comparison]) -> str:
         f"{one.payload:<9}  {one.image:<{width}}  {one.what:<{what}}  {one.difference:8.1e}"
         f"  {'ok' if one.passes else f'beyond {one.bound:.1e}'}"
         for one in compared
+    )
+
+
+def tflite(
+    session: Session,
+    images: Images,
+    model: ModelVersion,
+    output: Annotated[str, typer.Option(help="Folder or URI that the files are written to.")],
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="float32|dynamic|int8",
+            help="float32: exact; dynamic: weights of 8 bits; int8: all arithmetic in 8 bits, "
+            "calibrated on the training images. May be repeated.",
+            show_default="all three",
+        ),
+    ] = None,
+) -> None:
+    """Convert a model to TFLite files, and test each on labelled images."""
+    made = session.workspace.tflite(images, model, output, kind or KINDS)
+    session.show(made, small_models_text(made))
+
+
+def small_models_text(made: SmallModels) -> str:
+    """A line a file, after one of the model they were made from; then what to beware of."""
+    rows = [("SavedModel", made.size_bytes, made.accuracy, made.model)]
+    rows += [(file.kind, file.size_bytes, file.accuracy, file.uri) for file in made.files]
+    head = f"{'kind':<10}  {'bytes':>12}  accuracy on {made.test_images:,} test images"
+    lines = [f"{kind:<10}  {size:>12,}  {right:.3f}  {uri}" for kind, size, right, uri in rows]
+    warnings = [_loss_text(file) for file in made.files if file.falls_short]
+    return "\n".join([head, *lines, *warnings])
+
+
+def _loss_text(file: SmallModel) -> str:
+    return (
+        f"Warning: the {file.kind} file lost {file.points_lost:.1f} percentage points of accuracy; "
+        "float32 loses none"
     )
 
 

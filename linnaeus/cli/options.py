@@ -33,6 +33,14 @@ OptionalModel = Annotated[
         "--model", metavar="NAME[:VERSION]", help="The model; its newest version by default."
     ),
 ]
+ModelOfRun = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME[:VERSION]",
+        help="What scoring does by this model, not what embedding does.",
+    ),
+]
 Model = Annotated[str, typer.Option(metavar="NAME", help="The model.")]
 ModelVersion = Annotated[
     str, typer.Option(metavar="NAME[:VERSION]", help="The model; its newest version by default.")

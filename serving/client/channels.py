@@ -128,17 +128,14 @@ def _options(target: str, number: int) -> list[tuple[str, Any]]:
 
 def predict_method(channel: grpc.Channel) -> Any:
     """The call Predict."""
-    return channel.unary_unary(
-        wire.PREDICT,
-        request_serializer=wire.PredictRequest.SerializeToString,
-        response_deserializer=wire.PredictResponse.FromString,
-    )
+    return _method(channel, wire.PREDICT, wire.PredictRequest, wire.PredictResponse)
 
 
 def status_method(channel: grpc.Channel) -> Any:
     """The call GetModelStatus."""
-    return channel.unary_unary(
-        wire.GET_MODEL_STATUS,
-        request_serializer=wire.GetModelStatusRequest.SerializeToString,
-        response_deserializer=wire.GetModelStatusResponse.FromString,
-    )
+    asked, told = wire.GetModelStatusRequest, wire.GetModelStatusResponse
+    return _method(channel, wire.GET_MODEL_STATUS, asked, told)
+
+
+def _method(channel: grpc.Channel, name: str, asked: Any, told: Any) -> Any:
+    return channel.unary_unary(name, asked.SerializeToString, told.FromString)

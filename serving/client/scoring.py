@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from linnaeus.errors import FailureCode, ImageError, LinnaeusError, ServingError
 from linnaeus.records import PREDICTION_OUTPUTS, Prediction
+from linnaeus.worker import INPUTS
 from serving.client.answers import read_outputs, read_predictions
 from serving.client.batches import Value, batches, value_bytes
 from serving.client.channels import Channels, predict_method, status_method
@@ -42,13 +43,6 @@ REFUSED_TOGETHER = 8
 UNCHECKED_ROWS = 64
 """After so many the next request carries the checked row."""
 
-_INPUTS = {
-    "embedding": "embedding",
-    "pixels": "pixels",
-    "serving_default": "image_bytes",
-    "embed": "image_bytes",
-}
-
 # TensorFlow Serving's words for requests that its model could not answer with any rows.
 _UNFIT = ("output tensor alias", "input size does not match", "Signature input alias")
 
@@ -67,14 +61,14 @@ class _Target:
 
     @property
     def of_images(self) -> bool:
-        return _INPUTS[self.signature] == "image_bytes"
+        return INPUTS[self.signature] == "image_bytes"
 
     def request(self, values: Sequence[Value]) -> Any:
         request = wire.PredictRequest(output_filter=self.outputs)
         request.model_spec.name = self.model
         request.model_spec.version.value = self.version
         request.model_spec.signature_name = self.signature
-        tensors.fill_content(request.inputs[_INPUTS[self.signature]], _stacked(values))
+        tensors.fill_content(request.inputs[INPUTS[self.signature]], _stacked(values))
         return request
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from linnaeus import backbones, images, manifests
 from linnaeus.backbones import BackboneSpec
 from linnaeus.cli.app import app
-from linnaeus.cli.tflite import small_models_text
+from linnaeus.cli.models import small_models_text
 from linnaeus.errors import ConfigurationError
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model, ModelBackbone, load_model
