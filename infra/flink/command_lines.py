@@ -7,6 +7,7 @@ from pathlib import Path
 
 from infra.flink import downloads
 
+# What Flink reaches into of a JDK 17's modules, as its own start scripts open them.
 _EXPORTED = ("java.base/sun.net.util",)
 _OPENED = (
     "java.base/java.io",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from linnaeus.cli import demo, init, jobs, maintenance, models, night, report, status, training
+from linnaeus.cli import demo, init, jobs, maintenance, models, night, status, training
 from linnaeus.cli.session import register
 
 app = typer.Typer(
@@ -36,7 +36,7 @@ register(app, maintenance.compact)
 register(app, maintenance.vacuum)
 register(app, maintenance.forget)
 register(app, status.status)
-register(app, report.report)
+register(app, status.report)
 
 
 def _print_version(asked: bool) -> None:

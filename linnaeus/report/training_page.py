@@ -1,7 +1,7 @@
 """The page of a training run."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +11,19 @@ from numpy.typing import NDArray
 from linnaeus.errors import ConfigurationError
 from linnaeus.matrix import read_matrix
 from linnaeus.models import Model
-from linnaeus.report import embedding_map, headline, judgements
+from linnaeus.report import embedding_map, judgements
 from linnaeus.report.confusion import Confusion, confusion
 from linnaeus.report.curves import curves
 from linnaeus.report.finished import FinishedRun
 from linnaeus.report.judgements import Judgement, Judgements
-from linnaeus.report.page import render
+from linnaeus.report.page import number, percent, render, settings_text
 from linnaeus.report.thumbnails import Sheet, sheet, thumbnails
 from linnaeus.storage import Folder
 
+Fact = tuple[str, str]
+
+HEAD_SETTINGS = 4
+"""The first ones say most; the table of what was tried has all."""
 SAMPLE, MISTAKES, LEAST_CERTAIN = 72, 36, 24
 
 
@@ -81,7 +85,7 @@ def page(workspace: Folder, run: FinishedRun) -> str:
         published=run.home.uri == workspace.uri,
         model=run.model,
         test=run.model.metrics["test"],
-        facts=headline.facts(run.model),
+        facts=facts(run.model),
         tested=tested,
         confusion=_confusion(run.model),
         curves=curves(run.model.curve),
@@ -131,3 +135,44 @@ def _points(
 
 def _map_label(judgement: Judgement) -> str:
     return judgement.truth[0] if judgement.truth else "no label"
+
+
+def facts(model: Model) -> list[Fact]:
+    """Names and values: what the model is made of, and every figure of its test."""
+    labels = f"{len(model.labels):,}"
+    found = [("Labels", labels), ("Backbone", _backbone(model)), *_images(model)]
+    return [*found, *_chosen(model), *_figures(model.metrics["test"])]
+
+
+def _backbone(model: Model) -> str:
+    backbone = model.backbone
+    precision = "" if backbone.precision == "float32" else f", {backbone.precision}"
+    return f"{backbone.name} ({backbone.embedding_size:,} numbers a picture{precision})"
+
+
+def _images(model: Model) -> Iterator[Fact]:
+    counts = model.data.get("images") or {}
+    if counts:
+        yield "Pictures", ", ".join(f"{count:,} {split}" for split, count in counts.items())
+    left_out = model.data.get("left_out") or {}
+    if left_out:
+        yield "Left out", ", ".join(f"{count:,} {why}" for why, count in left_out.items())
+    if found := (model.data.get("near_duplicates") or {}).get("found"):
+        yield "Near duplicates", f"{found:,} held-out, of pictures of another split"
+
+
+def _chosen(model: Model) -> Iterator[Fact]:
+    chosen = model.hyperparameters.get("chosen") or {}
+    plain = [(name, value) for name, value in chosen.items() if not isinstance(value, Mapping)]
+    if plain:
+        yield "Head", settings_text(dict(plain[:HEAD_SETTINGS])).removeprefix("head ")
+
+
+def _figures(test: Mapping[str, Any]) -> Iterator[Fact]:
+    if "top_k" in test and test["top_k"]["k"] < len(test["classes"]):
+        yield f"In the best {test['top_k']['k']} of the test", percent(test["top_k"]["accuracy"])
+    for kind in ("macro", "micro"):
+        if kind in test:
+            yield f"F1 of the test ({kind})", number(test[kind]["f1"])
+    yield "Log loss of the test", number(test["log_loss"])
+    yield "Calibration error of the test", percent(test["calibration"]["error"])

@@ -189,6 +189,9 @@ def _load_errors(path: Path) -> Iterator[None]:
 def signature_in_metadata(content: bytes) -> Any | None:
     """The one SignatureDef that TensorFlow Serving serves, as `serving_default`; None if none.
 
+    A model of older tools has it as TensorFlow's `lite/tools/signature/signature_def_util.h` writes
+    it: under one name, a FlexBuffer map of serialised SignatureDefs.
+
     Args:
         content: a FlatBuffer that an interpreter has taken.
 

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.protocol.tensors import name_of_dtype
-from serving.rest.decimals import decimal_texts
 from serving.status import invalid_argument
 
+_SHORT = "%.6g"
+_LONG = {np.dtype(np.float32): "%.9g", np.dtype(np.float64): "%.17g"}
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _INDENT = "    "
 _BYTES_SUFFIX = "_bytes"
 _INTEGERS = frozenset(map(np.dtype, ("i1", "i2", "i4", "i8", "u1", "u4", "u8")))
@@ -187,3 +189,37 @@ def _row_count(outputs: Mapping[str, NDArray[Any]]) -> int:
             )
         count = len(array)
     return count or 0
+
+
+def decimal_texts(array: NDArray[Any]) -> list[str]:
+    """The elements of a float32 or float64 array in JSON, in C order, as `WriteDecimal` has them.
+
+    Six digits where they mean the same number, else nine for a float32 and seventeen for a float64,
+    and a `.0` after whole numbers.
+    All elements are formatted by one call, which takes half the time of one call each.
+    """
+    values = array.ravel()
+    if not values.size:
+        return []
+    line = _formatted(_SHORT, values)
+    texts = line.split()
+    with np.errstate(over="ignore"):
+        again = np.fromstring(line, np.float64, sep=" ").astype(values.dtype)
+    inexact = np.flatnonzero((again != values) & np.isfinite(values))
+    digits = _formatted(_LONG[values.dtype], values[inexact]).split()
+    for index, text in zip(inexact.tolist(), digits, strict=True):
+        texts[index] = text
+    # Only these may have neither point nor exponent.
+    for index in np.flatnonzero((values == np.trunc(values)) | ~np.isfinite(values)).tolist():
+        texts[index] = _whole(texts[index])
+    return texts
+
+
+def _formatted(form: str, values: NDArray[Any]) -> str:
+    return f"{form} " * len(values) % tuple(values.tolist())
+
+
+def _whole(text: str) -> str:
+    if "." in text or "e" in text:
+        return text
+    return _NOT_FINITE.get(text) or f"{text}.0"

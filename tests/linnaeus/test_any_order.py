@@ -24,11 +24,10 @@ from hypothesis.stateful import (
 )
 
 from linnaeus import compaction, layout, manifests, plans, runs, shards
-from linnaeus.compaction import Merge, compact
+from linnaeus.compaction import Merge, compact, write_merged
 from linnaeus.compaction_policy import ON_DEMAND, Policy
 from linnaeus.embedding import Failure, Outcome
 from linnaeus.errors import ConfigurationError, FailureCode
-from linnaeus.merging import write_merged
 from linnaeus.receipts import receipts_listed
 from linnaeus.records import EMBEDDINGS, FAILURES, OBJECTS
 from linnaeus.runs import Job

@@ -9,13 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from linnaeus import compaction, layout, merging, parts
-from linnaeus.compaction import Merge, compact
+from linnaeus import compaction, layout, parts
+from linnaeus.compaction import Merge, compact, write_merged
 from linnaeus.compaction_policy import ON_DEMAND, Policy
 from linnaeus.embeddings import EmbeddingTable
 from linnaeus.errors import StorageError
 from linnaeus.leases import leased
-from linnaeus.merging import write_merged
 from linnaeus.records import OBJECTS
 from linnaeus.storage import Folder
 from linnaeus.tables import PartsGone, Table
@@ -110,7 +109,7 @@ def test_older_runs_come_first(table):
 
 
 def test_a_merged_part_says_in_which_row_groups_its_vectors_lie(workspace, monkeypatch):
-    monkeypatch.setattr(merging, "STORED_SHARD_OBJECTS", 5)
+    monkeypatch.setattr(compaction, "STORED_SHARD_OBJECTS", 5)
     table = table_in(workspace)
     names = [f"{i:02d}" for i in range(23)]
     add_run(table, "run", names[:4], names[4:15], names[15:])

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from linnaeus.errors import ConfigurationError, StorageError
+from linnaeus.listed_files import describe as describe_objects
 from linnaeus.local_files import RECENT_MARK
 from linnaeus.locations import absent
 from linnaeus.manifests import describe, freeze, load, newest
-from linnaeus.object_descriptions import describe as describe_objects
 from linnaeus.object_stores import Bucket
 from linnaeus.records import MANIFEST
 from linnaeus.storage import Folder, read_object

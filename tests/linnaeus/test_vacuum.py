@@ -10,12 +10,11 @@ from unittest import mock
 import pytest
 
 from linnaeus import Workspace, layout, manifests, plans, runs, shards
-from linnaeus.compaction import compact
+from linnaeus.compaction import compact, write_merged
 from linnaeus.embeddings import EmbeddingTable
 from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.labels import LabelsTable
-from linnaeus.merging import write_merged
 from linnaeus.named_runs import freeze_run
 from linnaeus.overview import overview
 from linnaeus.progress import SILENT

@@ -28,7 +28,7 @@ def seen(workspace: Folder, used: pa.Table, model: Model) -> pa.Array:
 
     None where its training left no record of what it tested on.
     """
-    if not _recorded(workspace, model):
+    if not (model.run_id and workspace.head(layout.judged(model.run_id))):
         return pa.repeat(pa.scalar(False), len(used))
     return pc.and_not(
         pc.is_in(used["sha256"], _labelled_before(workspace, model)),
@@ -40,10 +40,6 @@ def splits_now(workspace: Folder, used: pa.Table, model: Model) -> pa.Array:
     """The split of each usable row by the model's own rule, string [n]."""
     split = SplitConfig(**model.hyperparameters["split"])
     return dataset.assign(workspace, used, split, model.fingerprint)
-
-
-def _recorded(workspace: Folder, model: Model) -> bool:
-    return bool(model.run_id and workspace.head(layout.judged(model.run_id)))
 
 
 def _tested_before(workspace: Folder, model: Model) -> pa.Array:

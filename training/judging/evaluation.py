@@ -4,9 +4,7 @@ Pure numpy. A measure with nothing to divide by is 0.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,14 +12,12 @@ from numpy.typing import NDArray
 
 from linnaeus.errors import ConfigurationError, GateFailed
 from training.judging.confusion import confusion_matrix, precision_recall_f1
-from training.judging.decisions import TOP_K, DecisionRule, Scores, Task, scores_of
+from training.judging.decisions import TOP_K, DecisionRule, Scores, Task
 from training.judging.ranking import average_precision, top_k_accuracy
 from training.judging.reliability import Reliability, reliability
 
 Z_95 = 1.959963984540054
 """The standard normal's 97.5 % quantile."""
-
-NO_THRESHOLDS: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -101,7 +97,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """As `linnaeus.json` and `linnaeus evaluate --json` have it."""
-        fields = {name: value for name, value in asdict(self).items() if value is not None}
+        fields = _without_none(asdict(self))
         classes = {c.pop("label"): _without_none(c) for c in fields.pop("classes")}
         return {
             **fields,
@@ -110,17 +106,6 @@ class Evaluation:
             "classes": classes,
             "confusion": np.asarray(self.confusion).tolist(),
         }
-
-
-def evaluate_logits(
-    logits: NDArray[np.floating],
-    targets: NDArray[Any],
-    labels: tuple[str, ...],
-    task: Task = "single",
-    thresholds: Mapping[str, float] = NO_THRESHOLDS,
-) -> Evaluation:
-    """Evaluates logits [n, C]; the rest is as in `evaluate_scores` and `DecisionRule`."""
-    return evaluate_scores(scores_of(logits, task), targets, DecisionRule(labels, task, thresholds))
 
 
 def evaluate_scores(scores: Scores, targets: NDArray[Any], rule: DecisionRule) -> Evaluation:

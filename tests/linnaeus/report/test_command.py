@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from linnaeus.cli import report as command
+from linnaeus.cli import status as command
 from linnaeus.cli.app import app
 from linnaeus.storage import Folder
 from tests.linnaeus.report.finished_runs import Pictures, write_training

@@ -82,7 +82,7 @@ def expected(value: Any, dtype: int) -> np.ndarray | None:
 @UNHURRIED
 @given(VALUES, st.sampled_from([FLOAT, DOUBLE, INT32, STRING, INT64, BOOL, UINT64]))
 def test_columns_are_read_as_one_by_one(value: Any, dtype: int):
-    from serving.rest.json_inputs import to_array
+    from serving.rest.reading import to_array
     from serving.status import StatusError
 
     wanted = expected(value, dtype)
@@ -98,7 +98,7 @@ def test_columns_are_read_as_one_by_one(value: Any, dtype: int):
 @pytest.mark.parametrize("dtype", [4, 5, 6, 8, 14, 17, 18, 19, 22])
 def test_no_values_at_all_are_an_array_of_any_type(dtype: int):
     from serving.protocol.tensors import dtype_of
-    from serving.rest.json_inputs import to_array
+    from serving.rest.reading import to_array
 
     for value, shape in (([], (0,)), ([[], []], (2, 0))):
         array = to_array(value, dtype)
@@ -106,7 +106,7 @@ def test_no_values_at_all_are_an_array_of_any_type(dtype: int):
 
 
 def read(form: str, leaves: list[Any]) -> Any:
-    from serving.rest.json_inputs import columns_of_inputs, columns_of_instances
+    from serving.rest.reading import columns_of_inputs, columns_of_instances
 
     rows = [leaves[start : start + 2] for start in range(0, len(leaves), 2)]
     if form == "flat":
@@ -152,7 +152,7 @@ def test_one_wrong_value_among_many_is_named_and_costs_little_more_than_good_one
 @UNHURRIED
 @given(st.lists(VALUES, min_size=1, max_size=4), st.sampled_from([FLOAT, INT64, STRING]))
 def test_rows_are_read_as_columns_are(rows: list[Any], dtype: int):
-    from serving.rest.json_inputs import columns_of_instances
+    from serving.rest.reading import columns_of_instances
     from serving.status import StatusError
 
     wanted = expected(rows, dtype)
@@ -169,7 +169,7 @@ def test_rows_are_read_as_columns_are(rows: list[Any], dtype: int):
 @UNHURRIED
 @given(st.lists(st.floats(width=32) | st.integers(-(2**24), 2**24).map(float), max_size=8))
 def test_decimals_are_written_as_one_by_one(values: list[float]):
-    from serving.rest.decimals import decimal_texts
+    from serving.rest.json_outputs import decimal_texts
 
     def text(value: float) -> str:
         if math.isnan(value):

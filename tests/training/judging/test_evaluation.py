@@ -12,7 +12,6 @@ from training.judging.decisions import DecisionRule, scores_of
 from training.judging.evaluation import (
     Evaluation,
     binary_log_loss,
-    evaluate_logits,
     evaluate_scores,
     log_loss,
     require_accuracy,
@@ -108,10 +107,11 @@ def test_logits_are_scored_by_softmax_or_each_on_its_own() -> None:
     logits = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
     truth = np.arange(20) % 3
     softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    found = evaluate_logits(logits, truth, LABELS)
+    found = evaluate_scores(scores_of(logits, "single"), truth, RULE)
     assert found.log_loss == pytest.approx(evaluate_scores(softmax, truth, RULE).log_loss, rel=1e-5)
     several = np.eye(3)[truth]
-    found = evaluate_logits(logits, several, LABELS, "multi")
+    rule = DecisionRule(LABELS, "multi")
+    found = evaluate_scores(scores_of(logits, "multi"), several, rule)
     sigmoid = 1 / (1 + np.exp(-logits.astype(np.float64)))
     assert found.log_loss == pytest.approx(binary_log_loss(sigmoid, several))
 
