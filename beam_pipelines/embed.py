@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 from beam_pipelines import preflight
 from beam_pipelines.launching import OnBeam, program, run_program
-from beam_pipelines.options import check_beam_options, launcher_leaves
+from beam_pipelines.options import launcher_leaves
 from beam_pipelines.preflight import Submission
 from linnaeus import backbones, manifests, retrying
 from linnaeus.jobs import RunSummary, run_job, submit_job
@@ -59,10 +59,8 @@ def refuse_unfit(workspace: Folder, request: EmbedRequest, progress: Progress) -
     Raises:
         ConfigurationError: all that is wrong, in one line.
     """
-    check_beam_options(request.beam_options)
-    asked = Submission(
-        "embed", workspace.uri, request.images, beam_options=tuple(request.beam_options)
-    )
+    options = tuple(request.beam_options)
+    asked = Submission("embed", workspace.uri, request.images, beam_options=options)
     preflight.refuse(asked, progress)
 
 
@@ -84,9 +82,7 @@ def embed_listed(
 def options() -> argparse.ArgumentParser:
     """The program's own options."""
     optional = ("backbone", "precision", "engine")
-    parser = program("embed", ("workspace", "images"), EmbedRequest, optional)
-    parser.description = __doc__
-    return parser
+    return program("embed", ("workspace", "images"), EmbedRequest, optional, __doc__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -160,9 +160,11 @@ def _interrupts_stay_interrupts(worker_died: threading.Event) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def program(job: str, required: Iterable[str], request: type, optional: Iterable[str]) -> Parser:
+def program(
+    job: str, required: Iterable[str], request: type, optional: Iterable[str], about: str | None
+) -> Parser:
     """The options of a job as a program; those that may be left out are as in its request."""
-    parser = Parser(prog=f"python -m beam_pipelines.{job}")
+    parser = Parser(prog=f"python -m beam_pipelines.{job}", description=about)
     for name in required:
         parser.add_argument(f"--{name}", required=True)
     for name in optional:

@@ -68,7 +68,8 @@ def _check_server(
 
 def options() -> argparse.ArgumentParser:
     """The program's own options."""
-    return program("run_shards", ("workspace", "plan"), ShardsRequest, ("server", "engine"))
+    optional = ("server", "engine")
+    return program("run_shards", ("workspace", "plan"), ShardsRequest, optional, __doc__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

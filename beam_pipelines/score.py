@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from beam_pipelines import preflight
 from beam_pipelines.launching import OnBeam, program, run_program
 from beam_pipelines.model_servers import ModelServer, ServerChoice
-from beam_pipelines.options import check_beam_options, launcher_leaves
+from beam_pipelines.options import launcher_leaves
 from beam_pipelines.preflight import Submission
 from linnaeus import backbones, manifests, models, retrying
 from linnaeus.errors import ConfigurationError, FingerprintMismatch
@@ -84,7 +84,6 @@ def refuse_unfit(workspace: Folder, request: ScoreRequest, progress: Progress) -
     Raises:
         ConfigurationError: all that is wrong, in one line.
     """
-    check_beam_options(request.beam_options)
     options = tuple(request.beam_options)
     images, output, server = request.images, request.output, request.server
     asked = Submission("score", workspace.uri, images, output, server, options)
@@ -176,8 +175,8 @@ class _Scoring:
 def options() -> argparse.ArgumentParser:
     """The program's own options."""
     optional = ("server", "output", "payload", "format", "engine")
-    parser = program("score", ("workspace", "images", "model"), ScoreRequest, optional)
-    parser.description = __doc__
+    required = ("workspace", "images", "model")
+    parser = program("score", required, ScoreRequest, optional, __doc__)
     # A value, not a flag: the parameters of a template have values.
     parser.add_argument("--skew_gate", choices=("true", "false"), default="true")
     return parser

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from linnaeus.errors import DamagedFile
@@ -35,6 +35,13 @@ def read(folder: Folder, key: str, remedy: str, parse: Callable[[bytes], T]) -> 
     data = folder.find(key)
     with intact(folder.uri_of(key), remedy):
         return None if data is None else parse(data)
+
+
+def find(folder: Folder, key: str, parse: Callable[[bytes], T]) -> T | None:
+    """As `read`, for who does without: None also of a file that cannot be understood."""
+    with suppress(DamagedFile):
+        return read(folder, key, "", parse)
+    return None
 
 
 def fields(text: bytes | str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What a workspace holds: tables, models, runs."""
 
-from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,15 +138,14 @@ def _nights(workspace: Folder) -> list[dict[str, Any]]:
         kept = sorted((one.modified, one.key) for one in entries if one.key.endswith(_NIGHT))
         newest = [key.rpartition("/")[2] for _, key in reversed(kept)]
         for name in newest[:NEWEST_NIGHTS]:
-            with suppress(DamagedFile):
-                key, night = f"{layout.NIGHTS}/{workflow}/{name}", name.removesuffix(_NIGHT)
-                with documents.intact(key, ""):
-                    summary = documents.fields(workspace.read(key))
-                    described.append(_night(workflow, night, summary))
+            of_night = partial(_night, workflow, name.removesuffix(_NIGHT))
+            row = documents.find(workspace, f"{layout.NIGHTS}/{workflow}/{name}", of_night)
+            described += [row] if row else []
     return described
 
 
-def _night(workflow: str, night: str, summary: dict[str, Any]) -> dict[str, Any]:
+def _night(workflow: str, night: str, text: bytes) -> dict[str, Any]:
+    summary = documents.fields(text)
     counts = summary.get("counts", {})
     told = {name: counts.get(name, 0) for name in ("embedded", "labelled", "failed")}
     row = {"workflow": workflow, "night": night, "status": summary.get("status"), **told}

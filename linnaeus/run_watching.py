@@ -4,12 +4,11 @@ import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from linnaeus import documents, layout, plans, run_endings, runs
-from linnaeus.errors import ConfigurationError, DamagedFile
+from linnaeus.errors import ConfigurationError
 from linnaeus.receipts import ReceiptReader
 from linnaeus.records import Counts
 from linnaeus.run_progress import RunProgress, RunState, committed, is_alive, measure, trouble
@@ -115,10 +114,8 @@ def committed_counts(workspace: Folder, run_id: str) -> Counts | None:
 def last_sign(workspace: Folder, run_id: str) -> Sign | None:
     """What the run's launcher last wrote of it; None where it never wrote."""
     written = workspace.head(layout.progress(run_id))
-    with suppress(DamagedFile):
-        said = documents.read(workspace, layout.progress(run_id), "", RunProgress.from_json)
-        return Sign(said, written.modified) if written and said else None
-    return None
+    said = documents.find(workspace, layout.progress(run_id), RunProgress.from_json)
+    return Sign(said, written.modified) if written and said else None
 
 
 def unfinished(workspace: Folder) -> list[str]:

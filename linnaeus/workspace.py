@@ -443,9 +443,7 @@ class Workspace:
         `flink` is `HOST:PORT` of Flink's REST interface, where the options do not name it.
         """
         from beam_pipelines import preflight
-        from beam_pipelines.options import check_beam_options
 
-        check_beam_options(beam_options)
         if model:
             models.load_model(self.folder, model)
         job = "score" if model else "embed"

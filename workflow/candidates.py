@@ -6,12 +6,10 @@ reads a published model reads a candidate.
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from linnaeus import documents, layout, models
-from linnaeus.errors import DamagedFile
 from linnaeus.models import Model
 from linnaeus.storage import Folder
 
@@ -109,11 +107,9 @@ def note_churn(workspace: Folder, candidate: Candidate, counts: Mapping[str, Any
 
 def known_churn(candidate: Candidate) -> float | None:
     """The share of labels that a candidate would change, where an earlier night found it out."""
-    with suppress(DamagedFile):
-        return documents.read(
-            candidate.home, _CHURN, "", lambda text: float(documents.fields(text)["churn"])
-        )
-    return None
+    return documents.find(
+        candidate.home, _CHURN, lambda text: float(documents.fields(text)["churn"])
+    )
 
 
 def withdraw(workspace: Folder, name: str, version: int) -> None:

@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable
 
+from beam_pipelines.options import check_beam_options
 from beam_pipelines.preflight import checks, dataflow_checks, portable_checks
 from beam_pipelines.preflight.facts import Facts, gather, gather_cheap
 from beam_pipelines.preflight.findings import Finding
@@ -25,7 +26,12 @@ def judge(facts: Facts) -> list[Finding]:
 
 
 def look(submission: Submission) -> list[Finding]:
-    """Look at all that can be seen from here, and say what is wrong."""
+    """Look at all that can be seen from here, and say what is wrong.
+
+    Raises:
+        ConfigurationError: the Beam options are none.
+    """
+    check_beam_options(submission.beam_options)
     return judge(gather(submission))
 
 
@@ -37,6 +43,7 @@ def refuse(submission: Submission, progress: Progress) -> None:
     """
     if not submission.beam_options:
         return
+    check_beam_options(submission.beam_options)
     facts = gather_cheap(submission)
     if facts.target.is_local_runner:
         _refuse_fatal(checks.launcher_may_leave(facts))

@@ -4,14 +4,14 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from linnaeus import documents
 from linnaeus.backbones.digests import file_sha256
 from linnaeus.backbones.spec import BackboneSpec
-from linnaeus.errors import ConfigurationError, DamagedFile, StorageError
+from linnaeus.errors import ConfigurationError, StorageError
 from linnaeus.locations import inside, is_local
 from linnaeus.storage import Folder
 
@@ -38,10 +38,9 @@ def find(workspace: Folder, fingerprint: str) -> BackboneSpec | None:
 
 def find_named(workspace: Folder, key: str) -> BackboneSpec | None:
     """The backbone that was prepared under a key of the index, or None."""
-    with suppress(DamagedFile):
-        entry = documents.read(workspace, _name_key(key), "", documents.fields) or {}
-        return find(workspace, entry["fingerprint"]) if "fingerprint" in entry else None
-    return None
+    entry = documents.find(workspace, _name_key(key), documents.fields) or {}
+    spec_key = _spec_key(entry.get("fingerprint", ""))
+    return documents.find(workspace, spec_key, BackboneSpec.from_json) if entry else None
 
 
 def remember(workspace: Folder, key: str, spec: BackboneSpec) -> BackboneSpec:
