@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from beam_pipelines import dataflow
 from beam_pipelines.local_runners import with_fetched
+from beam_pipelines.model_servers import ModelServer
 from beam_pipelines.options import launcher_leaves
 from linnaeus import layout
 from linnaeus.errors import LinnaeusError
@@ -43,6 +44,7 @@ class OnBeam:
     engine: str
     beam_options: Sequence[str]
     server: str = ""
+    """Where a model server is; of `model_server` it is known once that is reached."""
     output: str = ""
     """Where the last step also writes labels as plain files."""
     format: str = "parquet"
@@ -50,9 +52,12 @@ class OnBeam:
     may_commit: bool = True
     """Else that is left to whoever froze the run."""
     skew_gate: bool = True
+    model_server: ModelServer | None = None
 
     def get_ready(self, run: RunSpec) -> None:
-        """Say where the run's job will be found, if it goes to Dataflow."""
+        """Reach the model server, and say where the job will be found, if it goes to Dataflow."""
+        if self.model_server and run.shard_sizes:
+            self.model_server.reach(run)
         if dataflow.is_dataflow(self.beam_options):
             with self.progress.step("Hand over to Dataflow", None) as step:
                 step.note(dataflow.note(self.beam_options, run.run_id))
@@ -76,7 +81,8 @@ class OnBeam:
         from beam_pipelines.shards import run_pipeline
         from beam_pipelines.workers import WorkerOptions
 
-        named = (self.workspace.uri, run.run_id, self.engine, self.server, self.skew_gate)
+        server = self.model_server.address if self.model_server else self.server
+        named = (self.workspace.uri, run.run_id, self.engine, server, self.skew_gate)
         options = WorkerOptions(*named)
         asked = with_fetched(dataflow.with_defaults(self.beam_options, run.run_id))
         leaves = launcher_leaves(asked) or dataflow.is_dataflow(asked)

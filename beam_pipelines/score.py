@@ -23,7 +23,6 @@ from linnaeus.manifests import Manifest
 from linnaeus.models import Model
 from linnaeus.output import LabelFiles, written_by
 from linnaeus.plain_text import plain_json
-from linnaeus.plans import RunSpec
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
 from linnaeus.runs import Gate, Job
 from linnaeus.storage import Folder
@@ -111,7 +110,7 @@ def score_listed(
     with ExitStack() as servers:
         way = ServerChoice(request.server, request.skew_gate, request.engine)
         server = ModelServer(workspace, model, way, progress, servers)
-        executor = _Scoring(workspace, request, progress, server, gated=gate is not None)
+        executor = executor_of(request, server, gate)
         if launcher_leaves(request.beam_options):
             handed_over = submit_job(workspace, job, manifest, executor)
             return replace(handed_over, output=request.output)
@@ -120,6 +119,21 @@ def score_listed(
         facts = {**written_by(model), "run_id": summary.run_id, "counts": asdict(summary.counts)}
         files.write(LabelsTable(workspace, model.name), manifest.source, facts)
     return replace(summary, output=request.output)
+
+
+def executor_of(request: ScoreRequest, server: ModelServer, gate: Gate | None) -> OnBeam:
+    """Against one server for all runs; where there is a gate, the pipeline commits nothing."""
+    return OnBeam(
+        server.workspace,
+        request.engine,
+        request.beam_options,
+        output=request.output or "",
+        format=request.format,
+        progress=server.progress,
+        may_commit=gate is None,
+        skew_gate=request.skew_gate,
+        model_server=server,
+    )
 
 
 def check_backbone(workspace: Folder, model: Model, payload: str) -> None:
@@ -134,42 +148,6 @@ def check_backbone(workspace: Folder, model: Model, payload: str) -> None:
             f"{model.backbone.name} ({model.fingerprint}), which {workspace.uri} does not have; "
             "train the model here, or score with --payload image"
         ) from error
-
-
-@dataclass(frozen=True)
-class _Scoring:
-    """Executes scoring runs on Beam, against one server for all of them."""
-
-    workspace: Folder
-    request: ScoreRequest
-    progress: Progress
-    server: ModelServer
-    gated: bool = False
-    """Whether the commit waits for a gate, which is this process's and not the pipeline's."""
-
-    def get_ready(self, run: RunSpec) -> None:
-        """Start the embedded server, or find the one that was named."""
-        if run.shard_sizes:
-            self.server.reach(run)
-        self._beam().get_ready(run)
-
-    def execute(self, run: RunSpec) -> None:
-        """Run the pipeline and wait for its end."""
-        self._beam().execute(run)
-
-    def _beam(self) -> OnBeam:
-        request = self.request
-        return OnBeam(
-            self.workspace,
-            request.engine,
-            request.beam_options,
-            self.server.address,
-            request.output or "",
-            request.format,
-            self.progress,
-            may_commit=not self.gated,
-            skew_gate=request.skew_gate,
-        )
 
 
 def options() -> argparse.ArgumentParser:

@@ -367,26 +367,16 @@ class Workspace:
             beam_options: options of the Beam runner.
         """
         retried = retrying.parse_codes(codes)
+        options: dict[str, Any] = {"beam_options": beam_options, "retried_codes": retried}
         if model is None:
             from beam_pipelines.embed import EmbedRequest, embed
 
-            embedding = EmbedRequest(
-                images, backbone, precision, beam_options=beam_options, retried_codes=retried
-            )
+            embedding = EmbedRequest(images, backbone, precision, **options)
             return embed(self.folder, embedding, self._progress)
         from beam_pipelines.score import ScoreRequest, score
 
-        scoring = ScoreRequest(
-            images,
-            model,
-            server,
-            payload,
-            output,
-            format,
-            skew_gate=skew_gate,
-            beam_options=beam_options,
-            retried_codes=retried,
-        )
+        named = (images, model, server, payload, output, format)
+        scoring = ScoreRequest(*named, skew_gate=skew_gate, **options)
         return score(self.folder, scoring, self._progress)
 
     @checked

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from linnaeus.cli.options import Images, ModelVersion
+from linnaeus.cli.options import Images, ModelVersion, Server
 from linnaeus.cli.session import FAILED, Session
 from linnaeus.cli.wording import evaluation_text, photos_text
 from linnaeus.plain_text import plain
@@ -95,12 +95,7 @@ def _served(folder: Folder, references: Sequence[str]) -> list[ModelConfig]:
 def skew(
     session: Session,
     model: ModelVersion,
-    server: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT", help="The server to ask; by default one is started for it."
-        ),
-    ] = None,
+    server: Server = None,
 ) -> None:
     """Compare a server with this machine: every golden image, every way of sending it."""
     compared = session.workspace.skew(model, server=server)

@@ -275,9 +275,9 @@ def test_a_pipeline_on_dataflow_leaves_the_commit_to_a_gate(gate, commits, monke
         "beam_pipelines.shards.run_pipeline", lambda *asked: endings.append(asked[-1])
     )
     request = score_job.ScoreRequest("images", "model", "server:8500", beam_options=ASKED)
-    reached = SimpleNamespace(address="server:8500")
+    reached = SimpleNamespace(workspace=workspace, progress=SILENT, address="server:8500")
     run = RunSpec(RUN, "score", "source", "manifest", "fingerprint", "model", 1, shard_sizes=(3,))
-    score_job._Scoring(workspace, request, SILENT, reached, gated=gate is not None).execute(run)
+    score_job.executor_of(request, reached, gate).execute(run)
     assert [ending is not None for ending in endings] == [commits]
 
 
