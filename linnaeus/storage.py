@@ -199,7 +199,8 @@ def read_named(uri: str) -> bytes:
     """Read the file that a person named; `ConfigurationError` where there is none."""
     data = Folder(parent(uri)).find(posixpath.basename(uri))
     if data is None:
-        raise ConfigurationError(f"there is no file {uri}: check the name")
+        bucket = "" if is_local(uri) else ", or no such bucket"
+        raise ConfigurationError(f"there is no file {uri}{bucket}: check the name")
     return data
 
 

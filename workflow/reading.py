@@ -4,7 +4,6 @@ Relative paths in it are counted from the file's own folder: whoever starts a sc
 from anywhere.
 """
 
-import posixpath
 import re
 import tomllib
 from contextlib import suppress
@@ -13,9 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from linnaeus.errors import ConfigurationError, FailureCode, StorageError
+from linnaeus.errors import ConfigurationError
 from linnaeus.locations import normalise, parent
-from linnaeus.storage import Folder
+from linnaeus.storage import read_named
 from workflow.config import Workflow
 from workflow.kinds import FOLDER
 from workflow.mistakes import Document, Mistake, mistakes_in
@@ -79,7 +78,7 @@ def _validated(
 
 def _bytes(name: str) -> bytes:
     if "://" in name:
-        return _stored_bytes(normalise(name))
+        return read_named(normalise(name))
     try:
         return Path(normalise(name)).read_bytes()
     except FileNotFoundError as error:
@@ -91,17 +90,6 @@ def _bytes(name: str) -> bytes:
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise ConfigurationError(f"{name}: cannot be read: {why}") from error
-
-
-def _stored_bytes(uri: str) -> bytes:
-    try:
-        return Folder(parent(uri)).read(posixpath.basename(uri))
-    except StorageError as error:
-        if error.code is not FailureCode.NOT_FOUND:
-            raise
-        raise ConfigurationError(
-            f"{uri}: there is no such file, or no such bucket: check the name"
-        ) from error
 
 
 def _decoded(name: str, data: bytes) -> str:
