@@ -30,8 +30,8 @@ from linnaeus.records import MANIFEST, Prediction
 from linnaeus.runs import Job
 from linnaeus.shard_rows import Results
 from linnaeus.storage import Folder
+from linnaeus.tables import tables_in
 from linnaeus.worker import Answer, Worker
-from linnaeus.workspace_tables import tables_in
 
 NIGHTS = 100
 REPLACED = 1_000

@@ -12,7 +12,7 @@ from linnaeus.plans import RunSpec
 from linnaeus.progress import SILENT, Progress
 from linnaeus.runs import tables_of
 from linnaeus.storage import Folder
-from linnaeus.workspace_tables import appended_tables, labels_in, tables_in
+from linnaeus.tables import appended_tables, labels_in, tables_in
 
 BUDGET_BYTES = 1 << 30
 """A run that wrote more leaves the rest to the next ones, or to `linnaeus compact`."""

@@ -13,7 +13,7 @@ from linnaeus.run_endings import GIVEN_UP
 from linnaeus.run_progress import is_alive
 from linnaeus.run_watching import unfinished
 from linnaeus.storage import Entry, Folder, is_local
-from linnaeus.workspace_tables import tables_in
+from linnaeus.tables import tables_in
 
 NEWEST_RUNS = 10
 NEWEST_NIGHTS = 3

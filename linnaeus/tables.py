@@ -18,10 +18,11 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from linnaeus import delta_log, patience
+from linnaeus import delta_log, layout, patience
 from linnaeus.errors import LinnaeusError, StorageError
 from linnaeus.object_stores import breaks_off, got_no_answer, translated
 from linnaeus.parts import Part
+from linnaeus.records import EMBEDDINGS, FAILURES, LABELS, OBJECTS, PREDICTIONS
 from linnaeus.storage import Folder, is_local, join
 
 COMMIT_ATTEMPTS = 20
@@ -244,3 +245,27 @@ def _conflicts_apart() -> Iterator[None]:
         if isinstance(error, CommitFailedError) or breaks_off(error):
             raise _ConflictError from error
         raise
+
+
+def appended_tables(workspace: Folder) -> Iterator[Table]:
+    """Those that runs add parts to, some of which may not exist yet."""
+    yield Table(workspace, layout.OBJECTS, OBJECTS)
+    yield Table(workspace, layout.FAILURES, FAILURES)
+    for folder, schema in (("embeddings", EMBEDDINGS), ("predictions", PREDICTIONS)):
+        yield from _named(workspace, folder, schema)
+
+
+def tables_in(workspace: Folder) -> Iterator[Table]:
+    """All of them: the current labels, too, whose rows are replaced."""
+    yield from appended_tables(workspace)
+    yield from labels_in(workspace)
+
+
+def labels_in(workspace: Folder) -> Iterator[Table]:
+    """The current labels of each model; some may not exist yet."""
+    yield from _named(workspace, "labels", LABELS)
+
+
+def _named(workspace: Folder, folder: str, schema: pa.Schema) -> Iterator[Table]:
+    for name in sorted(filter(layout.NAME.fullmatch, workspace.folders(folder))):
+        yield Table(workspace, f"{folder}/{name}", schema)

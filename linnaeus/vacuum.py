@@ -27,8 +27,7 @@ from linnaeus.leases import store_time
 from linnaeus.locations import Entry, is_local
 from linnaeus.run_endings import give_up
 from linnaeus.storage import Folder
-from linnaeus.tables import REMEMBERED_DAYS, Table
-from linnaeus.workspace_tables import tables_in
+from linnaeus.tables import REMEMBERED_DAYS, Table, tables_in
 
 _DELETIONS = 16
 _LOG = "_delta_log"

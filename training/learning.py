@@ -21,7 +21,7 @@ from training.data import dataset
 from training.data.dataset import Selection
 from training.data.embedding import embed_missing
 from training.data.examples import LabelledEmbeddings
-from training.data.finite import refuse_not_finite
+from training.data.refusals import refuse_not_finite
 from training.data.views import embed_views, with_views
 from training.heads import sweep
 from training.heads.head import Fit

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from beam_pipelines.preflight.facts import Facts
-from beam_pipelines.preflight.findings import Finding
+from beam_pipelines.preflight.facts import Facts, Finding
 from beam_pipelines.preflight.submission import Address, local_ones
 from linnaeus.locations import split_uri
 

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from beam_pipelines.preflight.facts import Facts
-from beam_pipelines.preflight.findings import Finding
+from beam_pipelines.preflight.facts import Facts, Finding
 
 _DEPENDENCIES = ("requirements_file", "setup_file", "extra_packages")
 

@@ -13,6 +13,19 @@ from beam_pipelines.preflight.submission import Address, Submission, Target, tar
 from linnaeus.errors import LinnaeusError
 from linnaeus.storage import Folder, is_local
 
+
+@dataclass(frozen=True)
+class Finding:
+    """One problem; both texts are one line for a person."""
+
+    check: str
+    """The name of the check, for machines."""
+    problem: str
+    remedy: str
+    fatal: bool = True
+    """False: the job runs, but slowly, or only if something holds that cannot be seen from here."""
+
+
 CONNECT_SECONDS = 3.0
 SETTINGS = ("AWS_", "GOOGLE_", "AZURE_", "CLOUDSDK_")
 MANIFESTS = (".csv", ".jsonl", ".json", ".parquet")

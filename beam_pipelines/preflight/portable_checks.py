@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from beam_pipelines.preflight.facts import Facts
-from beam_pipelines.preflight.findings import Finding
+from beam_pipelines.preflight.facts import Facts, Finding
 from beam_pipelines.preflight.flink_rest import SEGMENT_BYTES, TaskManager
 
 _JAR = re.compile(r"beam-runners-flink-(?P<flink>\d+\.\d+)-job-server-(?P<beam>\d+\.\d+\.\d+)")

@@ -81,7 +81,7 @@ def _served(folder: Folder, references: Sequence[str]) -> list[ModelConfig]:
     """What to serve: the newest version of a model, or all the versions that are named of it."""
     from linnaeus.models import model_prefix, parse_reference
     from serving.models.model_config import ModelConfig
-    from serving.models.version_policy import NEWEST, specific
+    from serving.models.version_folder import NEWEST, specific
 
     versions: dict[str, set[int]] = {}
     for name, version in map(parse_reference, references):

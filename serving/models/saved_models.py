@@ -1,12 +1,14 @@
 """One version of a model in memory, run as TensorFlow Serving runs it."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -16,9 +18,9 @@ from tensorflow.python.framework.ops import dismantle_graph
 
 from serving.models.checked_model import Infer, Shapes
 from serving.models.servable import Feeds
-from serving.models.tensorflow_errors import tensorflow_errors
-from serving.status import invalid_argument, not_found
+from serving.status import StatusError, invalid_argument, not_found
 
+_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 SERVING_TAG = "serve"
 
 
@@ -145,3 +147,13 @@ def _load_graph(session: tf.compat.v1.Session, folder: Path, tags: Iterable[str]
             return tf.compat.v1.saved_model.load(session, list(tags), str(folder))
     except (OSError, RuntimeError) as error:  # no such file, or no graph of these tags
         raise not_found(" ".join(str(error).split())) from error
+
+
+@contextmanager
+def tensorflow_errors() -> Iterator[None]:
+    """Turn TensorFlow's errors into `StatusError`."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        code = _BY_NUMBER.get(error.error_code, grpc.StatusCode.UNKNOWN)
+        raise StatusError(code, error.message) from error

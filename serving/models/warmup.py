@@ -9,8 +9,8 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.inference import classify, multi_inference, predict, regress
+from serving.models.saved_models import tensorflow_errors
 from serving.models.servable import Servable
-from serving.models.tensorflow_errors import tensorflow_errors
 from serving.status import invalid_argument
 
 RECORDS = "assets.extra/tf_serving_warmup_requests"

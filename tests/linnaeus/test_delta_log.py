@@ -10,7 +10,7 @@ from linnaeus import layout, tables
 from linnaeus.errors import DamagedFile
 from linnaeus.overview import overview
 from linnaeus.storage import Folder
-from linnaeus.workspace_tables import tables_in
+from linnaeus.tables import tables_in
 from tests.buckets import fill
 from tests.disk import Disk
 from tests.linnaeus.stored_rows import add_run, rows_for, rows_of, table_in

@@ -18,8 +18,8 @@ from linnaeus.records import JUDGED
 from linnaeus.report.finished import find
 from linnaeus.run_watching import Observer, last_sign, unfinished
 from linnaeus.storage import Folder
+from linnaeus.tables import tables_in
 from linnaeus.vacuum import Retention, vacuum
-from linnaeus.workspace_tables import tables_in
 from tests.buckets import fill
 from tests.linnaeus.test_runs import EMBED, SCORE, begin, run
 from tests.pixel_engine import SPEC

@@ -80,7 +80,7 @@ def statuses(night: Night) -> dict[str, str]:
 def served(workspace: str, model: str, version: int) -> Iterator[str]:
     """The embedded server, in this process, which has TensorFlow already."""
     from serving.models.model_config import ModelConfig
-    from serving.models.version_policy import specific
+    from serving.models.version_folder import specific
     from serving.server import EmbeddedServer
 
     config = ModelConfig(model, f"{workspace}/models/{model}", specific(version))

@@ -4,6 +4,7 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -11,8 +12,9 @@ from linnaeus.errors import ConfigurationError
 from linnaeus.manifests import Manifest
 from linnaeus.meter import names_text
 from linnaeus.models import ModelBackbone
-from training.data.examples import SPLITS
+from training.data.examples import SPLITS, LabelledEmbeddings
 from training.data.truth import flat
+from training.heads.head import Matrix, read_blocks
 
 
 def refuse_unusable(judged: pa.Table, manifest: Manifest, backbone: ModelBackbone) -> None:
@@ -98,3 +100,23 @@ def _fates_by_label(judged: pa.Table) -> dict[str, dict[str, int]]:
     for row in each.group_by(["label", "fate"]).aggregate([([], "count_all")]).to_pylist():
         counts.setdefault(row["label"], {})[row["fate"]] = row["count_all"]
     return counts
+
+
+def refuse_not_finite(data: LabelledEmbeddings) -> None:
+    """Raises ConfigurationError, which names the first image, if an embedding is not finite."""
+    for rows, block in read_blocks(data.rows.embeddings):
+        # A sum is a cheap test: it is finite only if all of its terms are.
+        with np.errstate(over="ignore", invalid="ignore"):
+            suspicious = not np.isfinite(block.sum())
+        if suspicious:
+            _refuse(data.uris[rows], block)
+
+
+def _refuse(uris: pa.Array, block: Matrix) -> None:
+    bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
+    if len(bad):
+        raise ConfigurationError(
+            f"the embedding of {uris[int(bad[0])].as_py()} has a value that is not a finite "
+            "number: leave the image out of the manifest, or train with another backbone or "
+            "precision"
+        )

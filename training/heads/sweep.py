@@ -19,7 +19,7 @@ from linnaeus.progress import SILENT, Figures, Progress, settings_text
 from training.checkpoints import Checkpoints, NoCheckpoints
 from training.config import KernelConfig, LayersConfig, LinearConfig, Optimizer, TrainConfig
 from training.data.examples import LabelledEmbeddings
-from training.data.finite import refuse_not_finite
+from training.data.refusals import refuse_not_finite
 from training.heads import kernel, softmax
 from training.heads.head import Fit, Head, Vector, with_temperature
 from training.heads.loss import each_loss, judge

@@ -54,7 +54,7 @@ def started() -> Iterator[Callable[..., Any]]:
 
 def config(name: str, base: Path, *policy: Any, **labels: int) -> Any:
     from serving.models.model_config import ModelConfig
-    from serving.models.version_policy import NEWEST
+    from serving.models.version_folder import NEWEST
 
     return ModelConfig(name, str(base), policy[0] if policy else NEWEST, labels)
 
@@ -125,7 +125,7 @@ def versions(half_plus: Any, publish: Any, tmp_path: Path) -> Callable[..., Path
 
 
 def policy(*arguments: Any) -> Any:
-    from serving.models.version_policy import VersionPolicy
+    from serving.models.version_folder import VersionPolicy
 
     return VersionPolicy(*arguments)
 

@@ -2,8 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.models.version_folder import VersionFolder
-from serving.models.version_policy import NEWEST, VersionPolicy, specific
+from serving.models.version_folder import NEWEST, VersionFolder, VersionPolicy, specific
 
 
 def version(base: Path, name: str, complete: bool = True) -> Path:

@@ -47,7 +47,7 @@ def expected(
 def test_what_is_wanted_and_loads_is_served_and_a_model_never_goes_without_need(steps: list):
     from serving.models import versions as module
     from serving.models.model_config import ModelConfig
-    from serving.models.version_policy import VersionPolicy
+    from serving.models.version_folder import VersionPolicy
     from serving.status import not_found
 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
@@ -78,7 +78,7 @@ def test_what_is_wanted_and_loads_is_served_and_a_model_never_goes_without_need(
 def test_states_pass_in_the_protocols_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from serving.models import versions as module
     from serving.models.model_config import ModelConfig
-    from serving.models.version_policy import VersionPolicy
+    from serving.models.version_folder import VersionPolicy
 
     lay_out(tmp_path / "m", frozenset({1, 2}))
     config = ModelConfig("m", str(tmp_path / "m"), VersionPolicy(None))

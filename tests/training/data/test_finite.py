@@ -5,7 +5,7 @@ import pytest
 
 from linnaeus.errors import ConfigurationError
 from tests.training.heads.rows import examples, labelled
-from training.data.finite import refuse_not_finite
+from training.data.refusals import refuse_not_finite
 from training.heads.head import BLOCK_ROWS
 
 IMAGES = BLOCK_ROWS + 100
