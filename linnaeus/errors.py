@@ -45,12 +45,16 @@ class ConfigurationError(LinnaeusError):
     """What was asked for cannot be done as asked: wrong usage, bad input, missing set-up."""
 
 
-class StorageError(LinnaeusError):
-    """An object store or file system refused; `code` says how."""
+class CodedError(LinnaeusError):
+    """What may become the failure of an object; `code` says which."""
 
     def __init__(self, message: str, code: FailureCode = FailureCode.SERVER_ERROR) -> None:
         super().__init__(message)
         self.code = code
+
+
+class StorageError(CodedError):
+    """An object store or file system refused; `code` says how."""
 
 
 class StoreUnavailable(StorageError):  # noqa: N818 - what is the case
@@ -61,15 +65,15 @@ class DamagedFile(StorageError):  # noqa: N818 - what is the case
     """A file of the workspace is cut short, or was written by somebody else."""
 
 
-class ImageError(LinnaeusError):
+class ImageError(CodedError):
     """An object's bytes are not a picture that can be decoded; `code` says why.
 
     Where a model server says so, it is its word alone until this machine has seen `data`.
     """
 
     def __init__(self, message: str, code: FailureCode, data: bytes | None = None) -> None:
-        super().__init__(message)
-        self.code, self.data = code, data
+        super().__init__(message, code)
+        self.data = data
 
 
 class EngineError(LinnaeusError):
@@ -80,12 +84,8 @@ class FingerprintMismatch(LinnaeusError):  # noqa: N818 - the agreed name
     """A model meets embeddings that another backbone computed."""
 
 
-class ServingError(LinnaeusError):
+class ServingError(CodedError):
     """A model server cannot be reached, or refused a request."""
-
-    def __init__(self, message: str, code: FailureCode = FailureCode.SERVER_ERROR) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class ReconciliationError(LinnaeusError):
