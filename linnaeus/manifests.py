@@ -164,7 +164,7 @@ def _newest_and_next(workspace: Folder, source: str) -> tuple[Manifest | None, i
     return last, max([last.number if last else 0, *given]) + 1
 
 
-def _written(workspace: Folder, source: str, number: int, draft: _Draft) -> Manifest | None:
+def _written(workspace: Folder, source: str, number: int, draft: "_Draft") -> Manifest | None:
     """The manifest of that number, or None if somebody else's has it."""
     manifest = Manifest(_id(source, number), source, number, draft.objects)
     if not workspace.write_new_file(_key(manifest.id), draft.file(manifest)):

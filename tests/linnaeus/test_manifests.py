@@ -393,7 +393,7 @@ def test_many_wanted_of_very_many_objects_are_described_without_listing_all(s3: 
     folder = Folder(bucket)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: folder.write(f"{i:05d}.jpg", b"x"), range(2100)))
-    monkeypatch.setattr("linnaeus.object_descriptions._LISTED_PER_WANTED", 1)
+    monkeypatch.setattr("linnaeus.listed_files._LISTED_PER_WANTED", 1)
     wanted = [f"{bucket}/{i:05d}.jpg" for i in range(1050, 2100)] + [f"{bucket}/none.jpg"]
     found = describe_objects(wanted)
     assert [bool(entry.etag) for entry in found] == [True] * 1050 + [False]
@@ -408,7 +408,7 @@ def test_objects_under_odd_keys_are_found_by_listing(monkeypatch, keys):
         return (replace(absent(key), size=7) for key in keys if key.startswith(below))
 
     monkeypatch.setattr(Folder, "list", stored)
-    monkeypatch.setattr("linnaeus.object_descriptions.PAGE_KEYS", 1)
+    monkeypatch.setattr("linnaeus.listed_files.PAGE_KEYS", 1)
     found = describe_objects([f"s3://bucket/{key}" for key in keys])
     assert [entry.size for entry in found] == [7, 7]
 
