@@ -2,6 +2,7 @@
 # ruff: noqa: D102 - the methods are documented where they are public, at `storage.Folder`
 
 import errno
+import math
 import os
 import secrets
 import stat
@@ -38,13 +39,22 @@ def etag_of(status: os.stat_result) -> str:
     return f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
 
 
-def read_file(path: str, etag: str | None = None) -> bytes:
-    """Read a whole file; with an etag, raise `StorageError(CHANGED)` unless it is that version."""
+def read_file(path: str, etag: str | None = None, most_bytes: float = math.inf) -> bytes:
+    """Read a whole file; with an etag, raise `StorageError(CHANGED)` unless it is that version.
+
+    One that is larger than `most_bytes` is TOO_LARGE, unread: it might not fit into memory.
+    """
     try:
         # O_NONBLOCK: opening a named pipe must not wait for a writer that never comes.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise IsADirectoryError(errno.EISDIR, "not a file", path)
+            if status.st_size > most_bytes:
+                raise StorageError(
+                    f"{path} has {status.st_size:,} bytes, more than are read at once",
+                    FailureCode.TOO_LARGE,
+                )
             data = file.read()
             found = etag_of(os.fstat(file.fileno()))
     except (OSError, ValueError) as e:

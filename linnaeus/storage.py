@@ -22,6 +22,8 @@ Names = list[str]
 
 _TRANSFERS = 16
 _PIECE_BYTES = 16 << 20
+_MOST_OBJECT_BYTES = 1 << 30
+"""Of a local picture, page or list, which is read whole; decoders take less."""
 _NUMBER = re.compile("[0-9]{1,18}")
 _ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
 
@@ -207,6 +209,6 @@ def read_named(uri: str) -> bytes:
 def read_object(uri: str, etag: str | None) -> bytes:
     """Read one object by its absolute location, as `Folder.read` does."""
     if is_local(uri):
-        return read_file(uri, etag)
+        return read_file(uri, etag, _MOST_OBJECT_BYTES)
     scheme, bucket, key = split_uri(uri)
     return Bucket(f"{scheme}://{bucket}").read(key, etag)

@@ -287,6 +287,12 @@ def test_things_that_are_no_files_fail_at_once(tmp_path: Path):
         )
 
 
+def test_a_file_that_would_not_fit_into_memory_is_too_large_unread(tmp_path: Path):
+    with (tmp_path / "x").open("wb") as file:
+        file.truncate(1 << 40)
+    assert code_of(lambda: read_object(str(tmp_path / "x"), None)) is FailureCode.TOO_LARGE
+
+
 def test_a_file_that_may_not_be_read_is_access_denied(monkeypatch, tmp_path: Path):
     (tmp_path / "x").write_bytes(b"1")
 
