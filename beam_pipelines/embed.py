@@ -5,8 +5,9 @@ python -m beam_pipelines.embed --workspace W --images IMAGES [--backbone B] [BEA
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from beam_pipelines import preflight
 from beam_pipelines.launching import OnBeam, program, run_program
@@ -43,6 +44,7 @@ def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT)
     Raises:
         LinnaeusError: bad input, storage that refuses, or counts that do not add up.
     """
+    started = time.perf_counter()
     refuse_unfit(workspace, request, progress)
     with progress.step("List images", None) as step:
         if request.retried_codes is None:
@@ -50,7 +52,8 @@ def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT)
         else:
             manifest = retrying.embedded_manifest(workspace, request.images)
         step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")
-    return embed_listed(workspace, manifest, request, progress)
+    summary = embed_listed(workspace, manifest, request, progress)
+    return replace(summary, seconds=time.perf_counter() - started)
 
 
 def refuse_unfit(workspace: Folder, request: EmbedRequest, progress: Progress) -> None:

@@ -6,6 +6,7 @@ python -m beam_pipelines.score --workspace W --images IMAGES --model NAME[:VERSI
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -64,6 +65,7 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
     Raises:
         LinnaeusError: bad input, storage or a server that refuses, or counts that do not add up.
     """
+    started = time.perf_counter()
     refuse_unfit(workspace, request, progress)
     model = models.load_model(workspace, request.model)
     check_backbone(workspace, model, request.payload)
@@ -74,7 +76,8 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
             known = (workspace, request.images, f"{model.name}:{model.version}", model.identity)
             manifest = retrying.scored_manifest(*known)
         step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")
-    return score_listed(workspace, manifest, request, progress)
+    summary = score_listed(workspace, manifest, request, progress)
+    return replace(summary, seconds=time.perf_counter() - started)
 
 
 def refuse_unfit(workspace: Folder, request: ScoreRequest, progress: Progress) -> None:

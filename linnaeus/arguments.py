@@ -33,16 +33,20 @@ def checked(call: Call) -> Call:
         ConfigurationError: by the method, for an argument of another type than it says.
     """
     signature = inspect.signature(call)
+    called = call.__qualname__.removesuffix(".__init__").rpartition(".")[2]
     wanted = {name: parameter.annotation for name, parameter in signature.parameters.items()}
 
     @functools.wraps(call)
     def checking(*args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(*args, **kwargs)
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError:
+            return call(*args, **kwargs)  # for Python's own words, which name the method
         for name, value in bound.arguments.items():
             fitted = _fitted(value, wanted[name])
             if fitted is _WRONG:
                 takes = _TAKES[wanted[name]]
-                raise ConfigurationError(f"{call.__name__}: {name} is {takes}, not {value!r:.80}")
+                raise ConfigurationError(f"{called}: {name} is {takes}, not {value!r:.80}")
             bound.arguments[name] = fitted
         return call(*bound.args, **bound.kwargs)
 

@@ -44,7 +44,9 @@ def parse(text: str, environment: Mapping[str, str] = os.environ) -> Slice:
     if form[1] == "auto":
         return _automatic(text, count, environment)
     if not 1 <= int(form[1]) <= count:
-        raise ConfigurationError(f"--slice {text}: slices are numbered from 1/{count} on")
+        raise ConfigurationError(
+            f"--slice {text}: slices are numbered from 1/{count} to {count}/{count}"
+        )
     return Slice(int(form[1]), count)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -154,6 +156,7 @@ def report_text(report: Report) -> str:
         *[f"  {what:<12} {where}" for what, where in report.places.items()],
         "",
         "On your own images, a folder for each label:",
+        *([] if shutil.which("linnaeus") else [f"  source {sys.prefix}/bin/activate"]),
         "  linnaeus embed ./photos",
         "  linnaeus train ./photos --model mine",
         "  linnaeus score ./photos --model mine --output ./photo-labels",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from linnaeus.plain_text import plain
-from linnaeus.progress import Meter, count_text, duration_text
+from linnaeus.progress import Meter, bytes_text, count_text, duration_text
 
 if TYPE_CHECKING:
     from linnaeus.named_runs import FrozenRun
@@ -230,7 +230,7 @@ def vacuum_text(done: Vacuum) -> str:
 
 
 def _swept_text(swept: Swept) -> str:
-    return f"{count_text(swept.files, 'files')}, {swept.size_bytes / 1e6:,.1f} MB,"
+    return f"{count_text(swept.files, 'files')}, {bytes_text(swept.size_bytes)},"
 
 
 def facts_text(facts: Mapping[str, Any]) -> str:

@@ -77,8 +77,8 @@ def _remedy(reason: str, model: str) -> str:
     if "HTTP/2" in reason:
         return "name its port for gRPC, not the one for REST"
     return (
-        f"start one with `linnaeus serve --model {model}`, or correct the address"
-        " (grpcs:// for a server that speaks TLS)"
+        f"start one with `linnaeus serve --model {model}`, or correct the address: HOST:PORT"
+        " with its port for gRPC, not for REST (grpcs:// for a server that speaks TLS)"
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import apache_beam as beam
 import numpy as np
@@ -68,6 +69,12 @@ def test_as_a_program_the_job_says_nothing_but_steps_and_a_summary(prepared, buc
     assert json.loads(ended.stdout)["counts"]["done"] == 30
     steps = {line.partition(":")[0] for line in ended.stderr.splitlines()}
     assert steps == {"List images", "Prepare backbone", "Embed"}
+
+
+def test_the_time_that_is_told_is_that_of_listing_and_preparing_too(prepared, bucket):
+    began = time.perf_counter()
+    summary = embed_job.embed(prepared("timed"), embed_job.EmbedRequest(str(bucket), BACKBONE))
+    assert summary.seconds > 0.9 * (time.perf_counter() - began)
 
 
 def test_a_graph_of_ten_million_objects_stays_far_below_dataflows_limit():

@@ -77,6 +77,13 @@ def test_every_public_call_that_takes_something_says_what():
         Workspace("/nowhere").train("images", "m", {"head": "linear"})
 
 
+def test_the_call_is_named_where_its_arguments_are_wrong():
+    with pytest.raises(ConfigurationError, match=r"^Workspace: uri is a path or URI, not None"):
+        Workspace(None)
+    with pytest.raises(TypeError, match=r"embed\(\) got an unexpected keyword argument 'bacbone'"):
+        Workspace("w").embed("pics", bacbone="pixels")
+
+
 def test_a_workspace_and_its_images_may_be_paths(tmp_path: Path):
     found = Workspace(tmp_path / "workspace").manifest(fill(tmp_path / "bucket", 2))
     assert found.objects == 2

@@ -220,6 +220,15 @@ def test_a_link_that_leads_nowhere_is_listed_and_fails_when_read(tmp_path: Path)
     with pytest.raises(StorageError) as raised:
         read_object(f"{tmp_path}/gone.jpg", "")
     assert raised.value.code is FailureCode.NOT_FOUND
+    assert "a link to none, which is not there" in str(raised.value)
+
+
+def test_reading_a_name_that_is_not_utf8_says_so(tmp_path: Path):
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jpg")).touch()
+    [listed] = keys_of(list_images(Folder(str(tmp_path))))
+    with pytest.raises(StorageError, match="if its name is not UTF-8, rename it") as raised:
+        read_object(f"{tmp_path}/{listed}", "")
+    assert raised.value.code is FailureCode.NOT_FOUND
 
 
 def test_linked_folders_are_listed_too(tmp_path: Path):

@@ -24,8 +24,8 @@ def test_a_slice_is_given_as_a_fraction_or_by_the_environment(text, environment,
 @pytest.mark.parametrize(
     ("text", "environment", "words"),
     [
-        ("0/16", {}, "numbered from 1/16"),
-        ("17/16", {}, "numbered from 1/16"),
+        ("0/16", {}, "numbered from 1/16 to 16/16"),
+        ("17/16", {}, "numbered from 1/16 to 16/16"),
         ("1/0", {}, "numbered from 1/0"),
         ("3", {}, "write 3/16"),
         ("-1/2", {}, "write 3/16"),

@@ -271,10 +271,10 @@ def test_forget_says_whose_labels_went(workspace: type[RecordingWorkspace]):
 
 def test_vacuum_says_what_went_or_would_go(workspace: type[RecordingWorkspace]):
     swept = {"objects": Swept(40, 2_000_000)}
-    workspace.answers = {"vacuum": Vacuum(False, swept, Swept(1, 0), ["01J"])}
+    workspace.answers = {"vacuum": Vacuum(False, swept, Swept(1, 40_200), ["01J"])}
     assert run("vacuum").stdout == (
         "objects: 40 files, 2.0 MB, deleted\n"
-        "runs: 1 file, 0.0 MB, deleted\n"
+        "runs: 1 file, 40 kB, deleted\n"
         "unfinished runs given up: 01J\n"
     )
     assert workspace.calls[-1] == ("vacuum", (), {"dry_run": False, "retention_days": 7.0})

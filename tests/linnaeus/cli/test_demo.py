@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -40,6 +41,14 @@ def test_the_report_has_accuracy_counts_rows_and_places():
     assert "  0.png  0  0.999\n  1.png  failed\n" in text
     assert "bucket/digits" in text
     assert "Nothing to do" not in text
+
+
+@pytest.mark.parametrize(("found", "hints"), [(None, 1), ("/usr/bin/linnaeus", 0)])
+def test_the_last_hint_can_be_followed_where_the_environment_is_not_active(
+    monkeypatch, found, hints
+):
+    monkeypatch.setattr("shutil.which", lambda name: found)
+    assert report_text(REPORT).count(f"\n  source {sys.prefix}/bin/activate\n") == hints
 
 
 def test_places_are_absolute_however_the_bucket_is_named(monkeypatch, tmp_path):

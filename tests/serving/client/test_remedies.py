@@ -27,7 +27,10 @@ def web_port() -> Iterator[int]:
     [
         ("127.0.0.1:{port}", "name its port for gRPC, not the one for REST"),
         ("grpcs://127.0.0.1:{port}", "it speaks no TLS: name it without grpcs://"),
-        ("127.0.0.1:1", "start one with `linnaeus serve --model m`"),
+        (
+            "127.0.0.1:1",
+            "serve --model m`, or correct the address: HOST:PORT with its port for gRPC",
+        ),
     ],
 )
 def test_the_remedy_fits_what_listens_there(web_port: int, address: str, remedy: str):
