@@ -16,6 +16,8 @@ SHELL := /bin/sh
 DATASET ?= solar-cells
 BIN := .venv/bin
 PYTHON := $(BIN)/python
+# A file's tests share what they make, so one process has them all; long ones come early.
+PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 INSTALLED := .venv/.installed
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
@@ -74,13 +76,13 @@ browser:
 	fi
 
 test: lint browser
-	$(PYTHON) -m pytest -n 2 --dist loadgroup -m 'not soak'
+	$(PYTEST) -m 'not soak'
 
 soak: install
-	$(PYTHON) -m pytest -n 2 --dist loadgroup -m soak
+	$(PYTEST) -m soak
 
 test-fast: install
-	$(PYTHON) -m pytest -n 2 --dist loadgroup -m 'not slow and not soak'
+	$(PYTEST) -m 'not slow and not soak'
 
 bench: install
 	$(PYTHON) -m benchmarks

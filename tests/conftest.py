@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import secrets
@@ -29,6 +30,12 @@ SETTINGS = ("AWS_", "GOOGLE_", "AZURE_")
 def pytest_configure() -> None:
     """Programs of tests can be interrupted, also where a shell started them in the background."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """A million objects of frameworks that are imported by now need no looking at any more."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -37,7 +37,6 @@ from tests.end_to_end.conftest import BACKBONE, fill, server, trained  # noqa: F
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),  # where a runner is fetched first
-    pytest.mark.xdist_group("runners"),  # one process starts them
 ]
 PICTURES = 600  # three shards
 NEEDED = {"flink": ("java", "mvn"), "session": ("java", "mvn"), "prism": ("go",)}
@@ -79,7 +78,12 @@ def session(tmp_path_factory) -> Iterator[SessionCluster]:
         yield cluster
 
 
-@pytest.fixture(params=["fnapi", "processes", "prism", "flink", "session"])
+@pytest.fixture(
+    params=[
+        *("fnapi", "processes", "prism", "flink"),
+        pytest.param("session", marks=pytest.mark.soak),
+    ]
+)
 def beam_options(request) -> list[str]:
     """Options that name a runner, which is fetched and running."""
     runner = request.param
@@ -254,6 +258,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.soak
 def test_the_session_cluster_is_read_as_its_stand_in_is(session):
     seen, problem = look_at(Address.parse(session.rest))
     assert problem == ""

@@ -11,7 +11,7 @@ from benchmarks.setting import Setting
 from linnaeus import images
 from linnaeus.engines import open_engine
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(600)]
 IMAGES, STORED = 40, 600
 MEASURED = ("decoder", "engine-float32", "inner-float32", "job", "again")
 MEASURED += ("score-embeddings", "worker-memory", "training")

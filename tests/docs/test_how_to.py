@@ -22,6 +22,8 @@ PLATFORMS = ("one-machine", "kubernetes", "aws", "google-cloud")
 PAGES = sorted(page for page in FOLDER.glob("*.md") if "```sh\n" in page.read_text())
 RUN_PAGES = [page for page in PAGES if any(block.is_run for block in blocks_of(page))]
 BUCKETS = ("photos", "linnaeus")
+LONG_PAGES = ("nightly", "slices")
+"""Those whose commands take minutes."""
 
 
 @pytest.fixture
@@ -32,7 +34,13 @@ def session(tmp_path: Path) -> Iterator[Session]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("page", RUN_PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.stem, marks=[pytest.mark.soak] * (page.stem in LONG_PAGES))
+        for page in RUN_PAGES
+    ],
+)
 def test_a_pages_commands_do_what_they_say(page, session, request):
     for block in blocks_of(page):
         if block.wants_s3 and not session.environment:

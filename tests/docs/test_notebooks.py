@@ -27,6 +27,7 @@ def pictures(book: Any) -> int:
     return sum("image/png" in output.get("data", {}) for output in outputs)
 
 
+@pytest.mark.soak
 def test_the_notebook_goes_from_a_folder_of_pictures_to_their_labels(tmp_path):
     import nbformat
     from nbclient import NotebookClient

@@ -28,7 +28,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.soak,
     pytest.mark.timeout(900),
-    pytest.mark.xdist_group("runners"),
 ]
 END_SECONDS = 240
 """Within which a launcher must notice; Flink looks for a lost JobManager for a minute or so."""

@@ -112,7 +112,7 @@ def test_a_photo_is_labelled_as_its_embedding_would_be(loop, server):
 
 
 def test_an_older_version_can_be_asked_for(loop):
-    loop.workspace.train(str(loop.bucket), "colours", TrainConfig(backbone=BACKBONE))
+    loop.workspace.train(str(loop.bucket), "colours", TrainConfig(BACKBONE, head="linear"))
     newest = loop.workspace.score(str(loop.bucket), "colours")
     assert newest.counts.done == 120
     frame = loop.workspace.labels("colours").to_pandas()

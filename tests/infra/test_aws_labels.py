@@ -30,7 +30,6 @@ from tests.infra.aws_stacks import REGION, resolved, template
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.soak,
-    pytest.mark.xdist_group("aws-labels"),
     pytest.mark.filterwarnings("ignore"),
 ]
 MODEL = "colours"

@@ -15,7 +15,6 @@ from tests.infra.aws_stacks import ACCOUNT, REGION
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.soak,
-    pytest.mark.xdist_group("aws-night"),
     pytest.mark.filterwarnings("ignore"),
 ]
 JOBS = [

@@ -252,7 +252,8 @@ class Workspaces(RuleBasedStateMachine):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_in_any_order_tables_have_the_rows_of_a_plain_list(monkeypatch):
+@pytest.mark.parametrize("examples", [4, pytest.param(30, marks=pytest.mark.soak)])
+def test_in_any_order_tables_have_the_rows_of_a_plain_list(monkeypatch, examples):
     limits = plans.ShardLimits(2)
     monkeypatch.setattr(plans.ShardLimits, "for_run", lambda objects: limits)
     monkeypatch.setattr("linnaeus.sources.RECENT_SECONDS", 0)
@@ -260,7 +261,7 @@ def test_in_any_order_tables_have_the_rows_of_a_plain_list(monkeypatch):
     run_state_machine_as_test(
         Workspaces,
         settings=settings(
-            max_examples=15,
+            max_examples=examples,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -3,6 +3,7 @@
 import os
 import shutil
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -85,8 +86,7 @@ def test_strangers_files_in_all_folders_change_nothing(lived_in, tmp_path):
     assert forget(lived_in, str(tmp_path / "bucket")) == {"m": 6}
 
 
-@pytest.mark.parametrize("text", NOT_OURS)
-def test_a_file_that_is_cut_or_foreign_is_one_line_with_the_remedy(lived_in, tmp_path, text):
+def test_a_file_that_is_cut_or_foreign_is_one_line_with_the_remedy(lived_in, tmp_path, subtests):
     [committed] = [r["run"] for r in overview(lived_in)["runs"]]
     begun = begin(lived_in, fill(tmp_path / "bucket", 6), SCORE).run_id
     manifest = manifests.newest(lived_in, str(tmp_path / "bucket"))
@@ -102,29 +102,31 @@ def test_a_file_that_is_cut_or_foreign_is_one_line_with_the_remedy(lived_in, tmp
         layout.judged("T"): lambda: parts.read(lived_in, layout.judged("T"), JUDGED),
         claim: lambda: runs.open_run(lived_in, SCORE, manifest.source),
     }
-    plans._metadata.cache_clear()
-    for key, read in reads.items():
+    for (key, read), text in product(reads.items(), NOT_OURS):
+        plans._metadata.cache_clear()
         lived_in.write(key, text.encode())
-        with pytest.raises((DamagedFile, store.ConfigurationError)) as told:
-            read()
-        assert "\n" not in str(told.value)
-        assert any(word in str(told.value) for word in ("delete", "prepare it again"))
-        assert isinstance(told.value, store.ConfigurationError) or key in str(told.value)
+        with subtests.test(key=key, text=text[:10]):
+            with pytest.raises((DamagedFile, store.ConfigurationError)) as told:
+                read()
+            assert "\n" not in str(told.value)
+            assert any(word in str(told.value) for word in ("delete", "prepare it again"))
+            assert isinstance(told.value, store.ConfigurationError) or key in str(told.value)
 
 
-@pytest.mark.parametrize("text", NOT_OURS)
-def test_what_is_only_told_is_passed_over(lived_in, tmp_path, text):
+def test_what_is_only_told_is_passed_over(lived_in, tmp_path, subtests):
     begun = begin(lived_in, fill(tmp_path / "bucket", 6), SCORE).run_id
-    lived_in.write(layout.progress(begun), text.encode())
-    assert last_sign(lived_in, begun) is None
-    assert Observer(lived_in, begun).look().progress.done == 0
-    lived_in.write(layout.lease("work", 3), text.encode())
-    assert holder(lived_in, "work") == {}
     candidate = candidates.Candidate("c", lived_in, MODEL)
-    lived_in.write("churn.json", text.encode())
-    assert candidates.known_churn(candidate) is None
-    lived_in.write("backbones/names/key.json", text.encode())
-    assert store.find_named(lived_in, "key") is None
+    for text in NOT_OURS:
+        with subtests.test(text=text[:10]):
+            lived_in.write(layout.progress(begun), text.encode())
+            assert last_sign(lived_in, begun) is None
+            assert Observer(lived_in, begun).look().progress.done == 0
+            lived_in.write(layout.lease("work", 3), text.encode())
+            assert holder(lived_in, "work") == {}
+            lived_in.write("churn.json", text.encode())
+            assert candidates.known_churn(candidate) is None
+            lived_in.write("backbones/names/key.json", text.encode())
+            assert store.find_named(lived_in, "key") is None
 
 
 def test_status_goes_on_where_a_summary_is_damaged(lived_in):

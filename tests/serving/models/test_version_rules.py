@@ -65,6 +65,7 @@ def test_what_is_wanted_and_loads_is_served_and_a_model_never_goes_without_need(
                 return object()
 
             patch.setattr(module, "load", load)
+            patch.setattr(module.gc, "collect", int)  # no graph is there to be freed
             lay_out(base, present)
             versions.configure(ModelConfig("m", str(base), VersionPolicy(most)))
             versions.refresh()
