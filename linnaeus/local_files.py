@@ -70,7 +70,7 @@ def read_error(path: str, error: OSError | ValueError) -> StorageError:
     code = _READ_CODES.get(number or 0, FailureCode.SERVER_ERROR)
     reason = os.strerror(number).lower() if number else str(error)
     if number == errno.ENOENT and Path(path).is_symlink():
-        reason = f"a link to {Path(path).readlink()}, which is not there"
+        reason = "a link that leads nowhere"
     elif number == errno.ENOENT and "\N{REPLACEMENT CHARACTER}" in path:
         reason += "; if its name is not UTF-8, rename it"
     return StorageError(f"cannot read {path}: {reason}", code)
