@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,6 +44,28 @@ def pytest_collection_finish() -> None:
 def workspace(tmp_path: Path) -> Folder:
     """A local workspace that nothing has been written to."""
     return Folder(str(tmp_path / "workspace"))
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[Path], Any]], Path]:
+    """`made_once(make)`: a folder that `make(folder)` filled, once for all processes of a run."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+
+    def folder_of(make: Callable[[Path], Any]) -> Path:
+        folder = shared / f"{make.__module__}.{make.__qualname__}"
+        done = folder.with_name(f"{folder.name}-done")
+        with folder.with_name(f"{folder.name}-lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of one who failed
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return folder_of
 
 
 @pytest.fixture(autouse=True)

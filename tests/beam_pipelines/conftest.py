@@ -8,12 +8,14 @@ from linnaeus import backbones
 from linnaeus.storage import Folder
 
 
-@pytest.fixture(scope="session")
-def prepared_once(tmp_path_factory) -> Path:
-    """A workspace with a small backbone, whose preparation needs TensorFlow."""
-    root = tmp_path_factory.mktemp("prepared")
+def prepare(root: Path) -> None:
     backbones.prepare(Folder(str(root)), "pixels@8")
-    return root
+
+
+@pytest.fixture(scope="session")
+def prepared_once(made_once) -> Path:
+    """A workspace with a small backbone, whose preparation needs TensorFlow."""
+    return made_once(prepare)
 
 
 @pytest.fixture

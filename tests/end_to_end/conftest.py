@@ -48,13 +48,16 @@ class Loop:
         return Workspace(str(self.root))
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory) -> Loop:
-    folder = tmp_path_factory.mktemp("loop")
+def train(folder: Path) -> None:
     loop = Loop(fill(folder / "bucket", 40), folder / "workspace")
     loop.workspace.embed(str(loop.bucket), BACKBONE)
     loop.workspace.train(str(loop.bucket), "colours", TrainConfig(backbone=BACKBONE))
-    return loop
+
+
+@pytest.fixture(scope="session")
+def trained(made_once) -> Loop:
+    folder = made_once(train)
+    return Loop(folder / "bucket", folder / "workspace")
 
 
 @pytest.fixture

@@ -80,12 +80,14 @@ def small_shards(objects: int) -> plans.ShardLimits:
     return plans.ShardLimits(SHARD_OBJECTS)
 
 
-@pytest.fixture(scope="session")
-def published(tmp_path_factory) -> Path:
-    """A workspace with model `colours`."""
-    root = tmp_path_factory.mktemp("published")
+def publish(root: Path) -> None:
     colour_model.publish(Folder(str(root)), DecisionRule(colour_model.LABELS, "single"))
-    return root
+
+
+@pytest.fixture(scope="session")
+def published(made_once) -> Path:
+    """A workspace with model `colours`."""
+    return made_once(publish)
 
 
 @pytest.fixture(scope="session")
