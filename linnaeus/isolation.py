@@ -234,9 +234,14 @@ def _write_answer(stream: IO[bytes], header: dict[str, Any], body: bytes) -> Non
 
 
 def _own_stdout() -> IO[bytes]:
-    """The pipe to the parent, out of reach of anything that prints."""
+    """The pipe to the parent, out of reach of anything that prints.
+
+    What native libraries write of a picture, unescaped, is nobody's; Python's own errors are shown.
+    """
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
+    sys.stderr = os.fdopen(os.dup(2), "w")
+    for stream in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     return answers
 
 

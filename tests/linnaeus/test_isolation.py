@@ -45,6 +45,9 @@ def decode(data, height, width, limits):
     if data == b"print":
         print("x" * 100_000, flush=True)
         data = b""
+    if data == b"native":
+        os.write(1, b"\\033]0;owned")
+        os.write(2, b"\\033]0;owned")
     if data == b"pid":
         return images.Picture(np.zeros((1, 1, 3), np.uint8), os.getpid(), 1, "PID")
     return images.decode(data, height, width, limits)
@@ -234,6 +237,18 @@ def test_what_a_decoder_prints_does_not_disturb_the_answers(decoder: IsolatedDec
     with pytest.raises(ImageError) as caught:
         decoder.decode(b"print", 24, 32)
     assert caught.value.code == FailureCode.EMPTY
+
+
+def test_what_a_native_library_writes_of_a_picture_reaches_no_terminal(
+    decoder: IsolatedDecoder, capfd: pytest.CaptureFixture[str]
+):
+    with pytest.raises(ImageError):
+        decoder.decode(b"native", 1, 1)
+    with pytest.raises(ImageError):
+        decoder.decode(b"bug", 1, 1)
+    written = "".join(capfd.readouterr())
+    assert "owned" not in written
+    assert "not an image error" in written
 
 
 def test_a_child_killed_while_idle_costs_no_picture(decoder: IsolatedDecoder):
