@@ -27,7 +27,7 @@ class Executor(Protocol):
     """Who does the shards of a run."""
 
     def get_ready(self, run: RunSpec) -> None:
-        """Start what the run needs before its progress is shown."""
+        """Start what the run needs, before a new one is made: what fails here leaves none."""
 
     def execute(self, run: RunSpec) -> None:
         """Do the shards that are not done; return when all are."""
@@ -87,14 +87,15 @@ def run_job(  # noqa: PLR0913, PLR0917 - where, what, of what, by whom, and two 
     counts, run, joined, working_seconds = Counts(), None, Counts(), 0.0
     while run is None or run.manifest_id != manifest.id:
         joined += counts
-        begun = runs.open_run(workspace, job, manifest.source)
-        if begun is None:
+        if begun := runs.open_run(workspace, job, manifest.source):
+            executor.get_ready(begun)
+        else:
             plan = runs.make_plan(workspace, job, manifest)
             if not plan.spec.planned and is_current(workspace, job, manifest, plan.spec.skipped):
                 counts = Counts(skipped=plan.spec.skipped, known_failures=plan.spec.known_failures)
                 break
+            executor.get_ready(plan.spec)
             begun = runs.create_run(workspace, job, plan)
-        executor.get_ready(begun)
         ready = time.perf_counter()
         run, counts = begun, _carry_out(workspace, begun, executor, progress, gate)
         working_seconds += time.perf_counter() - ready
@@ -134,9 +135,12 @@ def submit_job(workspace: Folder, job: Job, manifest: Manifest, executor: Execut
     nothing is to do: whoever launches a template expects a job.
     """
     started = time.perf_counter()
-    run = runs.open_run(workspace, job, manifest.source)
-    run = run or runs.create_run(workspace, job, runs.make_plan(workspace, job, manifest))
-    executor.get_ready(run)
+    if run := runs.open_run(workspace, job, manifest.source):
+        executor.get_ready(run)
+    else:
+        plan = runs.make_plan(workspace, job, manifest)
+        executor.get_ready(plan.spec)
+        run = runs.create_run(workspace, job, plan)
     tell_handed_over(workspace, run)
     executor.execute(run)
     return RunSummary(

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pyarrow.compute as pc
 import pytest
 
-from linnaeus import Workspace, images, layout, manifests, plans, runs, shards
+from linnaeus import Workspace, images, layout, manifests, plans, run_watching, runs, shards
 from linnaeus.embeddings import EmbeddingTable
 from linnaeus.errors import (
     ConfigurationError,
@@ -19,7 +19,7 @@ from linnaeus.errors import (
     ServingError,
     StorageError,
 )
-from linnaeus.jobs import InThisProcess, run_job
+from linnaeus.jobs import InThisProcess, run_job, submit_job
 from linnaeus.labels import LabelsTable
 from linnaeus.matrix import read_matrix
 from linnaeus.models import Model, ModelBackbone, load_model
@@ -539,6 +539,19 @@ def test_getting_ready_is_no_work(workspace, tmp_path):
     executor = Slow(lambda run: TestWorker(workspace, run))
     done = run_job(workspace, EMBED, manifest, executor, SILENT)
     assert 0 < done.working_seconds <= done.seconds - 0.5
+
+
+@pytest.mark.parametrize("job_of", [run_job, submit_job])
+def test_a_run_that_cannot_get_ready_is_not_made(workspace, tmp_path, job_of):
+    class Unready(InThisProcess):
+        def get_ready(self, run):
+            raise ServingError("no server answers", FailureCode.THROTTLED)
+
+    manifest = manifests.freeze(workspace, str(fill(tmp_path / "bucket", 3)))
+    progress = [SILENT] if job_of is run_job else []
+    with pytest.raises(ServingError):
+        job_of(workspace, EMBED, manifest, Unready(lambda _: None), *progress)
+    assert run_watching.unfinished(workspace) == []
 
 
 def test_labels_follow_the_newest_manifest_though_older_ones_were_deleted(workspace, tmp_path):
