@@ -103,6 +103,8 @@ def train(  # noqa: PLR0913, PLR0917 - a parameter an option
     assert_accuracy_at_least: Annotated[
         float | None,
         typer.Option(
+            min=0,
+            max=1,
             help="Test accuracy, from 0 to 1, below which nothing is published.",
             rich_help_panel="Gates",
         ),

@@ -416,7 +416,7 @@ def test_a_list_of_labels_that_says_nothing_clear_is_refused(
         ("--fine-tune all --hidden 5 --hidden 6", "--hidden"),
         ("--rotation 200", "rotation"),
         ("--rotation nan", "distortion is a finite number"),
-        ("--assert-accuracy-at-least 85", "accuracy_at_least"),
+        ("--assert-accuracy-at-least 1.5", "--assert-accuracy-at-least"),
         ("--head layers --l2 1 --l2 2", "--l2"),
         ("--head layers --dropout 1.5", "dropout"),
         ("--head layers --learning-rate nan", "learning_rate is a finite number"),
