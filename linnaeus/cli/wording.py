@@ -35,8 +35,8 @@ def run_text(run: RunSummary) -> str:
         )
     if run.run_id is None:
         return f"Nothing to do: {counts_text(run.counts)}{output}"
-    took = duration_text(run.seconds)
-    return f"{counts_text(run.counts)}; run {run.run_id} took {took}{output}"
+    took = f" took {duration_text(run.seconds)}" if run.seconds else ""  # a mere commit takes none
+    return f"{counts_text(run.counts)}; run {run.run_id}{took}{output}"
 
 
 def frozen_text(frozen: FrozenRun) -> str:

@@ -223,6 +223,12 @@ def test_known_failures_alone_are_status_0(workspace: type[RecordingWorkspace]):
     )
 
 
+def test_a_commit_of_what_others_did_says_no_time(workspace: type[RecordingWorkspace]):
+    workspace.answers = {"commit_plan": RunSummary(seconds=0.0)}
+    said = run("commit", "--plan", "night", "--max-failures", "1").stdout
+    assert said == "9 done, 1 failed (CORRUPT 1), 2 up to date; run 01J\n"
+
+
 def test_nothing_to_do_still_says_where_the_files_are(workspace: type[RecordingWorkspace]):
     counts = Counts(skipped=10)
     workspace.answers = {"score": RunSummary(run_id=None, counts=counts, output="out")}
