@@ -6,6 +6,7 @@ Keys are kept as written: nothing is percent-encoded or decoded here.
 
 import os
 import posixpath
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -70,6 +71,13 @@ def inside(root: str, key: str) -> str:
         problem = f"{key!r} is no name of a file in {root}: remove it where it comes from"
         raise StorageError(problem, FailureCode.NOT_FOUND)
     return join(root, key)
+
+
+def outer_of(location: str, others: Mapping[str, str | None]) -> str | None:
+    """By name the first of other places that a location lies in or is; None where it is apart."""
+    inner = f"{normalise(location)}/"
+    named = ((name, normalise(other).rstrip("/")) for name, other in others.items() if other)
+    return next((name for name, outer in named if inner.startswith(f"{outer}/")), None)
 
 
 def is_local(uri: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from linnaeus.locations import normalise
+from linnaeus.locations import normalise, outer_of
 from workflow.kinds import (
     Address,
     BackboneName,
@@ -299,18 +299,12 @@ class Workflow(Section):
         return self
 
     def _check_output(self, output: str) -> None:
-        keys = ["output", "location"]
-        for what in ("images", "labels"):
-            source: str | None = getattr(self, what).location
-            if source is not None and _is_in(output, source):
-                raise refused(keys, f"lies inside {what}.location: name a folder beside it")
-        if _is_in(output, self.workspace):
-            raise refused(keys, "lies inside the workspace: name a folder beside it")
-
-
-def _is_in(inner: str, outer: str) -> bool:
-    inner, outer = normalise(inner), normalise(outer)
-    return f"{inner}/".startswith(f"{outer.rstrip('/')}/")
+        sources = {
+            f"{what}.location": getattr(self, what).location for what in ("images", "labels")
+        }
+        if outer := outer_of(output, {**sources, "the workspace": self.workspace}):
+            keys = ["output", "location"]
+            raise refused(keys, f"lies inside {outer}: name a folder beside it")
 
 
 def _is_at(one: str, other: str) -> bool:

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from beam_pipelines.local_runners import EMBEDDED, with_fetched
 from beam_pipelines.options import all_options, runner_name
-from linnaeus.locations import is_local, normalise
+from linnaeus.errors import ConfigurationError
+from linnaeus.locations import is_local, normalise, outer_of
 
 ON_THIS_MACHINE = frozenset({"fnapi", "direct", "prism", "interactive", "switchingdirect"})
 """Runners whose workers are this process or its children."""
@@ -60,6 +61,12 @@ class Submission:
     beam_options: tuple[str, ...] = ()
     flink: str | None = None
     """Where Flink's REST interface answers, if the options do not say so."""
+
+    def __post_init__(self) -> None:
+        others = {"the images": self.images, "the workspace": self.workspace}
+        if self.output and (outer := outer_of(self.output, others)):
+            problem = f"the output {self.output} lies inside {outer}"
+            raise ConfigurationError(f"{problem}: name a folder beside it")
 
     @property
     def locations(self) -> dict[str, str]:

@@ -11,6 +11,7 @@ from beam_pipelines.embed import EmbedRequest, embed
 from beam_pipelines.score import ScoreRequest, score
 from linnaeus.errors import ConfigurationError
 from linnaeus.progress import PlainProgress
+from linnaeus.storage import Folder
 
 pytestmark = pytest.mark.slow
 DATAFLOW = ["--runner=DataflowRunner", "--project=p", "--temp_location=gs://b/t", "--no_auth"]
@@ -27,6 +28,13 @@ def test_embed_refuses_a_remote_runner_with_all_that_is_wrong(workspace):
 def test_score_refuses_a_remote_runner_without_a_server_of_its_own(workspace):
     with pytest.raises(ConfigurationError, match="--server HOST:PORT"):
         score(workspace, ScoreRequest("gs://b/i", "model", beam_options=DATAFLOW))
+
+
+@pytest.mark.parametrize("where", ["photos", "photos/labels", "workspace/labels"])
+def test_score_writes_no_files_among_the_images_or_into_the_workspace(tmp_path, where):
+    asked = ScoreRequest(f"{tmp_path}/photos", "model", output=f"{tmp_path}/{where}/")
+    with pytest.raises(ConfigurationError, match=r"lies inside the \w+: name a folder beside it"):
+        score(Folder(f"{tmp_path}/workspace"), asked)
 
 
 def test_what_may_go_well_is_shown_and_passes(workspace, tmp_path):
