@@ -14,15 +14,14 @@ from linnaeus import models
 from linnaeus.backbones import names
 from linnaeus.errors import ConfigurationError
 from linnaeus.locations import normalise
+from serving.addresses import check_address
 
 FOLDER = "folder"
 """Key of the validation's context: where the file lies, from which its paths are counted."""
 
 _VARIABLE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 _TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+(\.fifo)?")
-_PORT = re.compile(r".*[^:/]:(\d{1,5})", re.DOTALL)
 _WEIGHTS = re.compile(r"\?weights=(?![/~])")
-_LARGEST_PORT = 65_535
 
 
 def _name(value: str) -> str:
@@ -79,15 +78,10 @@ def _backbone(value: str, info: ValidationInfo) -> str:
 
 
 def _address(value: str) -> str:
-    port = _PORT.fullmatch(value)
-    if value.startswith("unix:"):
-        return value
-    if value.startswith(("http://", "https://")):
-        raise ValueError("gRPC is spoken with it: write HOST:PORT, or grpcs://HOST:PORT for TLS")
-    if port is None:
-        raise ValueError("the port is missing: write HOST:PORT, such as localhost:8500")
-    if not 0 < int(port[1]) <= _LARGEST_PORT:
-        raise ValueError(f"{port[1]} is no port: they go from 1 to {_LARGEST_PORT}")
+    try:
+        check_address(value)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from error
     return value
 
 

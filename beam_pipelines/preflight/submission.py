@@ -10,6 +10,7 @@ from beam_pipelines.local_runners import EMBEDDED, with_fetched
 from beam_pipelines.options import all_options, runner_name
 from linnaeus.errors import ConfigurationError
 from linnaeus.locations import is_local, normalise, outer_of
+from serving.addresses import check_address
 
 ON_THIS_MACHINE = frozenset({"fnapi", "direct", "prism", "interactive", "switchingdirect"})
 """Runners whose workers are this process or its children."""
@@ -67,6 +68,8 @@ class Submission:
         if self.output and (outer := outer_of(self.output, others)):
             problem = f"the output {self.output} lies inside {outer}"
             raise ConfigurationError(f"{problem}: name a folder beside it")
+        if self.server:
+            check_address(self.server)
 
     @property
     def locations(self) -> dict[str, str]:

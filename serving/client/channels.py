@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 
 from linnaeus.errors import ConfigurationError
+from serving.addresses import check_address
 from serving.client.retries import is_lost
 from serving.protocol import wire
 
@@ -55,9 +56,10 @@ def open_channels(address: str, count: int) -> list[grpc.Channel]:
     Cloud Run, a token of this machine's account.
 
     Raises:
-        ConfigurationError: of certificate and key only one is named, or one cannot be read; or
-            there is no account to show to Cloud Run.
+        ConfigurationError: it is no address; of certificate and key only one is named, or one
+            cannot be read; or there is no account to show to Cloud Run.
     """
+    check_address(address)
     return [_channel(address, number) for number in range(count)]
 
 

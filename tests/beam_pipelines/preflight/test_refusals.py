@@ -12,6 +12,7 @@ from beam_pipelines.score import ScoreRequest, score
 from linnaeus.errors import ConfigurationError
 from linnaeus.progress import PlainProgress
 from linnaeus.storage import Folder
+from serving.client import ScoringClient
 
 pytestmark = pytest.mark.slow
 DATAFLOW = ["--runner=DataflowRunner", "--project=p", "--temp_location=gs://b/t", "--no_auth"]
@@ -35,6 +36,17 @@ def test_score_writes_no_files_among_the_images_or_into_the_workspace(tmp_path, 
     asked = ScoreRequest(f"{tmp_path}/photos", "model", output=f"{tmp_path}/{where}/")
     with pytest.raises(ConfigurationError, match=r"lies inside the \w+: name a folder beside it"):
         score(Folder(f"{tmp_path}/workspace"), asked)
+
+
+@pytest.mark.parametrize(
+    ("server", "said"),
+    [("models.internal", "port is missing"), ("h:70000", "no port"), ("http://h:1", "gRPC")],
+)
+def test_a_server_that_has_no_address_is_refused_at_once(workspace, server, said):
+    with pytest.raises(ConfigurationError, match=said):
+        score(workspace, ScoreRequest("/no/such/photos", "model", server))
+    with pytest.raises(ConfigurationError, match=said):
+        ScoringClient(server)
 
 
 def test_what_may_go_well_is_shown_and_passes(workspace, tmp_path):
