@@ -5,7 +5,6 @@ import re
 from linnaeus.errors import ConfigurationError
 
 _PORT = re.compile(r".*[^:/]:(\d{1,5})", re.DOTALL)
-_LARGEST_PORT = 65_535
 _WITHOUT_PORT = ("unix:", "unix-abstract:", "vsock:", "xds:")
 """Targets of gRPC that name a server otherwise."""
 
@@ -15,15 +14,9 @@ def check_address(address: str) -> None:
     if address.startswith(_WITHOUT_PORT):
         return
     if address.startswith(("http://", "https://")):
-        raise ConfigurationError(
-            "gRPC is spoken with a model server: write HOST:PORT, or grpcs://HOST:PORT for TLS"
-        )
+        raise ConfigurationError("a model server is asked by gRPC: HOST:PORT, or grpcs://HOST:PORT")
     port = _PORT.fullmatch(address)
     if port is None:
-        raise ConfigurationError(
-            "the model server's port is missing: write HOST:PORT, such as localhost:8500"
-        )
-    if not 0 < int(port[1]) <= _LARGEST_PORT:
-        raise ConfigurationError(
-            f"{port[1]} is no port of a model server: they go from 1 to {_LARGEST_PORT}"
-        )
+        raise ConfigurationError("the server's port is missing: write HOST:PORT, as localhost:8500")
+    if not 0 < int(port[1]) <= 65_535:
+        raise ConfigurationError(f"{port[1]} is no port: they go from 1 to 65535")

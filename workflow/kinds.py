@@ -5,6 +5,8 @@ A check never repeats the value in its message: it may be a secret.
 
 import posixpath
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -70,16 +72,12 @@ def _backbone(value: str, info: ValidationInfo) -> str:
         value = _from_file(value, info)
     if _WEIGHTS.search(value):
         raise ValueError("name the file of weights by an absolute path")
-    try:
-        names.parse(value)
-    except ConfigurationError as error:
-        raise ValueError(str(error)) from error
-    return value
+    return _checked(names.parse, value)
 
 
-def _address(value: str) -> str:
+def _checked(check: Callable[[str], object], value: str) -> str:
     try:
-        check_address(value)
+        check(value)
     except ConfigurationError as error:
         raise ValueError(str(error)) from error
     return value
@@ -132,7 +130,7 @@ Name = Annotated[str, AfterValidator(_name), _says("a name")]
 Location = Annotated[str, AfterValidator(_location), _says("a path or a URI")]
 LocalFile = Annotated[str, AfterValidator(_local_file), _says("a file's path")]
 BackboneName = Annotated[str, AfterValidator(_backbone), _says("a backbone's name")]
-Address = Annotated[str, AfterValidator(_address), _says("HOST:PORT")]
+Address = Annotated[str, AfterValidator(partial(_checked, check_address)), _says("HOST:PORT")]
 WebhookVariable = Annotated[str, AfterValidator(_variable), _says("env:VARIABLE")]
 TopicArn = Annotated[str, AfterValidator(_topic), _says("an ARN")]
 Url = Annotated[str, AfterValidator(_url), _says("a URL")]

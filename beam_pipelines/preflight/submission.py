@@ -66,8 +66,7 @@ class Submission:
     def __post_init__(self) -> None:
         others = {"the images": self.images, "the workspace": self.workspace}
         if self.output and (outer := outer_of(self.output, others)):
-            problem = f"the output {self.output} lies inside {outer}"
-            raise ConfigurationError(f"{problem}: name a folder beside it")
+            raise ConfigurationError(f"--output lies inside {outer}: name a folder beside it")
         if self.server:
             check_address(self.server)
 
