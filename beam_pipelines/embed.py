@@ -14,6 +14,8 @@ from beam_pipelines.launching import OnBeam, program, run_program
 from beam_pipelines.options import launcher_leaves
 from beam_pipelines.preflight import Submission
 from linnaeus import backbones, manifests, retrying
+from linnaeus.embeddings import EmbeddingTable
+from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import RunSummary, run_job, submit_job
 from linnaeus.manifests import Manifest
 from linnaeus.plain_text import plain_json
@@ -51,6 +53,7 @@ def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT)
             manifest = manifests.freeze(workspace, request.images, request.changes)
         else:
             manifest = retrying.embedded_manifest(workspace, request.images)
+            refuse_unused_backbone(workspace, request.backbone, request.precision)
         step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")
     summary = embed_listed(workspace, manifest, request, progress)
     return replace(summary, seconds=time.perf_counter() - started)
@@ -65,6 +68,16 @@ def refuse_unfit(workspace: Folder, request: EmbedRequest, progress: Progress) -
     options = tuple(request.beam_options)
     asked = Submission("embed", workspace.uri, request.images, beam_options=options)
     preflight.refuse(asked, progress)
+
+
+def refuse_unused_backbone(workspace: Folder, name: str, precision: str) -> None:
+    """Refuse to retry, by `ConfigurationError`, what no run of the workspace ever tried."""
+    spec = backbones.find(workspace, name, precision)
+    if spec is None or EmbeddingTable(workspace, spec.fingerprint).version is None:
+        raise ConfigurationError(
+            f"nothing in {workspace.uri} was embedded by {name} in {precision}, so nothing failed: "
+            "name the backbone and precision of your `linnaeus embed`"
+        )
 
 
 def embed_listed(

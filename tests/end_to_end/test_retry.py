@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from linnaeus.errors import FailureCode, StorageError
+from linnaeus.backbones import prepare
+from linnaeus.errors import ConfigurationError, FailureCode, StorageError
 from linnaeus.storage import read_object
 from tests.end_to_end.conftest import Loop, fill
 
@@ -62,6 +63,17 @@ def test_a_code_that_is_named_is_tried_alone(loop, failed, server):
     assert codes(loop, failed) == {"text.jpg": "NOT_AN_IMAGE", "0700.jpg": "TIMEOUT"}
     [one] = loop.workspace.run(again["run_id"]).failures
     assert (Path(one["uri"]).name, one["attempt"]) == ("text.jpg", 2)
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_backbone_that_embedded_nothing_has_nothing_to_retry(loop: Loop, prepared: bool):
+    if prepared:
+        prepare(loop.workspace.folder, "pixels@9")
+    before = loop.workspace.folder.folders("backbones")
+    with pytest.raises(ConfigurationError, match=r"nothing in .* was embedded by pixels@9"):
+        loop.workspace.retry(str(loop.bucket), backbone="pixels@9")
+    assert loop.workspace.folder.folders("backbones") == before
+    assert loop.workspace.retry(str(loop.bucket), backbone="pixels@8").run_id is None
 
 
 def test_embedding_again_makes_the_missing_vector(loop, failed, server):
