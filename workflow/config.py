@@ -289,23 +289,13 @@ class Workflow(Section):
 
     @model_validator(mode="after")
     def _places_apart(self) -> "Workflow":
-        sources = (self.images.location, self.labelled_images)
-        if any(_is_at(self.workspace, source) for source in sources):
+        images, labels = self.images.location, self.labels.location
+        if normalise(self.workspace) in (normalise(images), normalise(self.labelled_images)):
             raise refused(
                 ["workspace"], "is the images' own folder: give the workspace one of its own"
             )
-        if self.output.location is not None:
-            self._check_output(self.output.location)
+        sources = {"images.location": images, "labels.location": labels}
+        others = {**sources, "the workspace": self.workspace}
+        if self.output.location and (outer := outer_of(self.output.location, others)):
+            raise refused(["output", "location"], f"lies inside {outer}: name a folder beside it")
         return self
-
-    def _check_output(self, output: str) -> None:
-        sources = {
-            f"{what}.location": getattr(self, what).location for what in ("images", "labels")
-        }
-        if outer := outer_of(output, {**sources, "the workspace": self.workspace}):
-            keys = ["output", "location"]
-            raise refused(keys, f"lies inside {outer}: name a folder beside it")
-
-
-def _is_at(one: str, other: str) -> bool:
-    return normalise(one) == normalise(other)
