@@ -10,19 +10,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from beam_pipelines import preflight
-from beam_pipelines.launching import OnBeam, program, run_program
-from beam_pipelines.options import launcher_leaves
 from beam_pipelines.preflight import Submission
-from linnaeus import backbones, manifests, retrying
-from linnaeus.embeddings import EmbeddingTable
+from beam_pipelines.runners.execution import OnBeam, program
+from beam_pipelines.runners.options import launcher_leaves
+from linnaeus import manifests, preparation
 from linnaeus.errors import ConfigurationError
-from linnaeus.jobs import RunSummary, run_job, submit_job
-from linnaeus.manifests import Manifest
+from linnaeus.jobs import RunSummary, retry, run_job, submit_job
+from linnaeus.manifests import Manifest, sampler
 from linnaeus.plain_text import plain_json
+from linnaeus.process import run_program
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
 from linnaeus.runs import Job
-from linnaeus.sampling import sampler
 from linnaeus.storage import Folder
+from linnaeus.tables import EmbeddingTable
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def embed(workspace: Folder, request: EmbedRequest, progress: Progress = SILENT)
         if request.retried_codes is None:
             manifest = manifests.freeze(workspace, request.images, request.changes)
         else:
-            manifest = retrying.embedded_manifest(workspace, request.images)
+            manifest = retry.embedded_manifest(workspace, request.images)
             refuse_unused_backbone(workspace, request.backbone, request.precision)
         step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")
     summary = embed_listed(workspace, manifest, request, progress)
@@ -72,7 +72,7 @@ def refuse_unfit(workspace: Folder, request: EmbedRequest, progress: Progress) -
 
 def refuse_unused_backbone(workspace: Folder, name: str, precision: str) -> None:
     """Refuse to retry, by `ConfigurationError`, what no run of the workspace ever tried."""
-    spec = backbones.find(workspace, name, precision)
+    spec = preparation.find(workspace, name, precision)
     if spec is None or EmbeddingTable(workspace, spec.fingerprint).version is None:
         raise ConfigurationError(
             f"nothing in {workspace.uri} was embedded by {name} in {precision}, so nothing failed: "
@@ -86,7 +86,7 @@ def embed_listed(
     """Embed the objects of a manifest that was made before, as `embed` does."""
     with progress.step("Prepare backbone", None) as step:
         sample = sampler(workspace, manifest)
-        spec = backbones.prepare(workspace, request.backbone, request.precision, sample)
+        spec = preparation.prepare(workspace, request.backbone, request.precision, sample)
         step.note(f"{spec.name}, {spec.embedding_size:,} values an image, {spec.fingerprint}")
     executor = OnBeam(workspace, request.engine, request.beam_options, progress=progress)
     job = Job("embed", spec.fingerprint, retried_codes=request.retried_codes)

@@ -7,9 +7,9 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from linnaeus.golden import load as load_golden
 from linnaeus.models import Model
-from linnaeus.plans import RunSpec
+from linnaeus.models import load as load_golden
+from linnaeus.planning import RunSpec
 from linnaeus.progress import Progress, count_text
 from linnaeus.storage import Folder
 from linnaeus.worker import Worker

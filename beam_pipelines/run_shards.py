@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
-from beam_pipelines.launching import OnBeam, program, run_program
 from beam_pipelines.model_servers import ModelServer, ServerChoice
-from beam_pipelines.options import check_beam_options
-from linnaeus import models, named_runs, plans
+from beam_pipelines.runners.execution import OnBeam, program
+from beam_pipelines.runners.options import check_beam_options
+from linnaeus import models
 from linnaeus.errors import ConfigurationError
-from linnaeus.named_runs import FrozenRun
+from linnaeus.jobs import FrozenRun, frozen_runs
 from linnaeus.plain_text import plain_json
-from linnaeus.plans import RunSpec
+from linnaeus.planning import RunSpec, plans
+from linnaeus.process import run_program
 from linnaeus.progress import SILENT, Progress, for_stream
 from linnaeus.storage import Folder
 
@@ -41,10 +42,10 @@ def run_shards(workspace: Folder, request: ShardsRequest, progress: Progress = S
         LinnaeusError: storage or a server that refuses, or one that is skewed.
     """
     check_beam_options(request.beam_options)
-    frozen = named_runs.load(workspace, request.plan)
+    frozen = frozen_runs.load(workspace, request.plan)
     if frozen.run_id is None:
         raise ConfigurationError(f"Plan {request.plan}: nothing was to do when it was frozen")
-    if not named_runs.is_over(workspace, frozen):
+    if not frozen_runs.is_over(workspace, frozen):
         run = plans.read_spec(workspace, frozen.run_id)
         _check_server(workspace, run, request, progress)
         options = tuple(request.beam_options)

@@ -12,18 +12,18 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 
 from beam_pipelines import preflight
-from beam_pipelines.launching import OnBeam, program, run_program
 from beam_pipelines.model_servers import ModelServer, ServerChoice
-from beam_pipelines.options import launcher_leaves
 from beam_pipelines.preflight import Submission
-from linnaeus import backbones, manifests, models, retrying
+from beam_pipelines.runners.execution import OnBeam, program
+from beam_pipelines.runners.options import launcher_leaves
+from linnaeus import backbones, manifests, models
 from linnaeus.errors import ConfigurationError, FingerprintMismatch
-from linnaeus.jobs import RunSummary, run_job, submit_job
-from linnaeus.labels import LabelsTable
+from linnaeus.jobs import RunSummary, retry, run_job, submit_job
+from linnaeus.labels import LabelFiles, LabelsTable, written_by
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model
-from linnaeus.output import LabelFiles, written_by
 from linnaeus.plain_text import plain_json
+from linnaeus.process import run_program
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
 from linnaeus.runs import Gate, Job
 from linnaeus.storage import Folder
@@ -74,7 +74,7 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
             manifest = manifests.freeze(workspace, request.images, request.changes)
         else:
             known = (workspace, request.images, f"{model.name}:{model.version}", model.identity)
-            manifest = retrying.scored_manifest(*known)
+            manifest = retry.scored_manifest(*known)
         step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")
     summary = score_listed(workspace, manifest, request, progress)
     return replace(summary, seconds=time.perf_counter() - started)

@@ -14,14 +14,13 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 from apache_beam.utils.shared import Shared
 
-from beam_pipelines.workers import WorkerOptions, open_worker
-from linnaeus import models, views
-from linnaeus.embedding import Failure, Outcome, Source, embed_objects
-from linnaeus.plans import RunSpec
+from beam_pipelines.worker_options import WorkerOptions, open_worker
+from linnaeus import models
+from linnaeus.backbones import views
+from linnaeus.planning import RunSpec
 from linnaeus.records import ObjectReference
-from linnaeus.shard_rows import score_failure
-from linnaeus.shards import read
 from linnaeus.storage import Folder
+from linnaeus.worker import Failure, Outcome, Source, embed_objects, read, score_failure
 
 FAILURES = "failures"
 BATCH_OBJECTS = 256

@@ -22,7 +22,7 @@ import grpc
 from apache_beam.portability.api import beam_fn_api_pb2 as messages
 from apache_beam.portability.api import beam_fn_api_pb2_grpc as services
 
-from linnaeus.processes import stop
+from linnaeus.process import stop
 
 HOST = "127.0.0.1"
 STOP_SECONDS = 10.0

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from benchmarks.measuring import Measure, job_rate, rate_of, seconds_of
 from benchmarks.setting import BACKBONE, Setting
-from linnaeus.backbones.efficientnet_lite import (
+from linnaeus.backbones.families.efficientnet_lite import (
     MEAN,
     SCALE,
     VARIANTS,
     feature_network,
     weights_file,
 )
-from linnaeus.backbones.torch_weights import read_state_dict
+from linnaeus.backbones.families.torch_state_dict import read_state_dict
 
 if TYPE_CHECKING:
     import keras

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from benchmarks.measuring import Measure, Readings, job_rate, rate_of, seconds_of
 from benchmarks.setting import BACKBONE, Setting, fresh_workspace
-from linnaeus import images, isolation
-from linnaeus.embedding import Source, embed_objects
-from linnaeus.engines import open_engine, processors
-from linnaeus.engines.openvino import import_openvino
-from linnaeus.local_files import etag_of
+from linnaeus import images
+from linnaeus.engines import import_openvino, open_engine
+from linnaeus.images import isolation
+from linnaeus.process import processors
 from linnaeus.records import ObjectReference
-from linnaeus.shards import read
+from linnaeus.storage.local import etag_of
+from linnaeus.worker import Source, embed_objects, read
 
 
 def decoder(setting: Setting) -> Measure:
@@ -64,7 +64,7 @@ def engine(setting: Setting, precision: str) -> Measure:
 
 
 def inner(setting: Setting, precision: str) -> Measure:
-    """`linnaeus.embedding.embed_objects` over files, as a shard uses it."""
+    """`linnaeus.worker.embed_objects` over files, as a shard uses it."""
     spec = setting.spec(precision)
     opened = open_engine(setting.backbone_files(precision), spec, "openvino")
     source = Source(read, lambda data: isolation.decode(data, spec.height, spec.width))

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from linnaeus.engines import processors
+from linnaeus.process import processors
 
 LIBRARIES = ("linnaeus", "openvino", "tensorflow", "keras", "apache-beam", "pillow", "numpy")
 

@@ -17,9 +17,9 @@ from benchmarks import pictures
 from benchmarks.measuring import Measure, Readings, peak_megabytes, seconds_of
 from benchmarks.setting import Setting
 from linnaeus.storage import Folder
+from linnaeus.training.config import TrainConfig
 from linnaeus.workspace import Workspace
 from tests.conftest import running_s3_server
-from training.config import TrainConfig
 
 WIDTH = 224
 QUALITY = 85

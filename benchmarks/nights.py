@@ -7,6 +7,7 @@ what a nightly run does: plan against the tables, write parts, commit, tidy up.
 from __future__ import annotations
 
 import hashlib
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,17 +22,16 @@ import pyarrow.parquet as pq
 
 from benchmarks.measuring import Measure, Readings, seconds_of
 from benchmarks.setting import Setting
-from linnaeus import jobs, maintenance, plans, shards
-from linnaeus.embedding import Outcome
+from linnaeus import jobs
 from linnaeus.manifests import Manifest
-from linnaeus.plans import RunSpec
+from linnaeus.planning import RunSpec, plans
 from linnaeus.progress import SILENT
 from linnaeus.records import MANIFEST, Prediction
 from linnaeus.runs import Job
-from linnaeus.shard_rows import Results
 from linnaeus.storage import Folder
 from linnaeus.tables import tables_in
-from linnaeus.worker import Answer, Worker
+from linnaeus.worker import Answer, Outcome, Worker, shards
+from linnaeus.worker.rows import Results
 
 NIGHTS = 100
 REPLACED = 1_000
@@ -134,7 +134,9 @@ def nights(setting: Setting, job: str, tidied: str) -> Measure:
 def _tidying(tidied: str) -> AbstractContextManager[object]:
     if tidied == "tidied":
         return nullcontext()
-    return mock.patch.object(maintenance, "after_run", lambda *_: None)
+    return mock.patch.object(
+        sys.modules["linnaeus.maintenance.after_run"], "after_run", lambda *_: None
+    )
 
 
 def _readings(key: str, workspace: Folder, job: Job) -> Readings:

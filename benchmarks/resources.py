@@ -12,8 +12,8 @@ from benchmarks import stored
 from benchmarks.measuring import Measure, Readings, peak_megabytes
 from benchmarks.setting import BACKBONE, Setting, fresh_workspace
 from linnaeus.progress import SILENT, Step
+from linnaeus.training.config import HeadKind, TrainConfig
 from linnaeus.workspace import Workspace
-from training.config import HeadKind, TrainConfig
 
 
 def worker_memory(setting: Setting) -> Measure:

@@ -17,13 +17,15 @@ from benchmarks import replayed_listing
 from benchmarks.measuring import Measure, Readings, peak_megabytes, seconds_of
 from benchmarks.scale_data import BUCKET, FINGERPRINT, NEW, Made, made
 from benchmarks.setting import Setting
-from linnaeus import layout, manifests, parts, plans, runs
+from linnaeus import layout, manifests, runs
 from linnaeus.manifests import Manifest
-from linnaeus.plans import PLAN, RunSpec
-from linnaeus.receipts import Receipt
+from linnaeus.planning import RunSpec, plans
+from linnaeus.planning.plans import PLAN
 from linnaeus.records import EMBEDDINGS, OBJECTS, Counts
 from linnaeus.runs import Job
 from linnaeus.storage import Folder
+from linnaeus.tables import parts
+from linnaeus.worker import Receipt
 
 EMBED = Job("embed", FINGERPRINT)
 

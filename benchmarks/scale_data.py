@@ -22,13 +22,11 @@ import duckdb
 import pyarrow as pa
 
 from benchmarks.setting import Setting
-from linnaeus import layout, manifests, parts
-from linnaeus.listed_folders import gathered
+from linnaeus import layout, manifests
 from linnaeus.manifests import Manifest
-from linnaeus.parts import Part
 from linnaeus.records import EMBEDDINGS, OBJECTS
 from linnaeus.storage import Folder
-from linnaeus.tables import Table
+from linnaeus.tables import Part, Table, gathered, parts
 
 BUCKET = "images-of-the-catalogue"
 FINGERPRINT = "5ca1e" * 12 + "0000"

@@ -11,11 +11,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import pictures
-from linnaeus import backbones
+from linnaeus import backbones, preparation
 from linnaeus.backbones import BackboneSpec
-from linnaeus.engines.openvino import import_openvino
+from linnaeus.engines import import_openvino
 from linnaeus.storage import Folder
-from training.config import TrainConfig
+from linnaeus.training.config import TrainConfig
 
 BACKBONE = "efficientnet-lite0"
 MODEL = "bench"
@@ -58,7 +58,7 @@ class Setting:
 
     def spec(self, precision: str = "float32") -> BackboneSpec:
         """The backbone in that precision, prepared by `set_up`."""
-        return backbones.prepare(self.home, BACKBONE, precision)
+        return preparation.prepare(self.home, BACKBONE, precision)
 
     def backbone_files(self, precision: str = "float32") -> Path:
         """Its files on this machine."""

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from benchmarks.pictures import MODIFIED_SECONDS
 from benchmarks.setting import Setting
-from linnaeus import layout, parts
-from linnaeus.local_files import etag_of
-from linnaeus.parts import Part
+from linnaeus import layout
 from linnaeus.records import EMBEDDINGS, OBJECTS
 from linnaeus.storage import Folder
-from linnaeus.tables import Table
+from linnaeus.storage.local import etag_of
+from linnaeus.tables import Part, Table, parts
 
 CLASSES = 5
 PART_ROWS = 256

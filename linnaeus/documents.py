@@ -1,12 +1,16 @@
 """Files of the workspace that are read back: any may be cut short, or be somebody else's."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from linnaeus.errors import DamagedFile
-from linnaeus.storage import Folder
+
+if TYPE_CHECKING:
+    from linnaeus.storage import Folder
 
 T = TypeVar("T")
 _SIGNS = (ValueError, TypeError, LookupError, AttributeError, RecursionError)

@@ -8,48 +8,38 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from linnaeus import (
-    backbones,
-    maintenance,
-    manifests,
-    models,
-    named_runs,
-    retrying,
-    run_details,
-    run_watching,
-    runs,
-    slice_work,
-    slices,
-)
+from linnaeus import maintenance, manifests, models, preparation, runs
 from linnaeus.arguments import Location, Locations, Words, checked
 from linnaeus.backbones import BackboneSpec
-from linnaeus.compaction import Compaction
 from linnaeus.errors import ConfigurationError
-from linnaeus.estimate import estimate_seconds
-from linnaeus.jobs import RunSummary, commit_run
+from linnaeus.jobs import (
+    FrozenRun,
+    RunSummary,
+    SliceSummary,
+    commit_run,
+    frozen_runs,
+    retry,
+    slices,
+)
 from linnaeus.labels import LabelsTable
-from linnaeus.manifests import Manifest
+from linnaeus.maintenance import Compaction, Retention, Vacuum, vacuum
+from linnaeus.manifests import Manifest, sampler
 from linnaeus.models import Model
-from linnaeus.named_runs import FrozenRun
-from linnaeus.overview import overview, require
-from linnaeus.plans import read_spec
+from linnaeus.planning import RunPlan, read_spec
+from linnaeus.process import refuse_hidden_packages
 from linnaeus.progress import SILENT, Progress, count_text
 from linnaeus.records import PhotoLabels
-from linnaeus.run_details import RunDetails
-from linnaeus.run_watching import Sight
-from linnaeus.runs import Job, RunPlan
-from linnaeus.sampling import sampler
-from linnaeus.slice_work import SliceSummary
+from linnaeus.runs import Job
+from linnaeus.status import RunDetails, Sight, details, observer, overview, require
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
-from linnaeus.vacuum import Retention, Vacuum, vacuum
-from linnaeus.worker import Worker
+from linnaeus.worker import Worker, estimate_seconds
 
 if TYPE_CHECKING:
     from beam_pipelines.preflight import Finding
+    from linnaeus.training.config import TrainConfig
+    from linnaeus.training.tflite.export import SmallModels
     from serving.client.skew import Comparison
-    from training.config import TrainConfig
-    from training.tflite.export import SmallModels
 
 __all__ = [
     "Compaction",
@@ -121,6 +111,7 @@ class Workspace:
 
     @checked
     def __init__(self, uri: Location = "workspace", progress: Progress = SILENT) -> None:
+        refuse_hidden_packages()
         self.folder = Folder(uri)
         self._progress = progress
 
@@ -187,25 +178,25 @@ class Workspace:
 
         Processes that know nothing of each other can then do its slices, and `commit_plan` commits.
         """
-        named_runs.check_name(name)
+        frozen_runs.check_name(name)
         if model is None:
             manifest = self.manifest(images, changes)
             fingerprint = self._prepare(manifest, backbone, precision).fingerprint
-            return named_runs.freeze_run(self.folder, Job("embed", fingerprint), manifest, name)
+            return frozen_runs.freeze_run(self.folder, Job("embed", fingerprint), manifest, name)
         from beam_pipelines.score import check_backbone
 
         found = models.load_model(self.folder, model)
         check_backbone(self.folder, found, payload)
         manifest = self.manifest(images, changes)
-        return named_runs.freeze_run(self.folder, Job.scoring(found, payload), manifest, name)
+        return frozen_runs.freeze_run(self.folder, Job.scoring(found, payload), manifest, name)
 
     @checked
     def embed_slice(self, plan: str, slice: str) -> SliceSummary:
         """Do the shards of a slice, such as `3/16` or `auto/16`, of a frozen embedding run."""
         one = slices.parse(slice)
-        frozen = slice_work.find(self.folder, plan, "embed")
+        frozen = slices.find(self.folder, plan, "embed")
         opened = partial(Worker, self.folder)
-        return slice_work.do_slice(self.folder, frozen, one, opened, self._progress)
+        return slices.do_slice(self.folder, frozen, one, opened, self._progress)
 
     @checked
     def score_slice(
@@ -213,7 +204,7 @@ class Workspace:
     ) -> SliceSummary:
         """Do the shards of a slice of a frozen scoring run; with the last two as for `score`."""
         from beam_pipelines.model_servers import ServerChoice
-        from beam_pipelines.slices import score_slice
+        from beam_pipelines.scoring_slices import score_slice
 
         choice = ServerChoice(server, skew_gate)
         return score_slice(self.folder, plan, slices.parse(slice), choice, self._progress)
@@ -221,7 +212,7 @@ class Workspace:
     def _prepare(self, manifest: Manifest, backbone: str, precision: str) -> BackboneSpec:
         with self._progress.step("Prepare backbone", None):
             sample = sampler(self.folder, manifest)
-            return backbones.prepare(self.folder, backbone, precision, sample)
+            return preparation.prepare(self.folder, backbone, precision, sample)
 
     def _estimate_seconds(self, spec: BackboneSpec, plan: RunPlan) -> dict[str, float]:
         if not plan.draft.new_objects:
@@ -261,12 +252,13 @@ class Workspace:
     ) -> Model:
         """Train a head on stored embeddings, test it and publish the model's next version.
 
-        `settings` are fields of `training.config.TrainConfig` in place of the configuration's, such
-        as `head="linear"` or `layers={"hidden": (512,)}`; `summaries_dir` is for TensorBoard.
+        `settings` are fields of `linnaeus.training.config.TrainConfig` in place of the
+        configuration's, such as `head="linear"` or `layers={"hidden": (512,)}`; `summaries_dir` is
+        for TensorBoard.
         """
-        from training.config import TrainConfig, with_settings
-        from training.monitoring import Monitoring
-        from training.train import train
+        from linnaeus.training.config import TrainConfig, with_settings
+        from linnaeus.training.monitoring import Monitoring
+        from linnaeus.training.train import train
 
         models.check_name(model)
         if not isinstance(config, TrainConfig | None):
@@ -280,7 +272,7 @@ class Workspace:
     @checked
     def evaluate(self, images: Location, model: str) -> dict[str, Any]:
         """Metrics of a published model on labelled images with stored embeddings."""
-        from training.evaluate import evaluate
+        from linnaeus.training.evaluate import evaluate
 
         models.load_model(self.folder, model)  # before the images are listed
         return evaluate(self.folder, self.manifest(images), model, self._progress)
@@ -295,7 +287,7 @@ class Workspace:
     ) -> "SmallModels":
         """Write a published model as TFLite files, each tested on labelled images."""
         described = models.load_model(self.folder, model)  # before TensorFlow is imported
-        from training.tflite.export import Export, export_tflite
+        from linnaeus.training.tflite.export import Export, export_tflite
 
         export = Export(output, kinds)  # before the images are listed
         return export_tflite(self.folder, self.manifest(images), described, export, self._progress)
@@ -366,7 +358,7 @@ class Workspace:
             codes: try only these failures; by default those that may pass (`retrying.CODES`).
             beam_options: options of the Beam runner.
         """
-        retried = retrying.parse_codes(codes)
+        retried = retry.parse_codes(codes)
         options: dict[str, Any] = {"beam_options": beam_options, "retried_codes": retried}
         if model is None:
             from beam_pipelines.embed import EmbedRequest, embed
@@ -400,7 +392,7 @@ class Workspace:
 
         A photo that cannot be read or decoded has no labels but an `error`.
         """
-        from training.labelling import label_photos
+        from linnaeus.training.labelling import label_photos
 
         return label_photos(self.folder, photos, model, self._progress)
 
@@ -454,7 +446,7 @@ class Workspace:
     @checked
     def commit_plan(self, plan: str) -> RunSummary:
         """Commit a frozen run, by its name or id, when all its slices are done."""
-        return named_runs.commit(self.folder, named_runs.load(self.folder, plan), self._progress)
+        return frozen_runs.commit(self.folder, frozen_runs.load(self.folder, plan), self._progress)
 
     def compact(self) -> list[Compaction]:
         """Merge the small parts of all tables into large ones, and sum up their logs."""
@@ -489,16 +481,16 @@ class Workspace:
     @checked
     def run(self, run_id: str, failures: int = 10) -> RunDetails:
         """How far a run is, how many objects failed by code, and some of them with their errors."""
-        return run_details.describe(self.folder, run_id, failures)
+        return details.describe(self.folder, run_id, failures)
 
     def unfinished(self) -> list[str]:
         """Ids of the runs that are begun and not committed, newest first."""
-        return run_watching.unfinished(self.folder)
+        return observer.unfinished(self.folder)
 
     @checked
     def watch(self, run_id: str) -> Iterator[Sight]:
         """Look at a run every few seconds, from anywhere, until it is committed or stopped."""
-        return run_watching.follow(self.folder, run_id)
+        return observer.follow(self.folder, run_id)
 
     @checked
     def report(self, run: str, output: Location | None = None) -> str:

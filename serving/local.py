@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from linnaeus.errors import ServingError
-from linnaeus.processes import stop
+from linnaeus.process import stop
 from linnaeus.storage import join, normalise
 from serving.client import ScoringClient
 from serving.model_server import ERROR, LISTENING

@@ -25,10 +25,8 @@ from typing import IO
 
 from linnaeus import models
 from linnaeus.errors import ConfigurationError, FailureCode, LinnaeusError, StorageError
-from linnaeus.local_files import flush, flush_tree
-from linnaeus.locations import inside
 from linnaeus.plain_text import one_line
-from linnaeus.storage import Entry, Folder, is_local, without_folders
+from linnaeus.storage import Entry, Folder, flush, flush_tree, inside, is_local, without_folders
 
 INCOMING = ".incoming"
 LOCK = ".mirror.lock"

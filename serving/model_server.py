@@ -121,7 +121,7 @@ def _server(options: argparse.Namespace) -> "EmbeddedServer":
 
 
 def _refusing_to_start(step: Callable[[], Any]) -> Any:
-    from serving.status import StatusError
+    from serving.grpc_status import StatusError
 
     try:
         return step()

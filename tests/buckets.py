@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from linnaeus.plans import RunSpec
+from linnaeus.planning import RunSpec
 from linnaeus.records import Prediction
 from linnaeus.storage import Folder
 from linnaeus.worker import Worker

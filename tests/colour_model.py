@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
-from linnaeus import backbones, models
+from linnaeus import backbones, models, preparation
 from linnaeus.models import Model, ModelBackbone
 from linnaeus.storage import Folder
-from training.heads.head import Dense, Head
-from training.judging.decisions import DecisionRule
+from linnaeus.training.evaluation.decisions import DecisionRule
+from linnaeus.training.heads.head import Dense, Head
 
 BACKBONE, SIZE = "pixels@8", 8
 CHANNELS = ("red", "green", "blue")
@@ -43,10 +43,10 @@ def paint(folder: Path) -> dict[str, tuple[str, ...]]:
 
 def publish(workspace: Folder, rule: DecisionRule) -> Model:
     """Publishes a version whose logits are from -5 (a colour is not there) to 5 (it is)."""
-    from training.exporting.export import TrainedModel, export
-    from training.exporting.publication import publishing
+    from linnaeus.training.exporting.export import TrainedModel, export
+    from linnaeus.training.exporting.publication import publishing
 
-    spec = backbones.prepare(workspace, BACKBONE)
+    spec = preparation.prepare(workspace, BACKBONE)
     with publishing(workspace, NAME) as draft:
         if repr(rule) not in _exported:
             folder = _exported[repr(rule)] = TemporaryDirectory(prefix="colour-model-")

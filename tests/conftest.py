@@ -71,7 +71,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[P
 @pytest.fixture(autouse=True)
 def files_settle_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists files that a test wrote just now without waiting two seconds for them to age."""
-    monkeypatch.setattr("linnaeus.sources.RECENT_SECONDS", 0.02)
+    monkeypatch.setattr("linnaeus.manifests.sources.RECENT_SECONDS", 0.02)
 
 
 class S3Server:

@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from linnaeus.backbones.spec import BackboneSpec
+from linnaeus.backbones import BackboneSpec
 
 K = TypeVar("K")
 SIZE = 8

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from beam_pipelines.preflight.facts import Facts, Finding
 from beam_pipelines.preflight.submission import Address, local_ones
-from linnaeus.locations import split_uri
+from linnaeus.storage import split_uri
 
 _BEHIND_A_JOB_SERVER = ("flink", "portable", "prism")
 _SETTINGS_OF = {"s3": "AWS_", "gs": "GOOGLE_", "az": "AZURE_"}

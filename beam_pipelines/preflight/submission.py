@@ -6,10 +6,10 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from beam_pipelines.local_runners import EMBEDDED, with_fetched
-from beam_pipelines.options import all_options, runner_name
+from beam_pipelines.runners.downloaded import EMBEDDED, with_fetched
+from beam_pipelines.runners.options import all_options, runner_name
 from linnaeus.errors import ConfigurationError
-from linnaeus.locations import is_local, normalise, outer_of
+from linnaeus.storage import is_local, normalise, outer_of
 from serving.addresses import check_address
 
 ON_THIS_MACHINE = frozenset({"fnapi", "direct", "prism", "interactive", "switchingdirect"})
@@ -82,7 +82,7 @@ class Target:
     """Where the options send a pipeline."""
 
     runner: str
-    """As `beam_pipelines.options.runner_name` has it."""
+    """As `beam_pipelines.runners.options.runner_name` has it."""
     options: dict[str, Any]
     """Beam's options by name, with its defaults."""
     flink: Address | None = None

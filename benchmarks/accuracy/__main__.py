@@ -23,8 +23,8 @@ from benchmarks import machine
 from benchmarks.accuracy import report
 from benchmarks.accuracy.measure import measure
 from benchmarks.accuracy.rows import ROWS
-from linnaeus.progress import PlainProgress
-from linnaeus.quiet import silence_libraries
+from linnaeus.process import silence_libraries
+from linnaeus.progress.steps import PlainProgress
 
 WIDTH = 130
 """Of the table, in columns, where it is not shown on a terminal."""

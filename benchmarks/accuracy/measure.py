@@ -12,8 +12,8 @@ from benchmarks.accuracy.rows import Row, settings
 from benchmarks.accuracy.splits import write_split
 from linnaeus.datasets import DATASETS, place
 from linnaeus.progress import Progress
+from linnaeus.training.config import TrainConfig
 from linnaeus.workspace import Workspace
-from training.config import TrainConfig
 
 
 @dataclass(frozen=True)

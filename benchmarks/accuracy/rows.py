@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from linnaeus.augmentation_settings import Augmentation
-from training.config import FineTuningConfig, KernelConfig, LayersConfig, TrainConfig
+from linnaeus.training.config import FineTuningConfig, KernelConfig, LayersConfig, TrainConfig
 
 
 @dataclass(frozen=True)

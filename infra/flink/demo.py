@@ -11,18 +11,15 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from infra.flink import downloads
-from linnaeus import Workspace, backbones, layout
+from linnaeus import Workspace, layout, preparation
 from linnaeus.cli.demo import run_loop
 from linnaeus.datasets import DATASETS, place
 from linnaeus.errors import LinnaeusError, ReconciliationError
-from linnaeus.leaving import leave_at_once
-from linnaeus.locations import normalise
-from linnaeus.matrix import read_matrix
+from linnaeus.process import leave_at_once, silence_libraries
 from linnaeus.progress import count_text, for_stream
-from linnaeus.quiet import silence_libraries
 from linnaeus.records import OBJECTS
-from linnaeus.storage import Folder
-from linnaeus.tables import Table
+from linnaeus.storage import Folder, normalise
+from linnaeus.tables import Table, read_matrix
 
 DATASET = DATASETS["solar-cells"]
 BEAM_OPTIONS = ("--runner=FlinkRunner", "--parallelism=2")
@@ -72,7 +69,7 @@ def _compare(local: Workspace, flink: Workspace) -> int:
 
 
 def _vectors(workspace: Folder, digests: list[str]) -> np.ndarray:
-    fingerprint = backbones.prepare(workspace, DATASET.backbone).fingerprint
+    fingerprint = preparation.prepare(workspace, DATASET.backbone).fingerprint
     return np.array(read_matrix(workspace, fingerprint, digests))
 
 

@@ -8,9 +8,9 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from beam_pipelines import local_runners
-from beam_pipelines.launching import run_program
+from beam_pipelines.runners import downloaded
 from infra.fetching import fetch, run
+from linnaeus.process import run_program
 
 POM = Path(__file__).with_name("pom.xml")
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
@@ -26,13 +26,13 @@ def job_server() -> Path:
     Raises:
         ConfigurationError: there is no Maven, or it cannot fetch.
     """
-    jar = local_runners.flink_job_server()
+    jar = downloaded.flink_job_server()
     return fetch(jar.parent, _fetch_job_server) / jar.name
 
 
 def libraries() -> Path:
     """The folder of Flink's jars, fetched from a package of Python's if it is not there."""
-    folder = local_runners.flink_libraries()
+    folder = downloaded.flink_libraries()
     fetch(folder.parents[1], _fetch_libraries)
     return folder
 
@@ -41,9 +41,9 @@ def _fetch_job_server(folder: Path) -> None:
     settings = [f"-DoutputDirectory={folder / 'lib'}", "-DincludeScope=runtime"]
     command = ["mvn", "-q", "-B", "--strict-checksums", "-f", str(POM), COPY, *settings]
     run(command, "install Maven and a JDK, and a registry that has Beam's jars")
-    final = local_runners.flink_job_server().parent
+    final = downloaded.flink_job_server().parent
     jars = [final / "lib" / jar.name for jar in sorted((folder / "lib").glob("*.jar"))]
-    with zipfile.ZipFile(folder / local_runners.flink_job_server().name, "w") as jar:
+    with zipfile.ZipFile(folder / downloaded.flink_job_server().name, "w") as jar:
         jar.writestr("META-INF/MANIFEST.MF", manifest(DRIVER, jars))
 
 

@@ -22,11 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from beam_pipelines.job_servers import ending_with_this_process
-from beam_pipelines.launching import run_program
+from beam_pipelines.runners.job_servers import ending_with_this_process
 from infra.flink.command_lines import HOST, PORTS, CommandLines
 from linnaeus.errors import ConfigurationError, LinnaeusError
-from linnaeus.processes import stop
+from linnaeus.process import run_program, stop
 
 START_SECONDS = 240.0
 STARTS = 2

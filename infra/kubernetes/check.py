@@ -11,9 +11,9 @@ from typing import Any
 import kubernetes_validate  # type: ignore[import-untyped]
 import yaml  # type: ignore[import-untyped]
 
-from beam_pipelines.launching import run_program
 from infra.kubernetes.kustomize import kustomize
 from linnaeus.errors import ConfigurationError
+from linnaeus.process import run_program
 
 VERSIONS = ("1.34", "1.37")
 

@@ -9,9 +9,9 @@ import os
 import sys
 from pathlib import Path
 
-from beam_pipelines.launching import run_program
-from beam_pipelines.local_runners import folder
+from beam_pipelines.runners.downloaded import folder
 from infra.fetching import fetch, run
+from linnaeus.process import run_program
 
 VERSION = "5.8.1"
 PACKAGE = f"sigs.k8s.io/kustomize/kustomize/v5@v{VERSION}"

@@ -5,11 +5,11 @@ python -m infra.prism.build
 
 from pathlib import Path
 
-from beam_pipelines import local_runners
-from beam_pipelines.launching import run_program
+from beam_pipelines.runners import downloaded
 from infra.fetching import fetch, run
+from linnaeus.process import run_program
 
-PACKAGE = f"github.com/apache/beam/sdks/v2/go/cmd/prism@{local_runners.PRISM_VERSION}"
+PACKAGE = f"github.com/apache/beam/sdks/v2/go/cmd/prism@{downloaded.PRISM_VERSION}"
 
 
 def prism() -> Path:
@@ -18,7 +18,7 @@ def prism() -> Path:
     Raises:
         ConfigurationError: there is no Go, or it cannot fetch.
     """
-    program = local_runners.prism()
+    program = downloaded.prism()
     return fetch(program.parent, _build) / program.name
 
 

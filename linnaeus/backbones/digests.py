@@ -44,3 +44,6 @@ def arrays_sha256(arrays: Iterable[NDArray[Any]]) -> str:
 def json_sha256(value: Mapping[str, Any] | list[Any]) -> str:
     """Hash of a JSON value, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+FINGERPRINT_DIGITS = 20

@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from linnaeus.backbones.keras_catalogue import APPLICATIONS
+from linnaeus.backbones.families.keras_catalogue import APPLICATIONS
 from linnaeus.errors import ConfigurationError
 
 LITE = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")

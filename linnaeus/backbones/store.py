@@ -12,8 +12,7 @@ from linnaeus import documents
 from linnaeus.backbones.digests import file_sha256
 from linnaeus.backbones.spec import BackboneSpec
 from linnaeus.errors import ConfigurationError, StorageError
-from linnaeus.locations import inside, is_local
-from linnaeus.storage import Folder
+from linnaeus.storage import Folder, inside, is_local
 
 ROOT = "backbones"
 NAMES = f"{ROOT}/names"

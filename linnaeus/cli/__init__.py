@@ -6,8 +6,7 @@ Exit status: 0 done; 1 the run failed; 2 wrong usage; 3 done, but with new failu
 
 import sys
 
-from linnaeus.interrupts import keep_interrupts
-from linnaeus.leaving import leave_at_once, own_temporary_files
+from linnaeus.process import keep_interrupts, leave_at_once, own_temporary_files
 
 
 def main() -> None:
@@ -16,7 +15,7 @@ def main() -> None:
     own_temporary_files()
     try:
         from linnaeus.cli.app import app
-        from linnaeus.quiet import silence_libraries
+        from linnaeus.process import silence_libraries
 
         if "--debug" not in sys.argv:
             silence_libraries()

@@ -14,7 +14,6 @@ import typer
 from linnaeus.cli.session import Session
 from linnaeus.cli.wording import accuracy_text
 from linnaeus.errors import ReconciliationError
-from linnaeus.locations import normalise
 from linnaeus.progress import count_text
 
 if TYPE_CHECKING:
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from linnaeus.datasets import Dataset
     from linnaeus.manifests import Manifest
     from linnaeus.models import Model
+    from linnaeus.training.config import TrainConfig
     from linnaeus.workspace import Workspace
-    from training.config import TrainConfig
 
 SAMPLE_ROWS = 3
 
@@ -55,6 +54,7 @@ def demo(
 ) -> None:
     """Label real pictures from end to end, on this machine."""
     from linnaeus.datasets import DATASETS, place
+    from linnaeus.storage import normalise
 
     chosen = DATASETS[dataset]
     root = Path(normalise(str(bucket)))  # shown, like the other places, as an absolute path
@@ -89,7 +89,7 @@ def run_loop(workspace: Workspace, dataset: Dataset, images: str, output: str) -
 
 
 def _config(dataset: Dataset) -> TrainConfig:
-    from training.config import TrainConfig
+    from linnaeus.training.config import TrainConfig
 
     return TrainConfig(backbone=dataset.backbone)
 

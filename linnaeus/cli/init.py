@@ -12,12 +12,11 @@ import typer
 
 from linnaeus.cli.session import Session
 from linnaeus.errors import ConfigurationError, LinnaeusError
-from linnaeus.locations import is_local, normalise, split_uri
 from linnaeus.plain_text import plain_lines
 from linnaeus.progress import bytes_text, count_text
 
 if TYPE_CHECKING:
-    from workflow.looking import Look
+    from linnaeus.workflow.file.first_look import Look
 
 DEFAULT_MODEL = "labels"
 DEFAULT_WORKSPACE = "./workspace"
@@ -101,7 +100,7 @@ def _looker(session: Session, *, look: bool) -> _Looker:
     @cache
     def at(images: str) -> "Look | None":
         try:
-            from workflow.looking import look_at
+            from linnaeus.workflow.file.first_look import look_at
         except ModuleNotFoundError as error:
             raise ConfigurationError(
                 f"workflow files need {error.name}: pip install 'linnaeus[workflow]'"
@@ -140,6 +139,8 @@ def _seen(images: str, labels: str | None, looker: _Looker) -> "Look | None":
 
 
 def _ask(given: Given, looker: _Looker) -> Answers:
+    from linnaeus.storage import normalise
+
     images = given.images or _answer("Images to label (a folder, s3://…)", None, looker)
     look = _seen(images, given.labels, looker)
     if look:
@@ -189,6 +190,8 @@ def _checked_name(name: str) -> None:
 
 def _workspace_for(images: str) -> str:
     """Beside the images: where they lie remotely, in their bucket."""
+    from linnaeus.storage import is_local, normalise, split_uri
+
     place = normalise(images)
     if is_local(place):
         return DEFAULT_WORKSPACE
@@ -197,8 +200,8 @@ def _workspace_for(images: str) -> str:
 
 
 def _checked_text(file: Path, answers: Answers) -> str:
-    from workflow.reading import parse_workflow
-    from workflow.template import text_of
+    from linnaeus.workflow.file.loading import parse_workflow
+    from linnaeus.workflow.file.template import text_of
 
     chosen = {
         "images.location": _from_file(file, answers.images),
@@ -213,6 +216,8 @@ def _checked_text(file: Path, answers: Answers) -> str:
 
 def _from_file(file: Path, place: str) -> str:
     """A place as it is named here, as it is to be named in the file."""
+    from linnaeus.storage import normalise
+
     relative = "://" not in place and not place.startswith(("/", "~"))
     if not relative or file.absolute().parent == Path.cwd():
         return place

@@ -38,7 +38,7 @@ from linnaeus.progress import count_text
 
 if TYPE_CHECKING:
     from beam_pipelines.preflight import Finding
-    from linnaeus.workspace import RunSummary
+    from linnaeus.jobs import RunSummary
 
 
 def manifest(session: Session, images: Images, changes: Changes = None) -> None:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from linnaeus.storage import Folder
+    from linnaeus.training.tflite.export import SmallModel, SmallModels
     from serving.client.skew import Comparison
     from serving.models.model_config import ModelConfig
-    from training.tflite.export import SmallModel, SmallModels
 
 KINDS = ("float32", "dynamic", "int8")
 

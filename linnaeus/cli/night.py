@@ -14,8 +14,8 @@ from linnaeus.cli.wording import facts_text
 from linnaeus.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from workflow.config import Workflow
-    from workflow.night import Night
+    from linnaeus.workflow.file.config import Workflow
+    from linnaeus.workflow.night import Night
 
 
 def run(  # noqa: PLR0913, PLR0917 - a parameter an option
@@ -48,8 +48,8 @@ def run(  # noqa: PLR0913, PLR0917 - a parameter an option
     ] = None,
 ) -> None:
     """Run a night: list, embed, retrain, publish, label, report, as a file says."""
-    from workflow.night import check_night
-    from workflow.reading import read_workflow
+    from linnaeus.workflow.file.loading import read_workflow
+    from linnaeus.workflow.night import check_night
 
     read = read_workflow(workflow)
     if [dry_run, only is not None, freeze is not None].count(True) > 1:
@@ -68,8 +68,8 @@ def run(  # noqa: PLR0913, PLR0917 - a parameter an option
 
 def _forecast(session: Session, workflow: "Workflow") -> None:
     from linnaeus.storage import Folder
-    from workflow.forecast import text
-    from workflow.steps.planning import expect
+    from linnaeus.workflow.forecast.text import text
+    from linnaeus.workflow.steps.planning import expect
 
     found = expect(Folder(workflow.workspace), workflow, progress=session.progress)
     session.show(found, text(found))
@@ -82,7 +82,7 @@ def _freeze(
     job: Literal["embed", "score"],
     slices: int,
 ) -> None:
-    from workflow.freezing import FreezeRequest, freeze
+    from linnaeus.workflow.freezing import FreezeRequest, freeze
 
     if night is None:
         raise ConfigurationError("--freeze needs the night's --night ID: others go on with it")
@@ -91,8 +91,8 @@ def _freeze(
 
 
 def _run(session: Session, workflow: "Workflow", night: str | None, only: str | None) -> None:
-    from workflow.engine import NightRequest, night_id, run_night, steps_of, trouble
-    from workflow.night import STEPS
+    from linnaeus.workflow.engine import NightRequest, night_id, run_night, steps_of, trouble
+    from linnaeus.workflow.night import STEPS
 
     steps = steps_of(only) if only is not None else STEPS
     request = NightRequest(night or night_id(), steps, unexpected=_shower(session))
@@ -125,7 +125,7 @@ def night_text(night: "Night") -> str:
 
 def _expected_lines(night: "Night") -> Iterator[str]:
     """The plan against what became of it."""
-    from workflow.forecast import against_actual, table_text
+    from linnaeus.workflow.forecast.against_actual import against_actual, table_text
 
     if rows := against_actual(night.forecast, night):
         yield from ("", table_text(rows), "")

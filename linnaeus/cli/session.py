@@ -17,6 +17,7 @@ import typer
 
 from linnaeus.errors import ConfigurationError
 from linnaeus.plain_text import one_line, plain_json, plain_lines
+from linnaeus.process import refuse_hidden_packages
 from linnaeus.progress import Progress, for_stream
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def register(app: typer.Typer, command: Command, *, names_workspace: bool = True
     ) -> None:
         session = Session(workspace, as_json, debug, _given(context))
         with session.reporting():
+            refuse_hidden_packages()
             command(session, **arguments)
 
     surroundings = inspect.Parameter(

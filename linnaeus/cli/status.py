@@ -15,7 +15,7 @@ from linnaeus.cli.wording import facts_text, run_details_text, run_facts, sight_
 from linnaeus.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from linnaeus.run_watching import Sight
+    from linnaeus.status import Sight
 
 
 def status(
@@ -46,7 +46,7 @@ def status(
 
 def _watch(session: Session, run: str | None) -> None:
     """Exit status 0 when the run is committed, 1 when its launcher stopped, 130 after Ctrl-C."""
-    from linnaeus.run_progress import RunState
+    from linnaeus.status import RunState
 
     run_id = run or next(iter(session.workspace.unfinished()), None)
     if run_id is None:
@@ -114,7 +114,7 @@ def _somebody_looks(session: Session) -> bool:
 
 def _local_copy(uri: str) -> Path:
     """The file itself, or a copy of a remote one, which no browser opens."""
-    from linnaeus.leaving import share_temporary_files
+    from linnaeus.process import share_temporary_files
     from linnaeus.storage import is_local, read_object
 
     if is_local(uri):

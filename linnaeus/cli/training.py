@@ -1,4 +1,4 @@
-"""The command that trains a model, with an option for each setting of `training.config`."""
+"""The command that trains a model, with an option for each of its settings."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,7 +20,7 @@ from linnaeus.cli.settings import Panel, given, with_settings
 from linnaeus.cli.wording import accuracy_text
 from linnaeus.errors import ConfigurationError
 from linnaeus.progress import settings_text
-from training.config import (
+from linnaeus.training.config import (
     FineTuningConfig,
     GateConfig,
     HeadKind,

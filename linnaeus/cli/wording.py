@@ -10,14 +10,10 @@ from linnaeus.plain_text import plain
 from linnaeus.progress import Meter, bytes_text, count_text, duration_text
 
 if TYPE_CHECKING:
-    from linnaeus.named_runs import FrozenRun
+    from linnaeus.jobs import FrozenRun, RunSummary, SliceSummary
+    from linnaeus.maintenance import Compaction, Swept, Vacuum
     from linnaeus.records import Counts, PhotoLabels
-    from linnaeus.run_details import RunDetails
-    from linnaeus.run_progress import RunProgress
-    from linnaeus.run_watching import Sight
-    from linnaeus.slice_work import SliceSummary
-    from linnaeus.vacuum import Swept
-    from linnaeus.workspace import Compaction, RunSummary, Vacuum
+    from linnaeus.status import RunDetails, RunProgress, Sight
 
 _NOTHING = "\N{EN DASH}    "
 """As wide as the numbers above and below."""
@@ -113,7 +109,7 @@ def run_details_text(details: RunDetails) -> str:
 
 def run_facts(of: RunProgress | RunDetails) -> dict[str, Any]:
     """For machines: the fields of `progress.json`; of a run in detail also what failed."""
-    from linnaeus.run_progress import RunProgress
+    from linnaeus.status import RunProgress
 
     if isinstance(of, RunProgress):
         return dict(json.loads(of.to_json()))

@@ -1,6 +1,9 @@
-"""Labelled pictures to try everything on, put into a folder as a bucket would hold them."""
+"""Labelled pictures to try everything on, put into a folder as a bucket would hold them.
+
+Imports the ground floor alone.
+"""
 
 from linnaeus.datasets.catalogue import DATASETS, Dataset
-from linnaeus.datasets.placing import Sample, place
+from linnaeus.datasets.placing import place
 
-__all__ = ["DATASETS", "Dataset", "Sample", "place"]
+__all__ = ["DATASETS", "Dataset", "place"]

@@ -8,8 +8,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from linnaeus.backbones.spec import BackboneSpec
-from linnaeus.engines import check_pixels
+from linnaeus.backbones import BackboneSpec
+from linnaeus.engines.engine import check_pixels
 from linnaeus.engines.memory import Ceiling, ceiling
 
 K = TypeVar("K")

@@ -6,9 +6,10 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from linnaeus.backbones.spec import BackboneSpec
-from linnaeus.engines import Tuning, processors
+from linnaeus.backbones import BackboneSpec
 from linnaeus.engines.batches import BatchEngine
+from linnaeus.engines.engine import Tuning
+from linnaeus.process import processors
 
 BATCH_IMAGES = 8
 

@@ -17,11 +17,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from linnaeus.backbones.spec import BackboneSpec
-from linnaeus.engines import Tuning, check_pixels, processors
+from linnaeus.backbones import BackboneSpec
 from linnaeus.engines.batches import embed_in_order
+from linnaeus.engines.engine import Tuning, check_pixels
 from linnaeus.engines.memory import is_out_of_memory, too_large
 from linnaeus.errors import ConfigurationError
+from linnaeus.process import processors
 
 K = TypeVar("K")
 

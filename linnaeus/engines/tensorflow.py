@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from linnaeus.backbones.spec import BackboneSpec
-from linnaeus.engines import Tuning
+from linnaeus.backbones import BackboneSpec
 from linnaeus.engines.batches import BatchEngine
+from linnaeus.engines.engine import Tuning
 
 GPU_BATCH_IMAGES = 32
 CPU_BATCH_IMAGES = 8

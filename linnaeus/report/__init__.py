@@ -1,5 +1,9 @@
-"""The page to look at: one self-contained HTML file about a training or a scoring run."""
+"""The page to look at: one self-contained HTML file about a training or a scoring run.
 
-from linnaeus.report.building import build, save
+May import `runs`, and what lies below.
+"""
 
-__all__ = ["build", "save"]
+from linnaeus.report.building import save
+from linnaeus.report.page import render
+
+__all__ = ["render", "save"]

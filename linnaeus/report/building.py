@@ -3,10 +3,9 @@
 import posixpath
 
 from linnaeus import layout
-from linnaeus.locations import normalise, parent
 from linnaeus.report import scoring_page, training_page
 from linnaeus.report.finished import FinishedRun, find
-from linnaeus.storage import Folder
+from linnaeus.storage import Folder, normalise, parent
 
 
 def build(workspace: Folder, run: str) -> str:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from linnaeus import churn, layout
-from linnaeus.churn import Churn
-from linnaeus.database import database
+from linnaeus import layout
+from linnaeus.labels import Churn, churn
 from linnaeus.records import UNKNOWN
 from linnaeus.storage import Folder
+from linnaeus.tables import database
 
 PAIRS, PICTURES = 30, 48
 

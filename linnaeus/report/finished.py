@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
-from linnaeus import documents, layout, models, run_endings
+from linnaeus import documents, layout, models
 from linnaeus.errors import ConfigurationError
 from linnaeus.models import Model
-from linnaeus.run_endings import GIVEN_UP, WHY
+from linnaeus.runs import GIVEN_UP, WHY, endings
 from linnaeus.storage import Folder
 
 JOBS = ("train", "score")
@@ -75,7 +75,7 @@ def _read(workspace: Folder, home: Folder, run_id: str) -> FinishedRun:
 
 
 def _described(workspace: Folder, home: Folder, run_id: str) -> FinishedRun:
-    summary = run_endings.read_summary(home, run_id)
+    summary = endings.read_summary(home, run_id)
     if not summary:
         raise ConfigurationError(
             f"run {run_id} is not finished: issue its command again, or `linnaeus commit {run_id}`"

@@ -13,13 +13,12 @@ from typing import Any
 import pyarrow.compute as pc
 from duckdb import DuckDBPyConnection
 
-from linnaeus import layout, parts
-from linnaeus.database import database
+from linnaeus import layout
 from linnaeus.models import Model
 from linnaeus.records import JUDGED, PREDICTIONS
 from linnaeus.report.finished import FinishedRun
 from linnaeus.storage import Folder
-from linnaeus.tables import Table
+from linnaeus.tables import Table, database, parts
 
 CONFIDENCE_BINS = 20
 

@@ -8,14 +8,13 @@ import pyarrow.compute as pc
 from ulid import ULID
 
 from linnaeus import layout
-from linnaeus.database import query
 from linnaeus.records import FAILURES, UNKNOWN
 from linnaeus.report import changes, judgements
 from linnaeus.report.finished import FinishedRun
 from linnaeus.report.page import render
 from linnaeus.report.thumbnails import thumbnails
 from linnaeus.storage import Folder
-from linnaeus.tables import Table
+from linnaeus.tables import Table, query
 
 SAMPLE, LEAST_CERTAIN = 96, 36
 SHARES, FAILED = 30, 100

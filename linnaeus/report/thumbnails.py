@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from PIL import Image
 
-from linnaeus import isolation
 from linnaeus.errors import LinnaeusError
+from linnaeus.images import isolation
 from linnaeus.storage import read_object
 
 Small = TypeVar("Small")

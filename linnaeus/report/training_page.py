@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linnaeus.errors import ConfigurationError
-from linnaeus.matrix import read_matrix
 from linnaeus.models import Model
 from linnaeus.report import embedding_map, judgements
 from linnaeus.report.confusion import Confusion, confusion
@@ -19,6 +18,7 @@ from linnaeus.report.judgements import Judgement, Judgements
 from linnaeus.report.page import number, percent, render, settings_text
 from linnaeus.report.thumbnails import Sheet, sheet, thumbnails
 from linnaeus.storage import Folder
+from linnaeus.tables import read_matrix
 
 Fact = tuple[str, str]
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.batching.parameters import BatchingParameters
+from serving.grpc_status import StatusError, invalid_argument
 from serving.models.servable import Feeds
-from serving.status import StatusError, invalid_argument
 
 MOST_PADDED_DIMENSIONS = 6
 

@@ -14,7 +14,7 @@ import grpc
 
 from serving.batching.parameters import BatchingParameters
 from serving.batching.tasks import Piece, Task
-from serving.status import StatusError, invalid_argument
+from serving.grpc_status import StatusError, invalid_argument
 
 Process = Callable[[Sequence[Piece]], None]
 

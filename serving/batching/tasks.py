@@ -9,8 +9,8 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.grpc_status import StatusError
 from serving.models.servable import Feeds
-from serving.status import StatusError
 
 Outputs = dict[str, NDArray[Any]]
 

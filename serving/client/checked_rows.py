@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from linnaeus import isolation
 from linnaeus.errors import ConfigurationError, ServingError
-from linnaeus.golden import load
-from linnaeus.models import Model
+from linnaeus.images import isolation
+from linnaeus.models import Model, load
 from linnaeus.records import Prediction
 from linnaeus.storage import Folder
 from serving.client.answers import TOP_K

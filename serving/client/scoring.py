@@ -24,10 +24,10 @@ from serving.client.answers import read_outputs, read_predictions
 from serving.client.batches import Value, batches, value_bytes
 from serving.client.channels import Channels, predict_method, status_method
 from serving.client.checked_rows import CheckedRow
-from serving.client.reading_ahead import READY, ReadingAhead
+from serving.client.in_flight import Slots
+from serving.client.read_ahead import READY, ReadingAhead
 from serving.client.retries import TRIES, is_late, is_overload, is_too_large, retry
 from serving.client.server_errors import failed, largest_batch, not_served, one_line, reason
-from serving.client.slots import Slots
 from serving.protocol import tensors, wire
 
 K = TypeVar("K")

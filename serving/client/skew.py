@@ -4,8 +4,8 @@ Decoding, networks and heads exist twice, on the worker and in the exported grap
 asks a server about millions of pictures, a few pictures in which decoders and networks tend to
 differ go both ways. Compared are the embedding of what is sent with the worker's; the scores of it
 with the server's own scores of that embedding, `SPREAD` sensitivities apart; and its scores of the
-worker's embedding with the worker's, which only rounding may change. `training.exporting.tolerance`
-computed both for the head and image at hand.
+worker's embedding with the worker's, which only rounding may change.
+`linnaeus.training.exporting.tolerance` computed both for the head and image at hand.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from linnaeus import isolation
-from linnaeus.engines.precision import agreement
+from linnaeus.engines import agreement
 from linnaeus.errors import GateFailed, ServingError
-from linnaeus.golden import MOST_RELATIVE, GoldenImage, load, logarithms
-from linnaeus.models import Model
-from linnaeus.plans import RunSpec
+from linnaeus.images import isolation
+from linnaeus.models import MOST_RELATIVE, GoldenImage, Model, load, logarithms
+from linnaeus.planning import RunSpec
 from linnaeus.storage import Folder
 from linnaeus.worker import SIGNATURES, Worker
 from serving.client.scoring import ScoringClient

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow_serving.apis import classification_pb2
 
+from serving.grpc_status import invalid_argument
 from serving.inference.examples import ExampleGraph, ExampleOutputs, run_examples
 from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.inference.signatures import (
@@ -19,7 +20,6 @@ from serving.inference.signatures import (
     type_text,
 )
 from serving.models.servable import Servable
-from serving.status import invalid_argument
 
 METHOD_NAME = "tensorflow/serving/classify"
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.grpc_status import invalid_argument
 from serving.models.servable import Servable
-from serving.status import invalid_argument
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import Any
 import grpc
 from tensorflow_serving.apis import inference_pb2
 
+from serving.grpc_status import StatusError, invalid_argument
 from serving.inference import classify, regress
 from serving.inference.examples import ExampleGraph, run_examples
 from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.inference.signatures import signature_name, spec_of_answer
 from serving.models.servable import Servable
-from serving.status import StatusError, invalid_argument
 
 
 def answer(

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import predict_pb2
 
+from serving.grpc_status import StatusError, invalid_argument
 from serving.inference import classify, regress
 from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.inference.signatures import signature_name, spec_of_answer
 from serving.models.servable import Feeds, Servable
 from serving.protocol import tensors
-from serving.status import StatusError, invalid_argument
 
 _MOST_REPEATED_VALUES, _MOST_REPEATED_STRINGS = 2**24, 2**16
 _METHOD_NAMES = ("tensorflow/serving/predict", classify.METHOD_NAME, regress.METHOD_NAME)

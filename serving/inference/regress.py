@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from tensorflow_serving.apis import regression_pb2
 
+from serving.grpc_status import invalid_argument
 from serving.inference.examples import ExampleGraph, ExampleOutputs, run_examples
 from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.inference.signatures import (
@@ -18,7 +19,6 @@ from serving.inference.signatures import (
     type_text,
 )
 from serving.models.servable import Servable
-from serving.status import invalid_argument
 
 METHOD_NAME = "tensorflow/serving/regress"
 

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import model_pb2
 
+from serving.grpc_status import invalid_argument
 from serving.inference.options import InferenceOptions
 from serving.models.servable import Servable
-from serving.status import invalid_argument
 
 DEFAULT_SIGNATURE = "serving_default"
 

@@ -11,11 +11,11 @@ from typing import Any
 import grpc
 
 from linnaeus.errors import LinnaeusError, ServingError
+from serving.grpc_status import StatusError, invalid_argument, not_found
 from serving.models.labels import Labels, assigned, resolve
 from serving.models.model_config import ModelConfig
 from serving.models.servable import Servable
 from serving.models.versions import ModelVersions, VersionOptions, VersionState
-from serving.status import StatusError, invalid_argument, not_found
 
 LOOK_AGAIN_SECONDS = 0.05
 

@@ -7,9 +7,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.core.framework import types_pb2
 
+from serving.grpc_status import StatusError, invalid_argument
 from serving.inference.signatures import shape_text, type_text
 from serving.models.servable import Feeds, Servable
-from serving.status import StatusError, invalid_argument
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 """Names of tensors, and the shapes of what is fed to them."""

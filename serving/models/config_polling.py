@@ -4,9 +4,9 @@ import logging
 import threading
 
 from linnaeus.errors import LinnaeusError
+from serving.grpc_status import StatusError
 from serving.models.catalog import Catalog
 from serving.models.model_config import read_models
-from serving.status import StatusError
 
 _log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable, Mapping
 
 import grpc
 
+from serving.grpc_status import StatusError, invalid_argument
 from serving.models.model_config import ModelConfig
-from serving.status import StatusError, invalid_argument
 
 Labels = Mapping[str, Mapping[str, int]]
 """Model -> label -> version."""

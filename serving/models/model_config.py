@@ -12,8 +12,8 @@ import grpc
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving.config import text_format
+from serving.grpc_status import StatusError, invalid_argument
 from serving.models.version_folder import NEWEST, VersionPolicy, specific
-from serving.status import StatusError, invalid_argument
 
 PLATFORM = "tensorflow"
 

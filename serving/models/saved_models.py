@@ -16,9 +16,9 @@ from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.client import pywrap_tf_session as tf_session
 from tensorflow.python.framework.ops import dismantle_graph
 
+from serving.grpc_status import StatusError, invalid_argument, not_found
 from serving.models.checked_model import Infer, Shapes
 from serving.models.servable import Feeds
-from serving.status import StatusError, invalid_argument, not_found
 
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 SERVING_TAG = "serve"

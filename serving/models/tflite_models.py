@@ -17,9 +17,9 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from serving.grpc_status import StatusError, invalid_argument
 from serving.models.checked_model import Shapes
 from serving.models.servable import Feeds
-from serving.status import StatusError, invalid_argument
 
 _NAME = b"signature_defs_metadata"
 DEFAULT_SIGNATURE = "serving_default"

@@ -12,11 +12,11 @@ import grpc
 
 from linnaeus.errors import LinnaeusError
 from linnaeus.storage import Entry
+from serving.grpc_status import StatusError
 from serving.models.loading import LoadingOptions, load
 from serving.models.model_config import ModelConfig
 from serving.models.servable import Servable
 from serving.models.version_folder import VersionFolder
-from serving.status import StatusError
 
 _log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
+from serving.grpc_status import invalid_argument
 from serving.inference import classify, multi_inference, predict, regress
 from serving.models.saved_models import tensorflow_errors
 from serving.models.servable import Servable
-from serving.status import invalid_argument
 
 RECORDS = "assets.extra/tf_serving_warmup_requests"
 MOST_RECORDS = 1000

@@ -13,6 +13,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
 from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
+from serving.grpc_status import StatusError
 from serving.inference import classify, predict, regress
 from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.inference.signatures import signature_name
@@ -22,7 +23,6 @@ from serving.rest.reading import Expected, Reading
 from serving.rest.routes import Route, route_of
 from serving.rpc.model_service import model_status
 from serving.rpc.prediction_service import SIGNATURES, Infer, answer, model_metadata
-from serving.status import StatusError
 
 Run = Callable[..., Any]
 """Given a size in bytes, a function and its arguments, returns what the function does."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from serving.status import StatusError, invalid_argument, truncated
+from serving.grpc_status import StatusError, invalid_argument, truncated
 
 _INDENT = "    "
 _VALUE_BYTES = 256

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.grpc_status import StatusError, invalid_argument
 from serving.protocol.tensors import dtype_of, name_of
-from serving.status import StatusError, invalid_argument
 
 _B64 = "b64"
 _MOST_DIMENSIONS = 64

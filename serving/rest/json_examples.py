@@ -8,10 +8,10 @@ TensorFlow, and a process that reads documents has no other use for it.
 from collections.abc import Callable
 from typing import Any
 
+from serving.grpc_status import invalid_argument
 from serving.protocol.messages import Schema, declare
 from serving.rest.documents import type_text, wrong_value
 from serving.rest.json_elements import from_base64, is_base64, text_bytes
-from serving.status import invalid_argument
 
 _EXAMPLES = "examples"
 _CONTEXT = "context"

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.grpc_status import invalid_argument
 from serving.protocol.tensors import name_of_dtype
-from serving.status import invalid_argument
 
 _SHORT = "%.6g"
 _LONG = {np.dtype(np.float32): "%.9g", np.dtype(np.float64): "%.17g"}

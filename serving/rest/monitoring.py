@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import grpc
 
+from serving.grpc_status import StatusError
 from serving.rest.routes import Route, route_of
-from serving.status import StatusError
 
 Record = Callable[[str, grpc.StatusCode, str, str, float], None]
 """Told the model, code, call, entry point and seconds of each inference."""

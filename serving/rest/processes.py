@@ -20,7 +20,7 @@ from typing import Any
 
 import grpc
 
-from serving.status import StatusError, invalid_argument, unexpected
+from serving.grpc_status import StatusError, invalid_argument, unexpected
 
 _HERE_BYTES = 64 * 1024
 _MEMORY_FACTOR = 20

@@ -11,11 +11,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from serving.grpc_status import invalid_argument
 from serving.rest import json_examples
 from serving.rest.documents import parse_document, wrong_value
 from serving.rest.json_elements import array_of, is_object, text_bytes
-from serving.rest.json_walk import check_value, first_misfit, refuse_row
-from serving.status import invalid_argument
+from serving.rest.json_validation import check_value, first_misfit, refuse_row
 
 Types = Mapping[str, int]
 """Input alias -> DataType."""

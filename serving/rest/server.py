@@ -20,6 +20,7 @@ from typing import Any
 import grpc
 
 from serving.connections import Connections, most_connections
+from serving.grpc_status import StatusError, unexpected
 from serving.inference.options import InferenceOptions
 from serving.models.catalog import Catalog
 from serving.rest.bodies import (
@@ -37,7 +38,6 @@ from serving.rest.documents import error_document
 from serving.rest.monitoring import Record, recorded
 from serving.rest.processes import Processes
 from serving.rest.routes import is_served
-from serving.status import StatusError, unexpected
 
 Answer = Callable[[Request], str]
 

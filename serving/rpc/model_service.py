@@ -9,9 +9,9 @@ from tensorflow_serving.apis import (
     model_service_pb2_grpc,
 )
 
+from serving.grpc_status import StatusError, answering, invalid_argument
 from serving.models.catalog import Catalog
 from serving.models.model_config import models_of
-from serving.status import StatusError, answering, invalid_argument
 
 # A model that a client names is a program that it has run here.
 _NO_RELOAD = (

@@ -12,11 +12,11 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from serving.grpc_status import answering, invalid_argument
 from serving.inference import classify, multi_inference, predict, regress
 from serving.inference.options import AS_STOCK, InferenceOptions
 from serving.models.catalog import Catalog, model_spec_of
 from serving.models.servable import Servable
-from serving.status import answering, invalid_argument
 
 Infer = Callable[[Servable, Any, float | None, InferenceOptions], Any]
 """The `answer` of Predict, Classify or Regress: a model's response to a request."""

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from linnaeus import backbones
+from linnaeus import preparation
 from linnaeus.storage import Folder
 
 
 def prepare(root: Path) -> None:
-    backbones.prepare(Folder(str(root)), "pixels@8")
+    preparation.prepare(Folder(str(root)), "pixels@8")
 
 
 @pytest.fixture(scope="session")

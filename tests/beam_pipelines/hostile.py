@@ -13,11 +13,11 @@ import numpy as np
 
 from linnaeus import images
 from linnaeus.errors import ImageError
+from linnaeus.training.evaluation.decisions import DecisionRule, scores_of
 from serving.protocol import tensors, wire
 from tests import colour_model
 from tests.colour_model import LABELS, NAME, SIZE
 from tests.serving.client.stand_in import as_answer, serving
-from training.judging.decisions import DecisionRule, scores_of
 
 Outputs = dict[str, np.ndarray]
 Lie = Callable[[Outputs, Any], Any]

@@ -12,17 +12,17 @@ import pytest
 from PIL import Image
 
 from beam_pipelines.score import ScoreRequest, score
-from linnaeus import golden, layout
+from linnaeus import layout
 from linnaeus.errors import LinnaeusError
-from linnaeus.models import load_model
+from linnaeus.models import golden_images, load_model
 from linnaeus.records import PREDICTIONS
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
+from linnaeus.training.evaluation.decisions import DecisionRule
 from serving.protocol import tensors, wire
 from tests import colour_model
 from tests.colour_model import LABELS, NAME
 from tests.serving.client.stand_in import answer, serving
-from training.judging.decisions import DecisionRule
 
 pytestmark = pytest.mark.slow
 PICTURES = 1200
@@ -89,7 +89,7 @@ def test_a_version_dropped_midway_stops_the_run_and_the_same_command_does_the_re
     assert set(rows["model_version"].to_pylist()) == {1}
     assert server.versions == {1}
     model = load_model(workspace, NAME)
-    known = {one.embedding.tobytes() for one in golden.load(workspace, model)}
+    known = {one.embedding.tobytes() for one in golden_images.load(workspace, model)}
     assert sum(n for row, n in server.answered.items() if row not in known) == PICTURES
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from beam_pipelines.workers import WorkerOptions, open_worker
+from beam_pipelines.worker_options import WorkerOptions, open_worker
 from linnaeus import layout, manifests, models
 from linnaeus.errors import LinnaeusError
 from linnaeus.jobs import InThisProcess, RunSummary, run_job
@@ -17,12 +17,12 @@ from linnaeus.records import FAILURES, PREDICTIONS
 from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
+from linnaeus.training.evaluation.decisions import DecisionRule
 from serving.client import retries, scoring
 from tests import colour_model, pictures
 from tests.beam_pipelines import hostile
 from tests.beam_pipelines.hostile import Hostile, Lie, changing, changing_all
 from tests.colour_model import LABELS, NAME
-from training.judging.decisions import DecisionRule
 
 pytestmark = pytest.mark.slow
 PICTURES = 24

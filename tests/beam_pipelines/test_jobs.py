@@ -12,18 +12,17 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that
 
 from beam_pipelines import embed as embed_job
-from beam_pipelines.shards import define_pipeline
+from beam_pipelines.pipeline import define_pipeline
 from beam_pipelines.transforms import EmbedImages
-from beam_pipelines.workers import WorkerOptions, open_worker
-from linnaeus import backbones, layout, manifests
+from beam_pipelines.worker_options import WorkerOptions, open_worker
+from linnaeus import backbones, layout, manifests, preparation
 from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import InThisProcess, run_job
-from linnaeus.matrix import read_matrix
 from linnaeus.progress import SILENT
 from linnaeus.records import OBJECTS, ObjectReference
 from linnaeus.runs import Job
 from linnaeus.storage import Folder
-from linnaeus.tables import Table
+from linnaeus.tables import Table, read_matrix
 from tests.buckets import fill
 
 pytestmark = pytest.mark.slow
@@ -51,7 +50,7 @@ def vectors(workspace, fingerprint):
 def plain(prepared, bucket):
     """The rows that the plain function writes, in a workspace of its own."""
     workspace = prepared("plain")
-    spec = backbones.prepare(workspace, BACKBONE)
+    spec = preparation.prepare(workspace, BACKBONE)
     manifest = manifests.freeze(workspace, str(bucket))
 
     def worker(run):
@@ -85,7 +84,7 @@ def test_a_graph_of_ten_million_objects_stays_far_below_dataflows_limit():
 
 def test_a_pipeline_of_ones_own_gets_rows_and_failures(prepared, bucket, plain):
     workspace = prepared("own")
-    fingerprint = backbones.prepare(workspace, BACKBONE).fingerprint
+    fingerprint = preparation.prepare(workspace, BACKBONE).fingerprint
     listed = manifests.load(workspace, manifests.freeze(workspace, str(bucket)).id).to_pylist()
     references = [ObjectReference(row["uri"], row["etag"], row["size"]) for row in listed]
     copy = bucket / "odd" / "copy.png"

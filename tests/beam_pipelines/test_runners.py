@@ -14,24 +14,23 @@ import numpy as np
 import pytest
 from deltalake import DeltaTable
 
-from beam_pipelines import shards
+from beam_pipelines import pipeline as pipeline_module
 from beam_pipelines.embed import EmbedRequest, embed
-from beam_pipelines.job_servers import stopped_with
 from beam_pipelines.preflight.flink_rest import look_at
 from beam_pipelines.preflight.submission import Address
+from beam_pipelines.runners.job_servers import stopped_with
 from beam_pipelines.score import ScoreRequest, score
-from beam_pipelines.workers import WorkerOptions, open_worker
+from beam_pipelines.worker_options import WorkerOptions, open_worker
 from infra.flink import downloads
 from infra.flink.session_cluster import SessionCluster, session_cluster
 from infra.prism import build
-from linnaeus import backbones, layout, manifests, models
+from linnaeus import layout, manifests, models, preparation
 from linnaeus.jobs import InThisProcess, RunSummary, run_job
-from linnaeus.matrix import read_matrix
 from linnaeus.progress import SILENT
 from linnaeus.records import FAILURES, OBJECTS
 from linnaeus.runs import Job
 from linnaeus.storage import Folder
-from linnaeus.tables import Table
+from linnaeus.tables import Table, read_matrix
 from tests.end_to_end.conftest import BACKBONE, fill, server, trained  # noqa: F401 - fixtures
 
 pytestmark = [
@@ -44,8 +43,8 @@ STARTING = """
 import sys, time
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from beam_pipelines.job_servers import stopped_with
-from beam_pipelines.local_runners import with_fetched
+from beam_pipelines.runners.job_servers import stopped_with
+from beam_pipelines.runners.downloaded import with_fetched
 
 options = PipelineOptions(with_fetched(sys.argv[1:]))
 pipeline = beam.Pipeline(options=options)
@@ -136,7 +135,7 @@ def versions(workspace: Path) -> dict[str, int]:
 def embedded(workspace: Folder) -> dict[str, tuple]:
     """Of each object its vector's bytes and what else is known of it."""
     objects = Table(workspace, layout.OBJECTS, OBJECTS).scan().read_all()
-    fingerprint = backbones.prepare(workspace, BACKBONE).fingerprint
+    fingerprint = preparation.prepare(workspace, BACKBONE).fingerprint
     matrix = np.array(read_matrix(workspace, fingerprint, objects["sha256"].to_pylist()))
     known = objects.select(["uri", "sha256", "width", "height", "format"]).to_pylist()
     return {
@@ -184,7 +183,7 @@ def counted(monkeypatch) -> dict[str, int]:
                 value = metric.attempted if metric.committed is None else metric.committed
                 seen[metric.key.metric.name] = getattr(value, "count", value)
 
-    monkeypatch.setattr(shards, "stopped_with", watched)
+    monkeypatch.setattr(pipeline_module, "stopped_with", watched)
     return seen
 
 
@@ -192,7 +191,7 @@ def test_an_embedding_job_leaves_what_the_plain_function_leaves(
     trained_copy, bucket, beam_options, counted
 ):
     alone, workspace = trained_copy("alone"), trained_copy("beam")
-    fingerprint = backbones.prepare(alone, BACKBONE).fingerprint
+    fingerprint = preparation.prepare(alone, BACKBONE).fingerprint
     expected_summary = plain(alone, Job("embed", fingerprint), bucket)
     request = EmbedRequest(str(bucket), BACKBONE, beam_options=beam_options)
     summary = embed(workspace, request)

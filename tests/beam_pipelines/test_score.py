@@ -11,9 +11,9 @@ from linnaeus.labels import LabelsTable
 from linnaeus.records import PREDICTIONS
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
+from linnaeus.training.evaluation.decisions import DecisionRule
 from tests import colour_model
 from tests.colour_model import LABELS, NAME
-from training.judging.decisions import DecisionRule
 
 pytestmark = pytest.mark.slow
 

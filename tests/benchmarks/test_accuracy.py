@@ -12,10 +12,11 @@ from benchmarks.accuracy.__main__ import main
 from benchmarks.accuracy.measure import Result, Trained
 from benchmarks.accuracy.rows import ROWS, settings
 from benchmarks.accuracy.splits import split_anew, write_split
-from linnaeus.backbones.names import parse
-from linnaeus.datasets import DATASETS, Sample, place
+from linnaeus.backbones import parse
+from linnaeus.datasets import DATASETS, place
 from linnaeus.datasets.pictures import png
-from training.config import KernelConfig, TrainConfig
+from linnaeus.datasets.placing import Sample
+from linnaeus.training.config import KernelConfig, TrainConfig
 
 
 def rows_of(*counts):

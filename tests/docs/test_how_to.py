@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from beam_pipelines import local_runners
+from beam_pipelines.runners import downloaded
 from infra.kubernetes.kustomize import kustomize
 from tests.conftest import S3Server
 from tests.docs.pictures import pictures
@@ -49,7 +49,7 @@ def test_a_pages_commands_do_what_they_say(page, session, request):
             session.environment = dict(server.environment)
         if block.wants_kustomize:
             kustomize()
-            session.environment["XDG_CACHE_HOME"] = str(local_runners.folder().parents[1])
+            session.environment["XDG_CACHE_HOME"] = str(downloaded.folder().parents[1])
         if block.is_run:
             session.run(block)
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from linnaeus import Workspace
+from linnaeus.training.config import TrainConfig
 from serving.local import start_server
-from training.config import TrainConfig
 
 BACKBONE = "pixels@8"
 COLOURS = {"red": (200, 60, 50), "green": (60, 180, 70), "blue": (50, 70, 190)}

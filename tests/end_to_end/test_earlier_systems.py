@@ -2,7 +2,7 @@
 
 One light test a promise, through the front door; the details are proved beside each module. Other
 tests that belong here: killed runs that go on (test_kills), old command lines
-(tests/training/test_retrain, test_make_image_classifier), the tutorials (test_tutorials).
+(tests/linnaeus/training/test_retrain, test_make_image_classifier), the tutorials (test_tutorials).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from linnaeus import Workspace
 from linnaeus.augmentation_settings import Augmentation
 from linnaeus.cli.app import app
 from linnaeus.errors import ConfigurationError
+from linnaeus.manifests.splits import percentage_of, retrain_split
 from linnaeus.models import Model
-from linnaeus.splits import percentage_of, retrain_split
 from linnaeus.storage import Folder
+from linnaeus.training.config import LayersConfig, SplitConfig, TrainConfig
 from tests.crops import fill
-from training.config import LayersConfig, SplitConfig, TrainConfig
 
 pytestmark = pytest.mark.slow
 

@@ -88,7 +88,7 @@ def descendants(pid: int) -> list[int]:
 
 def is_worker(pid: int) -> bool:
     command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    return b"python" in command[0] and b"linnaeus.isolation" not in command
+    return b"python" in command[0] and b"linnaeus.images" not in command
 
 
 def kill_at_random(process: subprocess.Popen, workspace: Path, chance: random.Random) -> None:

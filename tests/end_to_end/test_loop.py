@@ -12,9 +12,9 @@ from deltalake import DeltaTable
 
 from linnaeus.errors import ConfigurationError, FingerprintMismatch, ServingError
 from linnaeus.models import load_model
+from linnaeus.training.config import TrainConfig
 from tests import pictures
 from tests.end_to_end.conftest import BACKBONE, COLOURS, fill, picture
-from training.config import TrainConfig
 
 pytestmark = pytest.mark.slow
 

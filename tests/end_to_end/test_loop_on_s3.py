@@ -5,8 +5,8 @@ import pytest
 from linnaeus import Workspace
 from linnaeus.errors import StorageError
 from linnaeus.storage import Folder
+from linnaeus.training.config import TrainConfig
 from tests.end_to_end.conftest import BACKBONE, COLOURS, picture
-from training.config import TrainConfig
 
 pytestmark = pytest.mark.slow
 

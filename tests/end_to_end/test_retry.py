@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from linnaeus.backbones import prepare
 from linnaeus.errors import ConfigurationError, FailureCode, StorageError
+from linnaeus.preparation import prepare
 from linnaeus.storage import read_object
 from tests.end_to_end.conftest import Loop, fill
 
@@ -28,7 +28,7 @@ def failed(loop: Loop, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return read_object(uri, etag)
 
     with monkeypatch.context() as patch:
-        patch.setattr("linnaeus.shards.read_object", read)
+        patch.setattr("linnaeus.worker.shards.read_object", read)
         counts = loop.workspace.score(str(bucket), "colours", server=server).counts
     assert counts.codes == {"NOT_AN_IMAGE": 1, "TIMEOUT": 1}
     return bucket

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from linnaeus.training.config import TrainConfig
 from tests.end_to_end.conftest import BACKBONE, Loop, picture
-from training.config import TrainConfig
 
 pytestmark = pytest.mark.slow
 

@@ -7,17 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from linnaeus import golden
 from linnaeus.errors import ConfigurationError, GateFailed, ReconciliationError, ServingError
 from linnaeus.labels import LabelsTable
-from linnaeus.models import load_model
-from linnaeus.plans import RunSpec
+from linnaeus.models import golden_images, load_model
+from linnaeus.planning import RunSpec
 from linnaeus.storage import Folder
+from linnaeus.training.config import TrainConfig
 from linnaeus.worker import Worker
 from serving.client import ScoringClient, skew
 from serving.local import start_server
 from tests.end_to_end.conftest import Loop, fill
-from training.config import TrainConfig
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +43,7 @@ def compared(loop: Loop, server: str, payload: str) -> list[skew.Comparison]:
     with ScoringClient(server) as client:
         worker = Worker(workspace, run)
         found = skew.compare(
-            skew.Served(client, model), golden.load(workspace, model), payload, worker
+            skew.Served(client, model), golden_images.load(workspace, model), payload, worker
         )
         worker.close()
     return found

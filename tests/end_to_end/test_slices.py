@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from linnaeus import Workspace, layout, plans
+from linnaeus import Workspace, layout
+from linnaeus.planning import plans
 from linnaeus.records import OBJECTS
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.slow
 MAIN = "from linnaeus.cli import main; main()"
 DYING = f"""
 import os, signal
-from linnaeus import shards
+from linnaeus.worker import shards
 begun, write_parts = [], shards.write_parts
 
 def die_before_the_second_receipt(shard, results):

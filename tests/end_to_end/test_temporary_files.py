@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 LINNAEUS = [sys.executable, "-c", "from linnaeus.cli import main; main()"]
 KILLED = """
 import os, signal, tempfile
-from linnaeus.leaving import own_temporary_files
+from linnaeus.process import own_temporary_files
 
 own_temporary_files()
 tempfile.mkdtemp()
@@ -55,7 +55,7 @@ def test_no_command_leaves_temporary_files(tmp_path, loop):
 def test_what_outlives_a_process_is_not_in_its_folder(tmp_path):
     code = (
         "import sys, tempfile\n"
-        "from linnaeus.leaving import *\n"
+        "from linnaeus.process import *\n"
         "own_temporary_files(); tempfile.mkdtemp()\n"
         "share_temporary_files(); print(tempfile.mkdtemp()); leave_at_once(3)"
     )

@@ -26,7 +26,7 @@ from linnaeus.cli.app import app
 from linnaeus.datasets import idx
 from linnaeus.datasets.flowers import URL_VARIABLE
 from tests.crops import LABELS, fill
-from tests.training import tuning
+from tests.linnaeus.training import tuning
 
 pytestmark = pytest.mark.slow
 

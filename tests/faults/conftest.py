@@ -11,14 +11,15 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
-from linnaeus import Workspace, patience, plans
+from linnaeus import Workspace
 from linnaeus.jobs import RunSummary
-from linnaeus.storage import Folder
+from linnaeus.planning import plans
+from linnaeus.storage import Folder, retries
+from linnaeus.training.evaluation.decisions import DecisionRule
 from serving.local import start_server
 from tests import colour_model
 from tests.end_to_end.conftest import COLOURS, picture
 from tests.faults.proxy import Proxy, faulty
-from training.judging.decisions import DecisionRule
 
 EACH = 8
 """Pictures of each colour."""
@@ -100,7 +101,7 @@ def server(published) -> Iterator[str]:
 @pytest.fixture
 def proxy(s3, monkeypatch) -> Iterator[Proxy]:
     """In front of the S3 server; the environment means it."""
-    patience.budget_of.cache_clear()
+    retries.budget_of.cache_clear()
     with faulty(s3.environment["AWS_ENDPOINT_URL"]) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         yield proxy
@@ -109,11 +110,11 @@ def proxy(s3, monkeypatch) -> Iterator[Proxy]:
 @pytest.fixture
 def short_patience(monkeypatch) -> None:
     """Seconds for what lasts up to minutes in earnest; a slow machine is no silent store."""
-    monkeypatch.setattr(patience, "SILENCE_SECONDS", 4)
-    monkeypatch.setattr(patience, "WRITE_SECONDS", 4)
-    monkeypatch.setattr(patience, "READ_PATIENCE_SECONDS", 8)
-    monkeypatch.setattr(patience, "WRITE_PATIENCE_SECONDS", 8)
-    monkeypatch.setattr(patience, "LONGEST_DELAY_SECONDS", 0.5)
+    monkeypatch.setattr(retries, "SILENCE_SECONDS", 4)
+    monkeypatch.setattr(retries, "WRITE_SECONDS", 4)
+    monkeypatch.setattr(retries, "READ_PATIENCE_SECONDS", 8)
+    monkeypatch.setattr(retries, "WRITE_PATIENCE_SECONDS", 8)
+    monkeypatch.setattr(retries, "LONGEST_DELAY_SECONDS", 0.5)
 
 
 @pytest.fixture

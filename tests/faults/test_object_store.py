@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from linnaeus import plans
 from linnaeus.errors import LinnaeusError
+from linnaeus.planning import plans
 from tests.end_to_end.conftest import picture
 from tests.faults.conftest import EACH, PICTURES, Site
 from tests.faults.proxy import (
@@ -169,7 +169,7 @@ def test_a_bucket_of_pictures_that_is_down_ends_the_run_and_no_object_is_blamed(
 def test_the_newest_failure_is_what_the_labels_say_whatever_the_clock(site, clock, monkeypatch):
     assert fails_for(site, "blue/3.jpg", Refuse(403, "AccessDenied")) == "ACCESS_DENIED"
     if clock != "right":
-        monkeypatch.setattr("linnaeus.shard_rows.datetime", Yesterday)
+        monkeypatch.setattr("linnaeus.worker.rows.datetime", Yesterday)
     assert fails_for(site, "blue/3.jpg", Refuse(404, "NoSuchKey")) == "NOT_FOUND"
     site.proxy.rules = []
     site.score()

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 
 PATCH = """
 try:
-    from linnaeus import images
+    from linnaeus.images import decoding as images
     from tests import killing_decoder
     images.decode = killing_decoder.decode
 except ImportError:

@@ -16,14 +16,14 @@ import pytest
 from deltalake import DeltaTable
 
 from linnaeus.errors import StorageError
-from linnaeus.matrix import memory_map
 from linnaeus.plain_text import one_line
 from linnaeus.storage import Folder
+from linnaeus.tables import memory_map
+from linnaeus.training.checkpoints import StoredCheckpoints
 from serving.local import start_server
 from serving.model_server import LISTENING
 from tests.faults.commands import MAIN, ended, patched, wait_until
 from tests.faults.conftest import EACH
-from training.checkpoints import StoredCheckpoints
 
 pytestmark = pytest.mark.slow
 

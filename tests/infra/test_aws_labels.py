@@ -109,12 +109,12 @@ class Carried:
 @pytest.fixture(scope="module")
 def patience() -> Iterator[None]:
     """Small shards, no waiting."""
-    from linnaeus import plans
+    from linnaeus.planning import plans
 
     limits = plans.ShardLimits(12)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(plans.ShardLimits, "for_run", lambda objects: limits)
-        patched.setattr("workflow.waiting.LOOK_SECONDS", 0.2)
+        patched.setattr("linnaeus.workflow.server_rollout.LOOK_SECONDS", 0.2)
         for name in [each for each in os.environ if each.startswith("AWS_")]:
             patched.delenv(name)
         yield

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from linnaeus.workflow.file.loading import read_workflow
 from serving import model_mirror
 from tests.infra.commands import parsed
 from tests.infra.dockerfiles import Dockerfile
-from workflow.reading import read_workflow
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "infra" / "compose"
@@ -265,10 +265,10 @@ def test_a_mounted_file_is_the_one_that_the_command_names(project, services, nam
 @pytest.mark.slow
 @pytest.mark.parametrize("job", ["embed", "score"])
 def test_a_job_for_this_cluster_passes_the_checks_before_it(services, job):
-    from beam_pipelines.options import check_beam_options
     from beam_pipelines.preflight import judge
     from beam_pipelines.preflight.facts import Facts
     from beam_pipelines.preflight.submission import Submission, target_of
+    from beam_pipelines.runners.options import check_beam_options
 
     check_beam_options(list(NIGHTLY.beam.options))
     options, server = NIGHTLY.beam.options, NIGHTLY.serving.server

@@ -88,7 +88,7 @@ def test_a_parameter_may_be_left_out_where_the_option_may(job):
 
 @pytest.mark.slow
 def test_what_no_program_takes_is_an_option_of_beams():
-    from beam_pipelines.options import check_beam_options
+    from beam_pipelines.runners.options import check_beam_options
 
     check_beam_options([f"--{name}={SAMPLES[name][0]}" for name in MACHINES])
 
@@ -125,7 +125,7 @@ def test_the_templates_file_is_one_that_dataflow_reads(job):
 def test_the_launcher_runs_the_jobs_program(job, monkeypatch):
     ran = []
     module = importlib.import_module(f"beam_pipelines.{job}")
-    monkeypatch.setattr("beam_pipelines.launching.run_program", ran.append)
+    monkeypatch.setattr("linnaeus.process.run_program", ran.append)
     exec(compile((FOLDER / f"{job}.py").read_text(), job, "exec"), {})
     assert ran == [module.main]
 

@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from linnaeus.storage import Folder
+from linnaeus.training.evaluation.decisions import DecisionRule
 from serving.model_server import LISTENING
 from tests import colour_model
 from tests.infra.dockerfiles import Dockerfile
-from training.judging.decisions import DecisionRule
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "infra" / "serving"

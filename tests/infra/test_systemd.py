@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from linnaeus.workflow.file.loading import read_workflow
 from tests import buckets
 from tests.infra.commands import parsed
-from workflow.reading import read_workflow
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "infra" / "systemd"

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pyarrow as pa
 
-from linnaeus import layout, parts
-from linnaeus.parts import Part
+from linnaeus import layout
 from linnaeus.records import EMBEDDINGS
 from linnaeus.storage import Folder
-from linnaeus.tables import Table
+from linnaeus.tables import Part, Table, parts
 
 FINGERPRINT = "f0f0f0f0f0f0f0f0"
 SIZE = 5

@@ -10,8 +10,8 @@ from linnaeus import Workspace
 from linnaeus.arguments import Location, Locations, Words, checked
 from linnaeus.errors import ConfigurationError
 from linnaeus.storage import Folder
+from linnaeus.training.config import FineTuningConfig, KernelConfig, TrainConfig, with_settings
 from tests.buckets import fill
-from training.config import FineTuningConfig, KernelConfig, TrainConfig, with_settings
 
 
 class Calls:

@@ -8,26 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from linnaeus import layout, manifests, models, named_runs, parts, plans, runs
+from linnaeus import errors, layout, manifests, models, runs
 from linnaeus.backbones import store
-from linnaeus.compaction import compact
 from linnaeus.errors import DamagedFile
-from linnaeus.leases import holder, leased
-from linnaeus.maintenance import forget
-from linnaeus.overview import overview
+from linnaeus.jobs import frozen_runs
+from linnaeus.maintenance import Retention, forget, vacuum
+from linnaeus.maintenance.compaction import compact
+from linnaeus.planning import plans
 from linnaeus.records import JUDGED
 from linnaeus.report.finished import find
-from linnaeus.run_watching import Observer, last_sign, unfinished
-from linnaeus.storage import Folder
-from linnaeus.tables import tables_in
-from linnaeus.vacuum import Retention, vacuum
+from linnaeus.status import overview
+from linnaeus.status.observer import Observer, last_sign, unfinished
+from linnaeus.storage import Folder, leased
+from linnaeus.storage.leases import holder
+from linnaeus.tables import parts, tables_in
+from linnaeus.training.exporting.publication import claim_version
+from linnaeus.workflow import candidates
+from linnaeus.workflow.forecast.past_nights import PastNights
+from linnaeus.workflow.night import Night, Step
 from tests.buckets import fill
-from tests.linnaeus.test_runs import EMBED, SCORE, begin, run
+from tests.linnaeus.runs.test_opening import EMBED, SCORE, begin, run
 from tests.pixel_engine import SPEC
-from training.exporting.publication import claim_version
-from workflow import candidates
-from workflow.night import Night, Step
-from workflow.past_nights import PastNights
 
 STRANGERS = [
     ".DS_Store",
@@ -52,7 +53,7 @@ def lived_in(workspace, tmp_path) -> Folder:
     Night.begin("nightly", "1").after(Step("score", "done", "labelled", 1.0)).save(workspace)
     workspace.write("nights/nightly/1.summary.json", b'{"status": "done"}')
     manifest = manifests.freeze(workspace, str(tmp_path / "bucket"))
-    named_runs.freeze_run(workspace, SCORE, manifest, "named")
+    frozen_runs.freeze_run(workspace, SCORE, manifest, "named")
     workspace.write(layout.lease("work", 3), b"{}")
     os.utime(workspace.uri_of(layout.lease("work", 3)), (0, 0))
     return workspace
@@ -93,7 +94,7 @@ def test_a_file_that_is_cut_or_foreign_is_one_line_with_the_remedy(lived_in, tmp
     claim = layout.claim(SCORE.index(manifest.source), 2)
     reads = {
         layout.summary(committed): lambda: find(lived_in, committed),
-        layout.run_name("named"): lambda: named_runs.load(lived_in, "named"),
+        layout.run_name("named"): lambda: frozen_runs.load(lived_in, "named"),
         f"{MODEL.prefix}/linnaeus.json": lambda: models.load_model(lived_in, "m"),
         "nights/nightly/1.json": lambda: Night.load(lived_in, "nightly", "1"),
         "backbones/f/spec.json": lambda: store.load_spec(lived_in, "f"),
@@ -106,11 +107,11 @@ def test_a_file_that_is_cut_or_foreign_is_one_line_with_the_remedy(lived_in, tmp
         plans._metadata.cache_clear()
         lived_in.write(key, text.encode())
         with subtests.test(key=key, text=text[:10]):
-            with pytest.raises((DamagedFile, store.ConfigurationError)) as told:
+            with pytest.raises((DamagedFile, errors.ConfigurationError)) as told:
                 read()
             assert "\n" not in str(told.value)
             assert any(word in str(told.value) for word in ("delete", "prepare it again"))
-            assert isinstance(told.value, store.ConfigurationError) or key in str(told.value)
+            assert isinstance(told.value, errors.ConfigurationError) or key in str(told.value)
 
 
 def test_what_is_only_told_is_passed_over(lived_in, tmp_path, subtests):

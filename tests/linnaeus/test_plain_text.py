@@ -14,8 +14,8 @@ from linnaeus.cli.session import Session, register
 from linnaeus.cli.wording import evaluation_text, facts_text, photos_text
 from linnaeus.errors import StorageError
 from linnaeus.plain_text import one_line, plain
-from linnaeus.progress import JsonProgress, PlainProgress
-from linnaeus.progress_bar import RichProgress
+from linnaeus.progress.bar import RichProgress
+from linnaeus.progress.steps import JsonProgress, PlainProgress
 from linnaeus.records import PhotoLabels
 from linnaeus.report.page import _environment
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from linnaeus.storage import Folder
+from linnaeus.training.evaluation.decisions import DecisionRule
 from serving.protocol import tensors, wire
 from tests import colour_model, pictures
-from training.judging.decisions import DecisionRule
 
 pytestmark = pytest.mark.slow
 

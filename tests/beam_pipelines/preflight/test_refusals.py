@@ -10,7 +10,7 @@ import linnaeus
 from beam_pipelines.embed import EmbedRequest, embed
 from beam_pipelines.score import ScoreRequest, score
 from linnaeus.errors import ConfigurationError
-from linnaeus.progress import PlainProgress
+from linnaeus.progress.steps import PlainProgress
 from linnaeus.storage import Folder
 from serving.client import ScoringClient
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from infra.kubernetes import check
+from linnaeus.workflow.on_kubernetes.cluster import Cluster
 from tests.infra.kubernetes.objects import Objects
-from workflow.on_kubernetes.cluster import Cluster
 
 TOKEN = "token-of-the-launcher"
 NAMESPACE = "linnaeus"

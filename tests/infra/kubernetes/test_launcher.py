@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 from linnaeus.cli.app import app
 from linnaeus.errors import ConfigurationError
 from linnaeus.storage import Folder
+from linnaeus.workflow.night import Night
+from linnaeus.workflow.on_kubernetes import cluster as cluster_module
+from linnaeus.workflow.on_kubernetes.cluster import Cluster, ClusterError
+from linnaeus.workflow.on_kubernetes.night import CommandFailed, SlicedNight, linnaeus, main
 from tests.buckets import fill
 from tests.infra.kubernetes.fake_cluster import FakeCluster, served
 from tests.infra.kubernetes.objects import Objects
-from workflow.night import Night
-from workflow.on_kubernetes import cluster as cluster_module
-from workflow.on_kubernetes.cluster import Cluster, ClusterError
-from workflow.on_kubernetes.night import CommandFailed, SlicedNight, linnaeus, main
 
 pytestmark = [pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(900)]
 

@@ -14,12 +14,12 @@ import typer
 from infra.kubernetes import check
 from linnaeus.cli.app import app
 from linnaeus.errors import ConfigurationError
+from linnaeus.workflow.file.config import Workflow
+from linnaeus.workflow.file.loading import read_workflow
+from linnaeus.workflow.on_kubernetes import night
 from serving import flags, model_mirror
 from serving.config.text_format import read
 from tests.infra.kubernetes.objects import Objects, Pod
-from workflow.config import Workflow
-from workflow.on_kubernetes import night
-from workflow.reading import read_workflow
 
 pytestmark = [pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(900)]
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linnaeus.backbones.names import KERAS, LITE, PIXELS, BackboneName, Kind, parse
+from linnaeus.backbones import BackboneName, Kind, parse
+from linnaeus.backbones.names import KERAS, LITE, PIXELS
 from linnaeus.errors import ConfigurationError
 
 HANDLE = "https://tfhub.dev/google/imagenet/mobilenet_v2_100_224/feature_vector/5"

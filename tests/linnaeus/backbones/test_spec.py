@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from linnaeus.backbones.spec import BackboneSpec, StoredFile
+from linnaeus.backbones import BackboneSpec
+from linnaeus.backbones.spec import StoredFile
 from linnaeus.errors import ConfigurationError
 
 SPEC = BackboneSpec(

@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from linnaeus.backbones import load_spec, local_files, store
-from linnaeus.backbones.digests import stored_files
-from linnaeus.backbones.spec import BackboneSpec
+from linnaeus.backbones import BackboneSpec, load_spec, local_files, store, stored_files
 from linnaeus.errors import ConfigurationError, StorageError
 from linnaeus.storage import Folder
 

@@ -15,12 +15,10 @@ from typer.testing import CliRunner, Result
 
 from linnaeus.augmentation_settings import Augmentation
 from linnaeus.cli.app import app
-from linnaeus.compaction import Compaction
+from linnaeus.maintenance import Compaction, Swept, Vacuum
 from linnaeus.models import Model, ModelBackbone
 from linnaeus.records import Counts, PhotoLabels
-from linnaeus.vacuum import Swept, Vacuum
-from serving.client.skew import Comparison
-from training.config import (
+from linnaeus.training.config import (
     FineTuningConfig,
     GateConfig,
     KernelConfig,
@@ -29,6 +27,7 @@ from training.config import (
     SplitConfig,
     TrainConfig,
 )
+from serving.client.skew import Comparison
 
 TEST_METRICS = {
     "images": 656,

@@ -12,7 +12,7 @@ from linnaeus.cli.session import Session
 from linnaeus.errors import ReconciliationError
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model, ModelBackbone
-from training.config import TrainConfig
+from linnaeus.training.config import TrainConfig
 
 REPORT = Report(
     dataset="digits",

@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from linnaeus.cli.app import app
+from linnaeus.workflow.file.loading import read_workflow
 from tests.buckets import fill
-from workflow.reading import read_workflow
 
 
 @pytest.fixture(autouse=True)

@@ -40,7 +40,7 @@ def test_wrong_usage_ends_with_status_2():
 
 def test_native_messages_are_dropped_and_our_own_lines_stay():
     code = (
-        "import os, sys; from linnaeus.quiet import silence_libraries; silence_libraries();"
+        "import os, sys; from linnaeus.process import silence_libraries; silence_libraries();"
         "os.write(2, b'native chatter'); print('our line', file=sys.stderr)"
     )
     answer = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
@@ -50,7 +50,7 @@ def test_native_messages_are_dropped_and_our_own_lines_stay():
 @pytest.mark.slow
 def test_tensorflow_and_beam_say_nothing():
     code = (
-        "from linnaeus.quiet import silence_libraries; silence_libraries();"
+        "from linnaeus.process import silence_libraries; silence_libraries();"
         "import apache_beam, tensorflow, tensorflow_hub"
     )
     answer = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

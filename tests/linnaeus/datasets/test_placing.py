@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from linnaeus.datasets.placing import Sample, place
+from linnaeus.datasets import place
+from linnaeus.datasets.placing import Sample
 from linnaeus.manifests import freeze
 from linnaeus.storage import Folder
 

@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from linnaeus.datasets import DATASETS, Sample
+from linnaeus.datasets import DATASETS
+from linnaeus.datasets.placing import Sample
 
 pytest.importorskip("elpv_dataset")
 

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from linnaeus.engines import open_engine, processors
+from linnaeus.engines import open_engine
 from linnaeus.errors import ConfigurationError
+from linnaeus.process import processors
 
 
 def test_importing_engines_imports_no_engine():
     script = """
 import sys
-import linnaeus.engines, linnaeus.engines.openvino, linnaeus.engines.litert
-import linnaeus.engines.tensorflow, linnaeus.engines.conversion, linnaeus.engines.precision
+import linnaeus.engines.engine, linnaeus.engines.openvino, linnaeus.engines.litert
+import linnaeus.engines.tensorflow, linnaeus.preparation.conversion, linnaeus.preparation.precision
 heavy = {"openvino", "tensorflow", "ai_edge_litert", "nncf", "keras"} & set(sys.modules)
 sys.exit(f"imported: {heavy}" if heavy else 0)
 """

@@ -9,8 +9,9 @@ import weakref
 import numpy as np
 import pytest
 
-from linnaeus.engines import Tuning, open_engine
-from linnaeus.engines.conversion import relative_distance
+from linnaeus.engines import open_engine
+from linnaeus.engines.engine import Tuning
+from linnaeus.preparation.conversion import relative_distance
 
 REQUESTS = 3
 
@@ -162,7 +163,7 @@ def test_a_process_ends_cleanly_right_after_streaming(convolution, ending):
 import sys
 from pathlib import Path
 import numpy as np
-from linnaeus.backbones.spec import BackboneSpec
+from linnaeus.backbones import BackboneSpec
 from linnaeus.engines import open_engine
 spec = BackboneSpec.from_json({convolution.spec.to_json()!r})
 engine = open_engine(Path({str(convolution.files)!r}), spec, "openvino")

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from linnaeus.backbones import local_files, prepare
+from linnaeus.backbones import local_files
 from linnaeus.engines import open_engine
-from linnaeus.engines.conversion import relative_distance
+from linnaeus.preparation import prepare
+from linnaeus.preparation.conversion import relative_distance
 from linnaeus.storage import Folder
 
 pytestmark = pytest.mark.slow

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from linnaeus import layout, manifests, models
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model, ModelBackbone
-from linnaeus.parts import Part
 from linnaeus.records import CHANGES, EMBEDDINGS, FAILURES, JUDGED, PREDICTIONS, Counts
 from linnaeus.storage import Folder
-from linnaeus.tables import Table
-from training.judging.decisions import DecisionRule, Task
-from training.judging.evaluation import evaluate_scores
+from linnaeus.tables import Part, Table
+from linnaeus.training.evaluation.decisions import DecisionRule, Task
+from linnaeus.training.evaluation.metrics import evaluate_scores
 
 TRAINING_RUN = "01KAP0000000000000000TRA1N"
 SCORING_RUN = "01KAP0000000000000000SC0RE"

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from linnaeus import Workspace, layout, manifests
-from linnaeus.report import build, save
+from linnaeus.report import save
+from linnaeus.report.building import build
 from linnaeus.storage import Folder
 from tests.conftest import S3Server
 from tests.linnaeus.report.conftest import judged_pictures

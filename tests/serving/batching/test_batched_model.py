@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from serving.batching.batched_model import BatchedModel
 from serving.batching.parameters import BatchingParameters
-from serving.status import StatusError
+from serving.grpc_status import StatusError
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 

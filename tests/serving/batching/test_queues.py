@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from serving.batching.parameters import BatchingParameters
 from serving.batching.queues import BatchQueue
 from serving.batching.tasks import Task
-from serving.status import StatusError
+from serving.grpc_status import StatusError
 
 pytestmark = pytest.mark.slow
 

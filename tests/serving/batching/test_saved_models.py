@@ -8,8 +8,8 @@ import pytest
 
 from serving.batching.batched_model import BatchedModel
 from serving.batching.parameters import BatchingParameters
+from serving.grpc_status import StatusError
 from serving.protocol import tensors
-from serving.status import StatusError
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from serving.client.concurrency import Call, Ending
+from serving.client.adaptive_limit import Call, Ending
 
 ROWS = 256
 REFUSAL_SECONDS = 0.0005

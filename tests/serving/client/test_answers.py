@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from linnaeus.errors import ServingError
 from linnaeus.records import prediction_outputs
+from linnaeus.training.evaluation.decisions import DecisionRule
 from serving.client.answers import read_predictions
 from tests.serving.client.stand_in import as_answer
-from training.judging.decisions import DecisionRule
 
 LABELS = ("cat", "dog", "ox")
 BOUNDS = (0.2, 0.5, 0.8)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from linnaeus.errors import FailureCode, ImageError, ServingError
 from linnaeus.records import Prediction
-from serving.client import ScoringClient, retries, slots
+from serving.client import ScoringClient, in_flight, retries
 from serving.client.checked_rows import CheckedRow
 from serving.protocol import tensors
 from tests.serving.client.stand_in import answer, serving
@@ -38,7 +38,7 @@ BAD_ROW = (grpc.StatusCode.INVALID_ARGUMENT, "Unknown image file format")
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch):
-    for module in (retries, slots):
+    for module in (retries, in_flight):
         monkeypatch.setattr(module, "FIRST_DELAY_SECONDS", 0.001)
 
 

@@ -17,7 +17,7 @@ from linnaeus.errors import FailureCode, ImageError, ServingError
 from linnaeus.records import Prediction, prediction_outputs
 from serving.client import ScoringClient
 from serving.client import scoring as client_module
-from serving.client.reading_ahead import ANSWERED_AHEAD, READY
+from serving.client.read_ahead import ANSWERED_AHEAD, READY
 from serving.protocol import tensors, wire
 
 pytestmark = pytest.mark.slow

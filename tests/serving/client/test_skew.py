@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from linnaeus.errors import GateFailed
-from linnaeus.golden import MOST_RELATIVE, GoldenImage
-from linnaeus.models import Model, ModelBackbone
+from linnaeus.models import MOST_RELATIVE, GoldenImage, Model, ModelBackbone
 from serving.client.skew import (
     Comparison,
     Served,

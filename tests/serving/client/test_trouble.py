@@ -9,7 +9,7 @@ import pytest
 
 from linnaeus.errors import ServingError
 from serving.client import ScoringClient, channels, retries
-from serving.client.reading_ahead import READY
+from serving.client.read_ahead import READY
 from serving.protocol import wire
 from tests.serving.client.silence import relaying
 from tests.serving.client.stand_in import Predict, answer, serving

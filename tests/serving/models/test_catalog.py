@@ -226,7 +226,7 @@ def test_one_slow_or_broken_model_does_not_hold_up_another(
 
 
 def test_the_start_fails_once_a_model_is_given_up(versions: Any, started: Any):
-    from serving.status import StatusError
+    from serving.grpc_status import StatusError
 
     base = versions()
     (base / "7").mkdir()
@@ -253,7 +253,7 @@ def test_a_label_leads_to_its_version_and_moves_by_a_reload(versions: Any, start
 
 
 def test_a_label_for_a_version_to_come_needs_leave(versions: Any, started: Any):
-    from serving.status import StatusError
+    from serving.grpc_status import StatusError
 
     base = versions(1)
     with pytest.raises(StatusError, match="version 1 of model m, which is not currently"):

@@ -17,8 +17,8 @@ def config(labels: dict[str, int], name: str = "m"):
 
 
 def test_a_label_names_its_version_and_no_other_label_is_known():
+    from serving.grpc_status import StatusError
     from serving.models.labels import assigned, resolve
-    from serving.status import StatusError
 
     labels = assigned([config({"stable": 1})], {"m": [1, 2]})
     assert resolve(labels, "m", "stable") == 1
@@ -30,8 +30,8 @@ def test_a_label_names_its_version_and_no_other_label_is_known():
 
 
 def test_a_label_for_a_version_that_does_not_answer_is_refused():
+    from serving.grpc_status import StatusError
     from serving.models.labels import assigned
-    from serving.status import StatusError
 
     with pytest.raises(StatusError) as caught:
         assigned([config({"stable": 1, "next": 2})], {"m": [1]})
@@ -47,8 +47,8 @@ def test_a_label_for_a_version_that_does_not_answer_is_refused():
 def test_labels_are_taken_exactly_if_each_names_what_answers_or_may_wait(
     before: dict, after: dict, available: set, lenient: bool
 ):
+    from serving.grpc_status import StatusError
     from serving.models.labels import assigned
-    from serving.status import StatusError
 
     may = {
         label

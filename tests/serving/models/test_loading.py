@@ -56,7 +56,7 @@ def test_a_tensorflow_1_model_with_state_is_served_by_its_tags(tf1_counter: Path
 
 
 def test_tags_that_no_graph_has_are_a_refusal(tf1_counter: Path):
-    from serving.status import StatusError
+    from serving.grpc_status import StatusError
 
     with pytest.raises(StatusError, match="tags"):
         load(tf1_counter, saved_model_tags=("serve",))
@@ -113,14 +113,14 @@ def test_a_tflite_model_answers_many_threads_each_with_its_own(lite: Path):
 
 
 def test_a_tflite_model_is_strict_on_types(lite: Path):
-    from serving.status import StatusError
+    from serving.grpc_status import StatusError
 
     with pytest.raises(StatusError, match=r"to be float but double is provided"):
         run(load(lite, prefer_tflite_model=True), x=column(1.0).astype("float64"))
 
 
 def test_a_tflite_model_is_strict_on_all_of_a_shape_but_its_rows(lite: Path):
-    from serving.status import StatusError
+    from serving.grpc_status import StatusError
 
     model = load(lite, prefer_tflite_model=True)
     for shape in ((), (3,), (3, 2), (1, 3, 1)):
@@ -156,7 +156,7 @@ def test_a_tflite_models_metadata_may_name_its_inputs_and_outputs(tmp_path: Path
 def test_metadata_that_names_no_one_signature_is_a_refusal(
     tmp_path: Path, signatures: Any, words: str
 ):
-    from serving.status import StatusError
+    from serving.grpc_status import StatusError
 
     _, content = tripling()
     (tmp_path / "model.tflite").write_bytes(with_metadata(content, signatures))
@@ -226,14 +226,14 @@ def without_signatures(content: bytes) -> bytes:
 
 def test_tflite_is_a_preference_not_a_demand(half_plus: Any, lite: Path, tmp_path: Path):
     assert run(load(half_plus(3), prefer_tflite_model=True), x=column(2.0))["y"] == 4.0
-    from serving.status import StatusError
+    from serving.grpc_status import StatusError
 
     with pytest.raises(StatusError, match="does not exist"):
         load(lite)
 
 
 def test_a_broken_tflite_model_is_a_refusal(tmp_path: Path):
-    from serving.status import StatusError
+    from serving.grpc_status import StatusError
 
     (tmp_path / "model.tflite").write_bytes(b"no flat buffer")
     with pytest.raises(StatusError, match="Cannot build FlatBufferModel"):
@@ -293,7 +293,7 @@ def test_warm_up_goes_through_what_the_model_is_wrapped_in(
 
 
 def test_warm_ups_are_told_whether_they_succeed_or_not(half_plus: Any, tmp_path: Path):
-    from serving.status import StatusError
+    from serving.grpc_status import StatusError
 
     told = []
 

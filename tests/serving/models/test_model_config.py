@@ -98,7 +98,7 @@ def test_absolute_paths_and_uris_are_base_paths(tmp_path: Path, base_path: str):
     ],
 )
 def test_a_wrong_configuration_is_refused(tmp_path: Path, text: str, refusal: str):
-    from serving.status import StatusError
+    from serving.grpc_status import StatusError
 
     with pytest.raises(StatusError) as caught:
         models(text, tmp_path)

@@ -45,10 +45,10 @@ def expected(
 @settings(deadline=None, max_examples=150)
 @given(STEPS)
 def test_what_is_wanted_and_loads_is_served_and_a_model_never_goes_without_need(steps: list):
+    from serving.grpc_status import not_found
     from serving.models import versions as module
     from serving.models.model_config import ModelConfig
     from serving.models.version_folder import VersionPolicy
-    from serving.status import not_found
 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         base = Path(folder) / "m"
@@ -107,9 +107,9 @@ def test_states_pass_in_the_protocols_order(tmp_path: Path, monkeypatch: pytest.
 def test_a_version_that_failed_and_is_wanted_no_longer_has_come_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaves: str
 ):
+    from serving.grpc_status import not_found
     from serving.models import versions as module
     from serving.models.model_config import ModelConfig
-    from serving.status import not_found
 
     def load(*_: Any) -> Any:
         raise not_found("it does not load")

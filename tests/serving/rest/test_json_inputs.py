@@ -82,8 +82,8 @@ def expected(value: Any, dtype: int) -> np.ndarray | None:
 @UNHURRIED
 @given(VALUES, st.sampled_from([FLOAT, DOUBLE, INT32, STRING, INT64, BOOL, UINT64]))
 def test_columns_are_read_as_one_by_one(value: Any, dtype: int):
+    from serving.grpc_status import StatusError
     from serving.rest.reading import to_array
-    from serving.status import StatusError
 
     wanted = expected(value, dtype)
     if wanted is None:
@@ -132,7 +132,7 @@ def calls_of_python(work: Callable[[], object]) -> int:
 def test_one_wrong_value_among_many_is_named_and_costs_little_more_than_good_ones(
     form: str, at: int
 ):
-    from serving.status import StatusError
+    from serving.grpc_status import StatusError
 
     leaves: list[Any] = [0.5] * 40_000
     good = calls_of_python(lambda: read(form, leaves))
@@ -152,8 +152,8 @@ def test_one_wrong_value_among_many_is_named_and_costs_little_more_than_good_one
 @UNHURRIED
 @given(st.lists(VALUES, min_size=1, max_size=4), st.sampled_from([FLOAT, INT64, STRING]))
 def test_rows_are_read_as_columns_are(rows: list[Any], dtype: int):
+    from serving.grpc_status import StatusError
     from serving.rest.reading import columns_of_instances
-    from serving.status import StatusError
 
     wanted = expected(rows, dtype)
     for instances in (rows, [{"x": row} for row in rows]):

@@ -15,9 +15,9 @@ import grpc
 import numpy as np
 import pytest
 
+from serving.grpc_status import StatusError
 from serving.rest.processes import Processes
 from serving.rest.reading import EXAMPLES, Expected, Reading, read
-from serving.status import StatusError
 from tests.serving.rest.conftest import PREDICT
 
 pytestmark = pytest.mark.slow

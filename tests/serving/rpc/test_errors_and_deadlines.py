@@ -93,7 +93,7 @@ def fails(error: Exception) -> Any:
 
 
 def refusal(code: grpc.StatusCode, text: str) -> Exception:
-    from serving.status import StatusError
+    from serving.grpc_status import StatusError
 
     return StatusError(code, text)
 

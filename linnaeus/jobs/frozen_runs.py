@@ -1,0 +1,210 @@
+"""Runs that are frozen under a name, so that processes that know only the name can do its shards.
+
+A name is given once, by a create-only file in `runs/.names/`. Asking for it again gives the same
+run, whatever has changed since.
+"""
+
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from linnaeus import documents, layout, runs
+from linnaeus.errors import ConfigurationError, ReconciliationError
+from linnaeus.jobs.execution import RunSummary, commit_run, is_current
+from linnaeus.manifests import Manifest
+from linnaeus.planning import RunSpec, plans
+from linnaeus.progress import SILENT, Progress
+from linnaeus.records import Counts
+from linnaeus.runs import Job, endings
+from linnaeus.status import tell_handed_over
+from linnaeus.storage import Folder
+from linnaeus.worker import receipts_listed
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_SHOWN = 5
+"""Missing shards that a message names."""
+
+
+@dataclass(frozen=True)
+class FrozenRun:
+    """A run by its name, and what there was to do when it was frozen."""
+
+    plan: str
+    """The name, or the run's id where it has no name."""
+    run_id: str | None
+    """None: there was nothing to do."""
+    shards: int
+    objects: int
+    """To do."""
+    joined: bool
+    """Whether the run was there before, unfinished; it may be of an older manifest."""
+    job: str
+    """`embed` or `score`."""
+    source: str
+    manifest_id: str
+    skipped: int = 0
+    known_failures: int = 0
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no file could have everywhere, or that looks like a run's id.
+
+    Raises:
+        ConfigurationError: it is such a name.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"{name!r} is no name for a plan: use letters, digits, '.', '_' and '-', at most 200, "
+            "and begin with a letter or digit"
+        )
+    if layout.RUN_ID.fullmatch(name):
+        raise ConfigurationError(f"{name} looks like a run's id: give the plan another name")
+
+
+def freeze_run(workspace: Folder, job: Job, manifest: Manifest, name: str) -> FrozenRun:
+    """Give a name to the job's unfinished run, or to a new one; the name's own if it has one.
+
+    Raises:
+        ConfigurationError: the name cannot be one, is another job's, or its run was given up.
+    """
+    check_name(name)
+    identity = job.index(manifest.source)
+    if not workspace.head(layout.run_name(name)):
+        frozen = _frozen(workspace, job, manifest, name)
+        named = json.dumps({**asdict(frozen), "of": identity}, indent=1) + "\n"
+        if workspace.write_new(layout.run_name(name), named.encode()):
+            return frozen
+    fields = _read(workspace, name)
+    if fields["of"] != identity:
+        raise ConfigurationError(
+            f"Plan {name} is another job's ({fields['job']} of {fields['source']}): choose another "
+            "name"
+        )
+    frozen = _of_fields(fields)
+    is_over(workspace, frozen)
+    return frozen
+
+
+def _frozen(workspace: Folder, job: Job, manifest: Manifest, name: str) -> FrozenRun:
+    run = runs.open_run(workspace, job, manifest.source)
+    if run:
+        return _of_run(run, name, joined=True)
+    plan = runs.make_plan(workspace, job, manifest)
+    if not plan.spec.planned and is_current(workspace, job, manifest, plan.spec.skipped):
+        return replace(_of_run(plan.spec, name, joined=False), run_id=None)
+    run = runs.create_run(workspace, job, plan)
+    tell_handed_over(workspace, run)
+    return _of_run(run, name, joined=run.run_id != plan.spec.run_id)
+
+
+def _of_run(run: RunSpec, name: str, *, joined: bool) -> FrozenRun:
+    return FrozenRun(
+        plan=name,
+        run_id=run.run_id,
+        shards=len(run.shard_sizes),
+        objects=run.planned,
+        joined=joined,
+        job=run.job,
+        source=run.source,
+        manifest_id=run.manifest_id,
+        skipped=run.skipped,
+        known_failures=run.known_failures,
+    )
+
+
+def load(workspace: Folder, plan: str) -> FrozenRun:
+    """A run by its name or its id.
+
+    Raises:
+        ConfigurationError: there is no such name or run.
+    """
+    if layout.RUN_ID.fullmatch(plan):
+        if not workspace.head(layout.plan(plan)):
+            raise ConfigurationError(
+                f"There is no run {plan} in {workspace.uri}; see linnaeus status"
+            )
+        return _of_run(plans.read_spec(workspace, plan), plan, joined=False)
+    check_name(plan)
+    return _of_fields(_read(workspace, plan))
+
+
+def _read(workspace: Folder, name: str) -> dict[str, object]:
+    remedy = "delete it and freeze the plan again"
+    fields = documents.read(workspace, layout.run_name(name), remedy, _fields)
+    if fields is None:
+        raise ConfigurationError(
+            f"There is no plan {name} in {workspace.uri}: linnaeus plan IMAGES --freeze {name} "
+            "makes it"
+        )
+    return fields
+
+
+def _fields(text: bytes) -> dict[str, Any]:
+    fields = documents.fields(text)
+    _of_fields(fields)
+    return {"of": fields["of"], **fields}
+
+
+def _of_fields(fields: dict[str, object]) -> FrozenRun:
+    known = FrozenRun.__dataclass_fields__
+    return FrozenRun(**{k: v for k, v in fields.items() if k in known})  # type: ignore[arg-type]
+
+
+def is_over(workspace: Folder, frozen: FrozenRun) -> bool:
+    """Whether nothing is left to do of a run, not even the commit.
+
+    Raises:
+        ConfigurationError: the run was given up, or is gone.
+    """
+    if frozen.run_id is None:
+        return True
+    if workspace.head(layout.summary(frozen.run_id)):
+        if why := endings.why_given_up(workspace, frozen.run_id):
+            raise ConfigurationError(
+                f"Plan {frozen.plan}: run {frozen.run_id} was given up: {why}; freeze a new plan "
+                "under another name"
+            )
+        return True
+    if not workspace.head(layout.plan(frozen.run_id)):
+        raise ConfigurationError(
+            f"Plan {frozen.plan}: its run {frozen.run_id} is gone from {workspace.uri}; freeze a "
+            "new plan under another name"
+        )
+    return False
+
+
+def commit(workspace: Folder, frozen: FrozenRun, progress: Progress = SILENT) -> RunSummary:
+    """Commit a run when all its shards are done; again does nothing.
+
+    Raises:
+        ConfigurationError: the run was given up, or is gone.
+        ReconciliationError: shards are missing or counts do not add up; nothing is committed.
+    """
+    counts = Counts(skipped=frozen.skipped, known_failures=frozen.known_failures)
+    if not is_over(workspace, frozen):
+        _refuse_missing(workspace, frozen)
+    if frozen.run_id is not None:
+        counts = commit_run(workspace, frozen.run_id, progress)
+    return RunSummary(
+        run_id=frozen.run_id,
+        job=frozen.job,
+        source=frozen.source,
+        manifest_id=frozen.manifest_id,
+        objects=frozen.objects + frozen.skipped + frozen.known_failures,
+        counts=counts,
+        seconds=0.0,
+    )
+
+
+def _refuse_missing(workspace: Folder, frozen: FrozenRun) -> None:
+    assert frozen.run_id is not None
+    run = plans.read_spec(workspace, frozen.run_id)
+    missing = sorted(set(range(frozen.shards)) - set(receipts_listed(workspace, run)))
+    if missing:
+        named = ", ".join(map(str, missing[:_SHOWN])) + (", ..." if missing[_SHOWN:] else "")
+        raise ReconciliationError(
+            f"Plan {frozen.plan}: {len(missing)} of {frozen.shards} shards are not done ({named}); "
+            "nothing is committed. Start those slices again, or do all that is left by linnaeus "
+            f"{frozen.job} --plan {frozen.plan} --slice 1/1"
+        )

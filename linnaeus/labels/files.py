@@ -1,0 +1,160 @@
+"""The current labels as plain sharded files beside the tables, `_SUCCESS.json` last."""
+
+import io
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from linnaeus import documents
+from linnaeus.errors import ConfigurationError
+from linnaeus.labels.table import LabelsTable
+from linnaeus.models import Model
+from linnaeus.storage import Folder
+
+SUCCESS = "_SUCCESS.json"
+UNFINISHED = "_UNFINISHED.json"
+"""While files change: which of them are ours, so that whoever is killed leaves no stranger's."""
+ROWS_PER_FILE = 500_000
+_PART = re.compile(r"part-\d{5}-of-\d{5}\.(parquet|jsonl|csv)")
+_IDENTITY = ("source", "format", "model", "model_version", "trained_by", "table", "labels")
+"""Of a commit of a table that was made once, by Delta's id, and of the model that gave the labels.
+"""
+
+
+@dataclass(frozen=True)
+class LabelFiles:
+    """What to write and where."""
+
+    folder: Folder
+    format: str = "parquet"
+    rows_per_file: int = ROWS_PER_FILE
+
+    def __post_init__(self) -> None:
+        if self.format not in ENCODERS:
+            raise ConfigurationError(
+                f"There is no format {self.format!r}; choose {', '.join(ENCODERS)}"
+            )
+
+    def refuse_strangers(self) -> None:
+        """Refuse by `ConfigurationError` parts that no marker of ours names, read with ours."""
+        strangers = self._parts().keys() - self._earlier().keys()
+        if strangers:
+            raise ConfigurationError(
+                f"{self.folder.uri_of(min(strangers))} is of no `score --output` that is noted "
+                "beside it: move it away, or choose another folder"
+            )
+
+    def write(self, labels: LabelsTable, source: str, summary: dict[str, Any]) -> None:
+        """Write a source's labels; does nothing where the same commit's are written already.
+
+        `_SUCCESS.json` is away while files change, so whoever waits for it never reads a mixture.
+
+        Raises:
+            ConfigurationError: the folder has parts that are not ours.
+        """
+        table = labels.table.load()
+        assert table is not None
+        commit = {"table": str(table.metadata().id), "labels": table.version()}
+        marker = {**summary, "source": source, "format": self.format, **commit}
+        self.refuse_strangers()
+        if self._is_written(marker):
+            return
+        rows = table.to_pyarrow_dataset().to_table(filter=pc.field("source") == source)
+        names, earlier = self._names(rows.num_rows), self._earlier()
+        self._mark(UNFINISHED, {"files": {**earlier, **dict.fromkeys(names)}})
+        self.folder.delete(SUCCESS)
+        files = self._write_files(rows.sort_by("uri"), names)
+        for name in earlier.keys() - files.keys():
+            self.folder.delete(name)
+        self._mark(SUCCESS, {**marker, "files": files, "rows": rows.num_rows, **_by_status(rows)})
+        self.folder.delete(UNFINISHED)
+
+    def _is_written(self, marker: dict[str, Any]) -> bool:
+        written = self._read(SUCCESS)
+        same = all(written.get(name) == marker.get(name) for name in _IDENTITY)
+        return same and written.get("files") == self._parts()
+
+    def _parts(self) -> dict[str, int]:
+        """Bytes of each part that is there, whoever wrote it."""
+        return {one.key: one.size for one in self.folder.page("")[0] if _PART.fullmatch(one.key)}
+
+    def _earlier(self) -> dict[str, Any]:
+        """The parts that our markers name."""
+        named = {**self._read(UNFINISHED).get("files", {}), **self._read(SUCCESS).get("files", {})}
+        return {name: size for name, size in named.items() if _PART.fullmatch(name)}
+
+    def _read(self, marker: str) -> dict[str, Any]:
+        remedy = "move it away, or choose another folder"
+        return documents.read(self.folder, marker, remedy, _marker) or {}
+
+    def _mark(self, marker: str, fields: dict[str, Any]) -> None:
+        text = json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
+        self.folder.write(marker, text.encode())
+
+    def _names(self, rows: int) -> list[str]:
+        count = max(1, -(-rows // self.rows_per_file))
+        return [f"part-{i:05d}-of-{count:05d}.{self.format}" for i in range(count)]
+
+    def _write_files(self, rows: pa.Table, names: list[str]) -> dict[str, int]:
+        sizes = {}
+        for i, name in enumerate(names):
+            data = ENCODERS[self.format](rows.slice(i * self.rows_per_file, self.rows_per_file))
+            self.folder.write(name, data)
+            sizes[name] = len(data)
+        return sizes
+
+
+def written_by(model: Model) -> dict[str, Any]:
+    """What `_SUCCESS.json` says of the model that gave the labels."""
+    return {"model": model.name, "model_version": model.version, "trained_by": model.run_id}
+
+
+def _marker(text: bytes) -> dict[str, Any]:
+    said = documents.fields(text)
+    return {**said, "files": {**said["files"]}}
+
+
+def _by_status(rows: pa.Table) -> dict[str, int]:
+    counts = rows["status"].value_counts().to_pylist()
+    return {"labelled": 0, "failed": 0, **{c["values"]: c["counts"] for c in counts}}
+
+
+def _parquet(rows: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(rows, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _jsonl(rows: pa.Table) -> bytes:
+    lines = (json.dumps(row, ensure_ascii=False, default=_iso) for row in rows.to_pylist())
+    return "".join(line + "\n" for line in lines).encode()
+
+
+def _csv(rows: pa.Table) -> bytes:
+    """Lists become `a|b|c`."""
+    for i, column in enumerate(rows.schema):
+        if pa.types.is_list(column.type):
+            texts = rows[column.name].cast(pa.list_(pa.string()))
+            rows = rows.set_column(i, column.name, pc.binary_join(texts, "|"))
+    sink = io.BytesIO()
+    pyarrow.csv.write_csv(rows, sink)
+    return sink.getvalue()
+
+
+def _iso(value: Any) -> str:
+    text: str = value.isoformat()
+    return text
+
+
+ENCODERS: dict[str, Callable[[pa.Table], bytes]] = {
+    "parquet": _parquet,
+    "jsonl": _jsonl,
+    "csv": _csv,
+}

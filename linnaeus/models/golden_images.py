@@ -1,0 +1,71 @@
+"""Golden images: pictures that ship with a model, and what a worker once said of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from linnaeus import documents
+from linnaeus.errors import ConfigurationError
+from linnaeus.models.description import Model
+from linnaeus.storage import Folder
+
+FOLDER, INDEX = "golden", "golden.json"
+MOST_RELATIVE = 1e-4
+"""How far apart two float32 engines' values of one embedding may be, as a share of the largest."""
+SMALLEST_SCORE = float(np.finfo(np.float32).tiny)
+"""Below it float32 has fewer digits, and on some processors none."""
+
+
+@dataclass(frozen=True)
+class GoldenImage:
+    """One picture with what was computed of it, by the worker's decoder, engine and the head."""
+
+    name: str
+    data: bytes
+    """The encoded file."""
+    embedding: NDArray[np.float32]
+    """[D]"""
+    scores: NDArray[np.float32]
+    """[C], in the order of the model's labels."""
+    rounding: float = 0.0
+    """What arithmetic alone may do to a logarithm of the scores of this very embedding."""
+    sensitivity: NDArray[np.float64] | float = 0.0
+    """[C], the root mean square of what an embedding of another engine does to each of them."""
+
+
+def logarithms(scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    """A head is sure of drawings that no training saw: only the exponents still tell its inputs."""
+    return np.asarray(np.log(np.maximum(scores, SMALLEST_SCORE), dtype=np.float64))
+
+
+def load(workspace: Folder, model: Model) -> list[GoldenImage]:
+    """A version's golden images.
+
+    Raises:
+        ConfigurationError: the version has none.
+        StorageError: they cannot be read.
+    """
+    return list(_load(workspace, model))
+
+
+def _load(workspace: Folder, model: Model) -> Iterator[GoldenImage]:
+    folder = f"{model.prefix}/{FOLDER}"
+    where, remedy = f"{folder}/{INDEX}", "train the model anew, or score with --no-skew-gate"
+    index = documents.read(workspace, where, remedy, documents.fields)
+    if index is None:
+        raise ConfigurationError(
+            f"{model.name}:{model.version} has no golden images to compare a server by "
+            f"({workspace.uri_of(where)}); {remedy}"
+        )
+    with documents.intact(workspace.uri_of(where), remedy):
+        for one in index["images"]:
+            yield GoldenImage(
+                name=one["file"],
+                data=workspace.read(f"{folder}/{one['file']}"),
+                embedding=np.array(one["embedding"], np.float32),
+                scores=np.array(one["scores"], np.float32),
+                rounding=float(one["rounding"]),
+                sensitivity=np.array(one["sensitivity"], np.float64),
+            )

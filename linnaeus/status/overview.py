@@ -1,0 +1,161 @@
+"""What a workspace holds: tables, models, runs."""
+
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from linnaeus import documents, layout, models
+from linnaeus.errors import ConfigurationError, DamagedFile
+from linnaeus.planning import plans
+from linnaeus.progress import duration_text
+from linnaeus.runs import GIVEN_UP, endings
+from linnaeus.status.observer import unfinished
+from linnaeus.status.run_progress import is_alive
+from linnaeus.storage import Entry, Folder, is_local
+from linnaeus.tables import tables_in
+from linnaeus.worker import receipts_listed
+
+NEWEST_RUNS = 10
+NEWEST_NIGHTS = 3
+"""Of each workflow."""
+_NIGHT = ".summary.json"
+
+
+def overview(workspace: Folder) -> dict[str, Any]:
+    """Rows of each table, versions of each model, the newest runs, and the newest nights if any.
+
+    Raises:
+        ConfigurationError: If there is no such workspace.
+    """
+    require(workspace)
+    found = {
+        "workspace": workspace.uri,
+        "tables": _tables(workspace),
+        "models": _models(workspace),
+        "runs": _runs(workspace),
+    }
+    nights = _nights(workspace)
+    return {**found, "nights": nights} if nights else found
+
+
+def require(workspace: Folder) -> None:
+    """Raise `ConfigurationError` if there is no such workspace."""
+    if not _exists(workspace):
+        raise ConfigurationError(
+            f"there is no workspace {workspace.uri}: check the name; "
+            "the first command that writes makes one"
+        )
+
+
+def _exists(workspace: Folder) -> bool:
+    """Whether the folder exists; in an object store, where folders do not, anything in it."""
+    if is_local(workspace.uri):
+        return Path(workspace.uri).is_dir()
+    return next(workspace.list(), None) is not None
+
+
+def _tables(workspace: Folder) -> dict[str, int]:
+    """Rows by table, from the log alone; equal content that was embedded twice counts twice."""
+    loaded = ((table.key, table.load()) for table in tables_in(workspace))
+    return {key: snapshot.count() for key, snapshot in loaded if snapshot is not None}
+
+
+def _models(workspace: Folder) -> list[dict[str, Any]]:
+    described = []
+    for name in models.names(workspace):
+        for version in models.versions(workspace, name):
+            model = models.load_model(workspace, f"{name}:{version}")
+            test = model.metrics.get("test") or {}
+            described.append(
+                {
+                    "model": f"{name}:{version}",
+                    "labels": len(model.labels),
+                    "backbone": model.backbone.name,
+                    "test accuracy": test.get("accuracy"),
+                }
+            )
+    return described
+
+
+def _runs(workspace: Folder) -> list[dict[str, Any]]:
+    """The newest runs, and all that are not finished, however old."""
+    ids = sorted(filter(layout.RUN_ID.fullmatch, workspace.folders(layout.RUNS)), reverse=True)
+    under_way = set(unfinished(workspace))
+    described: list[dict[str, Any]] = []
+    for run_id in ids:
+        if run_id in under_way:
+            described.append(_unfinished(workspace, run_id))
+        elif len(described) < NEWEST_RUNS:
+            described += _ended(workspace, run_id)
+    return described
+
+
+def _ended(workspace: Folder, run_id: str) -> list[dict[str, Any]]:
+    """Nothing where a command was ended before the run was its own, or lost the race for it."""
+    try:
+        with documents.intact(layout.summary(run_id), ""):
+            summary = endings.read_summary(workspace, run_id)
+            return [{"run": run_id, "job": summary["job"], **_ending(summary)}] if summary else []
+    except DamagedFile:
+        return [{"run": run_id, "state": "damaged"}]
+
+
+def _ending(summary: dict[str, Any]) -> dict[str, Any]:
+    if GIVEN_UP in summary:
+        return {"state": "given up"}
+    return {"state": "committed", **_result(summary)}
+
+
+def _unfinished(workspace: Folder, run_id: str) -> dict[str, Any]:
+    """How far it is, by a listing of its receipts alone; `linnaeus status RUN` reads them."""
+    run = plans.read_spec(workspace, run_id)
+    finished = sum(run.shard_sizes[number] for number in receipts_listed(workspace, run))
+    heard = workspace.head(layout.progress(run_id))
+    alive = is_alive(heard.modified if heard else None, datetime.now(UTC))
+    return {
+        "run": run_id,
+        "job": run.job,
+        "state": "unfinished",
+        "finished": finished,
+        "of": run.planned,
+        "launcher": "at work" if alive else _silence(heard),
+    }
+
+
+def _silence(heard: Entry | None) -> str:
+    if heard is None:
+        return "never heard of"
+    seconds = (datetime.now(UTC) - heard.modified).total_seconds()
+    return f"silent for {duration_text(seconds)}" if seconds > 0 else "heard of in the future"
+
+
+def _nights(workspace: Folder) -> list[dict[str, Any]]:
+    """The newest nights of each workflow, as their summaries have them."""
+    described: list[dict[str, Any]] = []
+    for workflow in sorted(workspace.folders(layout.NIGHTS)):
+        # By their time, since a scheduler or a person names nights as they like.
+        entries, _ = workspace.page(f"{layout.NIGHTS}/{workflow}")
+        kept = sorted((one.modified, one.key) for one in entries if one.key.endswith(_NIGHT))
+        newest = [key.rpartition("/")[2] for _, key in reversed(kept)]
+        for name in newest[:NEWEST_NIGHTS]:
+            of_night = partial(_night, workflow, name.removesuffix(_NIGHT))
+            row = documents.find(workspace, f"{layout.NIGHTS}/{workflow}/{name}", of_night)
+            described += [row] if row else []
+    return described
+
+
+def _night(workflow: str, night: str, text: bytes) -> dict[str, Any]:
+    summary = documents.fields(text)
+    counts = summary.get("counts", {})
+    told = {name: counts.get(name, 0) for name in ("embedded", "labelled", "failed")}
+    row = {"workflow": workflow, "night": night, "status": summary.get("status"), **told}
+    return row if row["status"] == "done" else {**row, "why": summary.get("headline", "")}
+
+
+def _result(summary: dict[str, Any]) -> dict[str, Any]:
+    if summary["job"] == "train":
+        model = f"{summary['model']}:{summary['model_version']}"
+        return {"model": model, "test accuracy": summary["test"]["accuracy"]}
+    counts = summary["counts"]
+    return {"done": counts["done"], "failed": counts["failed"]}

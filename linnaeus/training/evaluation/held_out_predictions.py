@@ -1,0 +1,76 @@
+"""What a newly trained model says of the pictures that it was not fitted on, picture by picture."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from linnaeus.records import JUDGED, UNKNOWN
+from linnaeus.training.data.examples import LabelledEmbeddings
+from linnaeus.training.evaluation.decisions import DecisionRule, Scores, Task
+
+MOST_MISTAKES = 1_000
+
+
+def judge(data: LabelledEmbeddings, scores: Mapping[str, Scores], rule: DecisionRule) -> pa.Table:
+    """What is said of each picture, schema `linnaeus.records.JUDGED`.
+
+    Args:
+        data: with the splits to be judged.
+        scores: [n, C] of each such split, in the order of its rows: those of the test by the model
+            itself, those of validation by a head that was not fitted on it.
+        rule: of the model.
+    """
+    tables = [_of_split(data, name, of_split, rule) for name, of_split in scores.items()]
+    return pa.concat_tables([JUDGED.empty_table(), *tables])
+
+
+def mistakes(judged: pa.Table, task: Task = "single") -> list[dict[str, Any]]:
+    """Misclassified test pictures, the most confident first, at most 1,000.
+
+    single: those whose best label is not the true one, even if the model says `unknown` instead.
+    multi: those of which not exactly the true labels are said.
+
+    Returns:
+        `{uri, true, predicted, score}`; several labels are joined by commas.
+    """
+    tested = judged.filter(pc.equal(judged["split"], "test"))
+    rows = tested.sort_by([("confidence", "descending"), ("uri", "ascending")]).to_pylist()
+    wrong = [row for row in rows if set(_predicted(row, task)) != set(row["truth"])]
+    return [
+        {
+            "uri": row["uri"],
+            "true": ", ".join(row["truth"]),
+            "predicted": ", ".join(_predicted(row, task)) or UNKNOWN,
+            "score": row["confidence"],
+        }
+        for row in wrong[:MOST_MISTAKES]
+    ]
+
+
+def _predicted(row: dict[str, Any], task: Task) -> list[str]:
+    labels: list[str] = row["labels"] if task == "multi" else row["top_labels"][:1]
+    return labels
+
+
+def _of_split(data: LabelledEmbeddings, name: str, scores: Scores, rule: DecisionRule) -> pa.Table:
+    rows = data.slices[name]
+    said = rule.decide(scores)
+    columns = {
+        "uri": data.uris[rows],
+        "sha256": data.digests[rows],
+        "split": [name] * len(scores),
+        "truth": _truth(data.rows.targets[rows], rule),
+        **vars(said),
+        "top_scores": list(said.top_scores),
+    }
+    return pa.table([columns[field.name] for field in JUDGED], schema=JUDGED)
+
+
+def _truth(targets: NDArray[Any], rule: DecisionRule) -> list[list[str]]:
+    if rule.task == "single":
+        return [[rule.labels[label_id]] for label_id in targets]
+    return [[rule.labels[label_id] for label_id in np.flatnonzero(row)] for row in targets]

@@ -1,0 +1,41 @@
+"""Inside a shard: read, decode, embed, ask the server, write parts and the receipt.
+
+May import `engines`, `models`, `planning` and `manifests`, and what lies below.
+"""
+
+from linnaeus.worker.embedding_loop import Failure, Outcome, Source, decoded, embed_objects
+from linnaeus.worker.estimate import estimate_seconds
+from linnaeus.worker.receipts import (
+    Arrival,
+    Receipt,
+    ReceiptReader,
+    Timings,
+    receipt_table,
+    receipts_listed,
+)
+from linnaeus.worker.rows import score_failure
+from linnaeus.worker.shards import do_shard, read
+from linnaeus.worker.worker import INPUTS, SIGNATURES, Answer, Scorer, Worker
+
+__all__ = [
+    "INPUTS",
+    "SIGNATURES",
+    "Answer",
+    "Arrival",
+    "Failure",
+    "Outcome",
+    "Receipt",
+    "ReceiptReader",
+    "Scorer",
+    "Source",
+    "Timings",
+    "Worker",
+    "decoded",
+    "do_shard",
+    "embed_objects",
+    "estimate_seconds",
+    "read",
+    "receipt_table",
+    "receipts_listed",
+    "score_failure",
+]

@@ -1,0 +1,91 @@
+"""A night whose jobs are done in slices: plan one, freeze its run under the night's name."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from linnaeus import models
+from linnaeus.errors import LinnaeusError
+from linnaeus.jobs import frozen_runs
+from linnaeus.progress import SILENT, Progress
+from linnaeus.runs import Job
+from linnaeus.storage import Folder
+from linnaeus.workflow import engine
+from linnaeus.workflow.context import Context, Outcome
+from linnaeus.workflow.file.config import Workflow
+from linnaeus.workflow.lock import Turn, taken
+from linnaeus.workflow.night import NIGHTS, StepName
+from linnaeus.workflow.steps.scoring import model_version
+
+FEWEST = 2
+"""Slices, where anything is to do: AWS Batch has no array of one."""
+
+
+@dataclass(frozen=True)
+class FreezeRequest:
+    """Which job of which night, in how many slices at most."""
+
+    night: str
+    job: Literal["embed", "score"]
+    slices: int = 16
+
+
+@dataclass(frozen=True)
+class Slices:
+    """What a scheduler needs to know to start the slices."""
+
+    plan: str
+    """What `linnaeus embed --plan` and its like take."""
+    run_id: str | None
+    shards: int
+    slices: int
+    """0 where nothing is to do."""
+    objects: int
+
+
+def freeze(workflow: Workflow, request: FreezeRequest, progress: Progress = SILENT) -> Slices:
+    """Do the steps before the job that need no slices, and freeze the job's run.
+
+    Raises:
+        AnotherNight: another one is going on.
+        LinnaeusError: a step failed; the night's record says so, too.
+    """
+    workspace = Folder(workflow.workspace)
+    with taken(Turn(workspace, workflow.name, request.night, workflow.schedule), progress):
+        context = engine.open_night(workspace, workflow, request.night, progress)
+        before: tuple[StepName, ...] = ("manifest", "plan") if request.job == "embed" else ()
+        engine.refuse_after_trouble(context.night, before or ("score",))
+        found: list[Slices] = []
+
+        def work(of: Context) -> Outcome:
+            found.append(_frozen(of, request))
+            return Outcome(f"frozen as {found[0].plan}")
+
+        engine.do(context, before)
+        if not engine.trouble(context.night, before):
+            engine.do_instead(context, request.job, work)
+        if not found:
+            wrong = engine.trouble(context.night)
+            raise LinnaeusError(f"{wrong.name}: {wrong.line}" if wrong else "nothing was frozen")
+        return found[0]
+
+
+def _frozen(context: Context, request: FreezeRequest) -> Slices:
+    name = f"{context.workflow.name}-{context.night.night}-{request.job}"
+    job = _embedding(context) if request.job == "embed" else _scoring(context)
+    run = frozen_runs.freeze_run(context.workspace, job, context.manifest, name)
+    slices = max(FEWEST, min(request.slices, run.shards)) if run.shards else 0
+    frozen = Slices(run.plan, run.run_id, run.shards, slices, run.objects)
+    key = f"{NIGHTS}/{context.workflow.name}/{context.night.night}-{request.job}.json"
+    context.workspace.write(key, (json.dumps(asdict(frozen)) + "\n").encode())
+    return frozen
+
+
+def _embedding(context: Context) -> Job:
+    return Job("embed", context.facts("plan")["fingerprint"])
+
+
+def _scoring(context: Context) -> Job:
+    name, payload = context.workflow.model.name, context.workflow.serving.payload
+    model = models.load_model(context.workspace, f"{name}:{model_version(context)}")
+    return Job.scoring(model, payload)

@@ -1,0 +1,41 @@
+"""Sends a summary somewhere, for so long at most: nobody who is told can hold a night up."""
+
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from threading import Thread
+
+from linnaeus.workflow.summary.summary import Summary
+
+Send = Callable[[str, Summary], str]
+"""Sends a summary to an address; what to say of it."""
+LONGEST_SECONDS = 60.0
+"""Of all attempts. A receiver that answers a byte at a time never runs into a socket's limit."""
+
+
+class TookTooLong(Exception):  # noqa: N818 - what is the case
+    """Nobody waits any longer."""
+
+
+def sent(send: Send, to: str, summary: Summary) -> str:
+    """What the sender says.
+
+    Raises:
+        TookTooLong: it is left behind.
+        Exception: whatever it raises.
+    """
+    ended: SimpleQueue[str | Exception] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            ended.put(send(to, summary))
+        except Exception as error:
+            ended.put(error)
+
+    Thread(target=run, name="sending", daemon=True).start()
+    try:
+        came = ended.get(timeout=LONGEST_SECONDS)
+    except Empty:
+        raise TookTooLong(f"not done within {LONGEST_SECONDS:g} s") from None
+    if isinstance(came, Exception):
+        raise came
+    return came

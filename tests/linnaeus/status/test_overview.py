@@ -1,0 +1,69 @@
+import json
+import os
+
+import pytest
+
+from linnaeus.cli.wording import facts_text
+from linnaeus.errors import ConfigurationError
+from linnaeus.status import overview
+from linnaeus.storage import Folder
+
+
+def test_an_empty_workspace_has_nothing(tmp_path):
+    found = overview(Folder(str(tmp_path)))
+    assert (found["tables"], found["models"], found["runs"]) == ({}, [], [])
+
+
+def test_a_workspace_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match=f"there is no workspace {tmp_path}/typo"):
+        overview(Folder(f"{tmp_path}/typo"))
+
+
+@pytest.mark.slow
+def test_a_prefix_without_objects_is_no_workspace(s3):
+    with pytest.raises(ConfigurationError, match=r"there is no workspace .*/typo"):
+        overview(Folder(f"{s3.bucket()}/typo"))
+
+
+def night(workspace, workflow, name, status="done"):
+    counts = {"embedded": 7, "labelled": 6, "failed": 1, "listed": 105}
+    summary = {"status": status, "counts": counts, "headline": f"{workflow} {name} {status}: why"}
+    key = f"nights/{workflow}/{name}"
+    workspace.write(f"{key}.json", b"the record, which nobody reads here")
+    workspace.write(f"{key}.summary.json", json.dumps(summary).encode())
+    workspace.write(f"{key}.summary.txt", b"for people")
+
+
+def test_the_newest_nights_of_each_workflow_are_shown(workspace):
+    for day in range(1, 6):
+        night(workspace, "nightly", f"2026030{day}T020000Z", "refused" if day == 5 else "done")
+    night(workspace, "weekly", "20260301T040000Z")
+    counts = {"embedded": 7, "labelled": 6, "failed": 1}
+    shown = overview(workspace)["nights"]
+    assert [(one["workflow"], one["night"][:8], one["status"]) for one in shown] == [
+        ("nightly", "20260305", "refused"),
+        ("nightly", "20260304", "done"),
+        ("nightly", "20260303", "done"),
+        ("weekly", "20260301", "done"),
+    ]
+    assert {**shown[0], **counts} == shown[0]
+    assert shown[0]["why"] == "nightly 20260305T020000Z refused: why"
+    assert "why" not in shown[1]
+    [line] = [line for line in facts_text({"nights": shown}).splitlines() if "weekly" in line]
+    assert line == (
+        "  - workflow weekly, night 20260301T040000Z, status done, embedded 7, labelled 6, failed 1"
+    )
+
+
+def test_the_newest_nights_are_so_by_their_time_whatever_they_are_called(tmp_path):
+    workspace = Folder(str(tmp_path))
+    for age, name in enumerate(["first", "b7c1", "second", "20260305T020000Z"]):
+        night(workspace, "nightly", name)
+        path = tmp_path / "nights" / "nightly" / f"{name}.summary.json"
+        os.utime(path, (1000 + age, 1000 + age))
+    shown = overview(workspace)["nights"]
+    assert [one["night"] for one in shown] == ["20260305T020000Z", "second", "b7c1"]
+
+
+def test_without_nights_nothing_is_said_of_them(tmp_path):
+    assert "nights" not in overview(Folder(str(tmp_path)))

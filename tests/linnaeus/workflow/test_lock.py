@@ -1,0 +1,166 @@
+"""Nights that overlap, are killed, or are done by several processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from linnaeus.cli.app import app
+from linnaeus.errors import LinnaeusError
+from linnaeus.jobs import Slice, frozen_runs, slices
+from linnaeus.storage import Folder
+from linnaeus.worker import Worker
+from linnaeus.workflow.engine import NightRequest, run_night
+from linnaeus.workflow.file.config import Schedule
+from linnaeus.workflow.freezing import FreezeRequest, freeze
+from linnaeus.workflow.lock import AnotherNight, Turn, taken
+from tests.end_to_end.conftest import picture
+from tests.linnaeus.workflow.conftest import Place, statuses
+
+pytestmark = pytest.mark.slow
+
+NEVER = {"retrain": {"when": "never"}}
+FOR_EVER = """
+import sys, time
+from linnaeus.workflow import engine
+from linnaeus.workflow.file.loading import read_workflow
+
+def work(context):
+    print("working", flush=True)
+    time.sleep(600)
+
+engine.WORK["embed"] = work
+engine.run_night(read_workflow(sys.argv[1]), engine.NightRequest("first"))
+"""
+
+
+@pytest.fixture
+def file(place: Place, tmp_path: Path) -> str:
+    path = tmp_path / "workflow.toml"
+    path.write_text(
+        f'workspace = "{place.root}"\nimages.location = "{place.images}"\n'
+        'backbone.name = "pixels@8"\nmodel.name = "colours"\nmodel.head = "linear"\n'
+        'retrain.when = "never"\n'
+    )
+    return str(path)
+
+
+def linnaeus(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from linnaeus.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_second_night_leaves_and_a_killed_one_is_taken_over_at_once(place, file):
+    (Path(place.images) / "red/new.jpg").write_bytes(picture("red", 900))
+    with subprocess.Popen(
+        [sys.executable, "-c", FOR_EVER, file], stdout=subprocess.PIPE, text=True
+    ) as running:
+        try:
+            assert running.stdout.readline() == "working\n"
+            other = linnaeus("run", file)
+            assert other.returncode == 1
+            assert f"(process {running.pid} on " in other.stderr.splitlines()[-1]
+            assert "night first of nightly is going on" in other.stderr
+            assert place.workspace.head("nights/nightly/first.json")  # of the steps so far
+        finally:
+            os.kill(running.pid, signal.SIGKILL)
+    night = run_night(place.workflow(**NEVER), NightRequest("second"))
+    assert night.trouble is None
+    assert night.step("embed").facts["embedded"] == 1
+    assert place.said["new.jpg"] == "red"
+
+
+def test_a_night_waits_for_another_where_it_is_to(workspace):
+    schedule = Schedule(overlap="wait", wait_minutes=0.001)
+    first = Turn(workspace, "nightly", "1", Schedule(), timedelta(seconds=30))
+    from linnaeus.progress import SILENT
+
+    with (
+        taken(first, SILENT),
+        pytest.raises(AnotherNight, match="still, after 0 minutes"),
+        taken(Turn(workspace, "nightly", "2", schedule, timedelta(seconds=1.2)), SILENT),
+    ):
+        raise AssertionError
+    with taken(Turn(workspace, "nightly", "2", schedule, timedelta(seconds=1.2)), SILENT):
+        pass
+
+
+def test_a_frozen_run_is_done_by_slices_and_committed_by_the_night(place):
+    for seed in range(3):
+        (Path(place.images) / f"red/new{seed}.jpg").write_bytes(picture("red", 900 + seed))
+    workflow = place.workflow(**NEVER)
+    frozen = freeze(workflow, FreezeRequest("sliced", "embed", 16))
+    assert (frozen.plan, frozen.slices, frozen.objects) == ("nightly-sliced-embed", 2, 3)
+    assert frozen == freeze(workflow, FreezeRequest("sliced", "embed", 16))
+    kept = json.loads(place.workspace.read("nights/nightly/sliced-embed.json"))
+    assert kept["plan"] == frozen.plan
+    run = frozen_runs.load(place.workspace, frozen.plan)
+    for index in (2, 1):
+        slices.do_slice(
+            place.workspace, run, Slice(index, 2), lambda run: Worker(place.workspace, run)
+        )
+    night = place.night("sliced", "embed", **NEVER)
+    assert night.step("embed").facts["run_id"] == frozen.run_id
+    assert night.step("embed").facts["embedded"] == 3
+    assert place.night("sliced", "train,evaluate,publish", **NEVER).trouble is None
+    frozen = freeze(workflow, FreezeRequest("sliced", "score"))
+    assert frozen.objects == 3
+    night = place.night("sliced", "score,report", **NEVER)
+    assert night.step("score").facts["run_id"] == frozen.run_id
+    assert list(statuses(night).values()).count("done") == 5  # not train, evaluate, publish
+    assert freeze(workflow, FreezeRequest("nothing", "embed")).slices == 0
+
+
+def test_what_cannot_be_frozen_is_in_the_record(place):
+    gone = place.workflow(images={"location": f"{place.images}-gone"})
+    with pytest.raises(LinnaeusError, match=r"manifest: .*-gone"):
+        freeze(gone, FreezeRequest("bad", "embed"))
+    assert statuses(place.night("bad", "report")) == {"manifest": "failed", "report": "done"}
+
+
+def test_the_command_says_what_became_of_each_step(place, file):
+    done = CliRunner().invoke(app, ["run", file, "--night", "cli"])
+    assert done.exit_code == 0, done.output
+    assert "Night cli of nightly: nothing to do" in done.stdout
+    done = CliRunner().invoke(app, ["run", file, "--night", "cli", "--only", "report", "--json"])
+    assert json.loads(done.stdout)["night"] == "cli"
+    dry = CliRunner().invoke(app, ["run", file, "--dry-run"])
+    assert dry.exit_code == 0 and "retraining is switched off" in dry.stdout
+    frozen = CliRunner().invoke(
+        app, ["run", file, "--freeze", "embed", "--night", "cli", "--slices", "4", "--json"]
+    )
+    assert json.loads(frozen.stdout)["slices"] == 0
+    for wrong in (
+        ["--only", "embde"],
+        ["--freeze", "embed"],
+        ["--dry-run", "--only", "embed"],
+        ["--slices", "4"],
+        ["--night", "../elsewhere"],
+        ["--night", ""],
+    ):
+        assert CliRunner().invoke(app, ["run", file, *wrong]).exit_code == 2
+
+
+def test_a_vanished_bucket_is_one_line_and_status_1(place, tmp_path):
+    path = tmp_path / "gone.toml"
+    text = 'workspace = "{}"\nimages.location = "{}"\nbackbone.name = "pixels@8"\n'
+    path.write_text(text.format(place.root, f"{place.images}-gone"))
+    done = CliRunner().invoke(app, ["run", str(path), "--night", "gone"])
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].startswith("manifest: ")
+    assert Folder(place.root).head("nights/nightly/gone.json")
+
+
+def test_a_workspace_in_a_bucket_that_vanished_is_one_line(s3, tmp_path):
+    path = tmp_path / "gone.toml"
+    path.write_text('workspace = "s3://vanished/w"\nimages.location = "s3://vanished/i"\n')
+    done = CliRunner().invoke(app, ["run", str(path)])
+    assert done.exit_code == 1
+    [line] = [line for line in done.stderr.splitlines() if line]
+    assert "vanished" in line
