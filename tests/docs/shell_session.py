@@ -18,7 +18,7 @@ PROGRAMS = {
     "pictures": "import sys\n\nfrom tests.docs.pictures import main\n\nmain(*sys.argv[1:])\n",
 }
 """What blocks find first on the PATH: the code is this checkout's."""
-CHECKOUT = ("infra", "pyproject.toml", "requirements.txt")
+CHECKOUT = ("infra", "pyproject.toml", "requirements")
 """What commands that are typed in a checkout find there: links, so that nothing is copied."""
 FOREIGN = ("AWS_", "GOOGLE_", "AZURE_", "LINNAEUS_", "OTEL_")
 

