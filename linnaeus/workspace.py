@@ -28,7 +28,7 @@ from linnaeus.models import Model
 from linnaeus.planning import RunPlan, read_spec
 from linnaeus.process import refuse_hidden_packages
 from linnaeus.progress import SILENT, Progress, count_text
-from linnaeus.records import PhotoLabels
+from linnaeus.records import Counts, PhotoLabels
 from linnaeus.runs import Job
 from linnaeus.status import RunDetails, Sight, details, observer, overview, require
 from linnaeus.storage import Folder
@@ -43,12 +43,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Compaction",
+    "Counts",
     "FrozenRun",
     "Labels",
+    "Manifest",
     "Model",
     "PhotoLabels",
     "PlanSummary",
+    "RunDetails",
     "RunSummary",
+    "Sight",
     "SliceSummary",
     "Vacuum",
     "Workspace",
