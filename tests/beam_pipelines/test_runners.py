@@ -79,8 +79,8 @@ def session(tmp_path_factory) -> Iterator[SessionCluster]:
 
 @pytest.fixture(
     params=[
-        *("fnapi", "processes", "prism", "flink"),
-        pytest.param("session", marks=pytest.mark.soak),
+        *("fnapi", "processes", "prism"),
+        *(pytest.param(name, marks=pytest.mark.soak) for name in ("flink", "session")),
     ]
 )
 def beam_options(request) -> list[str]:

@@ -191,6 +191,7 @@ def run_in(build: Build, temporary: Path, *command: str) -> subprocess.Completed
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_workers_image_is_small(worker, record_property):
     sizes = [size for size, _ in files_of(worker.root / "opt" / "linnaeus").values()]
     megabytes = sum(sizes) / MEGABYTE
@@ -200,12 +201,14 @@ def test_a_workers_image_is_small(worker, record_property):
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_the_wheel_tells_type_checkers_that_it_is_annotated(worker):
     marks = worker.root.glob("opt/linnaeus/lib/*/site-packages/*/py.typed")
     assert {mark.parent.name for mark in marks} >= {"linnaeus", "beam_pipelines", "serving"}
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_worker_does_a_slice_with_what_its_image_has_and_changes_none_of_it(worker, tmp_path):
     before = files_of(worker.root / "opt")
     assert not list(worker.root.glob("opt/linnaeus/lib/*/site-packages/tensorflow*"))
@@ -232,6 +235,7 @@ def test_a_worker_does_a_slice_with_what_its_image_has_and_changes_none_of_it(wo
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_workers_image_lacks_only_what_trains_and_serves(worker, tmp_path):
     program = worker.root / "opt" / "linnaeus" / "bin" / "python"
     ended = run_in(worker, tmp_path, str(program), "-c", IMPORTED)

@@ -55,6 +55,7 @@ def unpack(arrays: list[Arrays], folder: Path) -> None:
         assert idx.main([*names, "--to", str(folder / "pictures"), "--split", split]) == 0
 
 
+@pytest.mark.soak
 def test_two_hidden_layers_of_fifty_learn_handwritten_digits(tmp_path: Path, workspace: Folder):
     arrays = handwritten()
     unpack(arrays, tmp_path)

@@ -289,6 +289,7 @@ def test_the_same_line_again_embeds_nothing_and_refuses_a_filled_export(
 
 
 @slow
+@pytest.mark.soak
 def test_the_real_network_learns_from_distorted_pictures(tmp_path: Path) -> None:
     digits(tmp_path / "pictures", labels=2, images_a_label=20)
     line = """--image_dir=pictures --tfhub_module=efficientnet-lite0 --bottleneck_dir=bottlenecks
