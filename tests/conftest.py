@@ -6,6 +6,7 @@ import fcntl
 import gc
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -32,6 +33,15 @@ SETTINGS = ("AWS_", "GOOGLE_", "AZURE_")
 def pytest_configure() -> None:
     """Programs of tests can be interrupted, also where a shell started them in the background."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A file whose tests are all left out is not read: what it imports alone takes seconds."""
+    if collection_path.suffix != ".py":
+        return None
+    marks = re.search(r"^pytestmark = (\[[^]]*\]|.*)", collection_path.read_text(), re.MULTILINE)
+    found = re.findall(r"mark\.(slow|soak)\b", marks[1]) if marks else []
+    return any(f"not {mark}" in config.option.markexpr for mark in found) or None
 
 
 def pytest_collection_finish() -> None:
