@@ -7,7 +7,6 @@ what a nightly run does: plan against the tables, write parts, commit, tidy up.
 from __future__ import annotations
 
 import hashlib
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -22,7 +21,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.measuring import Measure, Readings, seconds_of
 from benchmarks.setting import Setting
-from linnaeus import jobs
+from linnaeus import jobs, maintenance
 from linnaeus.manifests import Manifest
 from linnaeus.planning import RunSpec, plans
 from linnaeus.progress import SILENT
@@ -134,9 +133,7 @@ def nights(setting: Setting, job: str, tidied: str) -> Measure:
 def _tidying(tidied: str) -> AbstractContextManager[object]:
     if tidied == "tidied":
         return nullcontext()
-    return mock.patch.object(
-        sys.modules["linnaeus.maintenance.after_run"], "after_run", lambda *_: None
-    )
+    return mock.patch.object(maintenance, "after_run", lambda *_: None)
 
 
 def _readings(key: str, workspace: Folder, job: Job) -> Readings:

@@ -29,9 +29,9 @@ def digits(folder: Path, labels: int = 3, images_a_label: int = 60) -> Path:
 def run(
     module: str, *arguments: str | Path, folder: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """`python -m training.<module> ...` in a folder, to its end."""
+    """`python -m linnaeus.training.<module> ...` in a folder, to its end."""
     return subprocess.run(
-        [sys.executable, "-m", f"training.{module}", *map(str, arguments)],
+        [sys.executable, "-m", f"linnaeus.training.{module}", *map(str, arguments)],
         cwd=folder,
         capture_output=True,
         text=True,

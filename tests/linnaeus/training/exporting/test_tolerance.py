@@ -14,7 +14,6 @@ from PIL import Image
 
 from linnaeus import images
 from linnaeus.errors import GateFailed
-from linnaeus.images import decoding
 from linnaeus.models import MOST_RELATIVE, GoldenImage, Model, ModelBackbone
 from linnaeus.models import golden_images as kept
 from linnaeus.storage import Folder
@@ -142,7 +141,7 @@ def of_some_columns(data: LabelledEmbeddings, seed: int) -> LabelledEmbeddings:
 
 def several(images: int, seed: int) -> LabelledEmbeddings:
     return labelled(
-        of_several_labels(seed, decoding, 5), images - 2 * (images // 5), *[images // 5] * 2
+        of_several_labels(seed, images, 5), images - 2 * (images // 5), *[images // 5] * 2
     )
 
 
@@ -187,7 +186,7 @@ def test_heads_of_layers_pass_their_own_gate(
 ) -> None:
     from linnaeus.training.heads import layers
 
-    data = of_some_columns(make(decoding, 40), 0)
+    data = of_some_columns(make(images, 40), 0)
     base = LayersConfig(epochs=4)
     configs = [replace(base, hidden=(64, 16), activation=name) for name in get_args(Activation)]
     for number, fit in enumerate(layers.fit_many(data, configs, seed=0)):
