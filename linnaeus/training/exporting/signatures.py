@@ -38,6 +38,11 @@ class Classifier(tf.Module):
         self._backbone_of = self.backbone.signatures["serving_default"]
         self._size = (backbone.height, backbone.width)
         self._embedding_size = backbone.embedding_size
+        # Traced and saved once, for all signatures that take encoded images.
+        self._pixels_of = tf.function(
+            lambda image_bytes: decode_images(image_bytes, *self._size),
+            input_signature=[tf.TensorSpec([None], tf.string)],
+        )
         self.head = ExportedHead(head)
         self._say = SAYS[rule.task](rule)
 
@@ -63,7 +68,7 @@ class Classifier(tf.Module):
 
     def serving_default(self, image_bytes: tf.Tensor) -> Tensors:
         """Labels encoded images, string [N]."""
-        return self.pixels(decode_images(image_bytes, *self._size))
+        return self.pixels(self._pixels_of(image_bytes))
 
     def keyed(self, image_bytes: tf.Tensor, key: tf.Tensor) -> Tensors:
         """The same, and gives `key` string [N] back."""
@@ -79,7 +84,7 @@ class Classifier(tf.Module):
 
     def embed(self, image_bytes: tf.Tensor) -> Tensors:
         """Gives the `embedding` float32 [N, D] of encoded images, string [N]."""
-        pixels = decode_images(image_bytes, *self._size)
+        pixels = self._pixels_of(image_bytes)
         return {"embedding": self._backbone_of(pixels=pixels)["embedding"]}
 
     def classify(self, inputs: tf.Tensor) -> Tensors:
