@@ -36,13 +36,14 @@ if TYPE_CHECKING:
 
 _LAYERS_AND_FINE_TUNING = "Head of layers, or fine-tuning"
 PANELS = (
+    Panel("Options", (TrainConfig,), leave_out=frozenset({"views"})),
     Panel(
         _LAYERS_AND_FINE_TUNING,
         (LayersConfig, FineTuningConfig),
         leave_out=frozenset({"l2", "layers"}),
     ),
     Panel("Kernel head", (KernelConfig,)),
-    Panel("Augmentation", (Augmentation,)),
+    Panel("Augmentation", (TrainConfig, Augmentation)),
     Panel("Split", (SplitConfig,), leave_out=frozenset({"by", "root"})),
     Panel("Gates", (GateConfig,), leave_out=frozenset({"accuracy_at_least"})),
 )
@@ -54,15 +55,6 @@ def train(  # noqa: PLR0913, PLR0917 - a parameter an option
     model: Model,
     backbone: Backbone = DEFAULT_BACKBONE,
     precision: PrecisionOption = "float32",
-    head: Annotated[
-        HeadKind | None,
-        typer.Option(
-            help="auto: the best of several on validation; linear: by L-BFGS; kernel: on radial "
-            "basis functions; layers: Keras layers.",
-            show_default="auto, or the one whose options are given",
-        ),
-    ] = None,
-    sweep: Annotated[bool, typer.Option("--sweep", help="Try dozens of heads, not few.")] = False,
     fine_tune: Annotated[
         str | None,
         typer.Option(metavar="N|all", help="Train the backbone's last N layers, or all, too."),
@@ -74,22 +66,10 @@ def train(  # noqa: PLR0913, PLR0917 - a parameter an option
             show_default="nine candidates; layers: 0.0001",
         ),
     ] = None,
-    class_weights: Annotated[
-        Literal["none", "balanced"],
-        typer.Option(help="balanced: each label weighs the same, however many images it has."),
-    ] = "none",
     labels: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE", help="The labels, one a line, in the order of the scores; no others."
-        ),
-    ] = None,
-    views: Annotated[
-        int | None,
-        typer.Option(
-            help="Varied copies of each training image that are embedded beside the plain one.",
-            show_default="4",
-            rich_help_panel="Augmentation",
         ),
     ] = None,
     split_rule: Annotated[
@@ -112,26 +92,22 @@ def train(  # noqa: PLR0913, PLR0917 - a parameter an option
     summaries_dir: Annotated[
         str | None, typer.Option(metavar="DIR", help="Folder for TensorBoard.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
     **settings: Any,
 ) -> None:
     """Train a model on embedded images, test it and export it."""
-    if l2:
-        settings["l2"] = l2
-    split = given(settings, SplitConfig)
+    settings["l2"] = l2
+    settings["by"] = "full-path" if split_rule == "retrain" else split_rule
+    settings["accuracy_at_least"] = assert_accuracy_at_least
     config = TrainConfig(
         backbone=backbone,
         precision=precision,
-        sweep=sweep,
         labels=_read_labels(labels) if labels else (),
-        class_weights=class_weights,
-        seed=seed,
-        split=SplitConfig(**split, by="full-path" if split_rule == "retrain" else split_rule),
+        split=SplitConfig(**given(settings, SplitConfig)),
         augmentation=Augmentation(**given(settings, Augmentation)),
-        gate=GateConfig(accuracy_at_least=assert_accuracy_at_least, **given(settings, GateConfig)),
-        views=TrainConfig.views if views is None else views,
+        gate=GateConfig(**given(settings, GateConfig)),
+        **given(settings, TrainConfig),
     )
-    config = with_head(config, head, fine_tune, settings)
+    config = with_head(config, fine_tune, settings)
     trained = session.workspace.train(images, model, config, summaries_dir=summaries_dir)
     session.show(trained, _trained_text(trained))
 
@@ -140,9 +116,10 @@ with_settings(train, PANELS)
 
 
 def with_head(
-    config: TrainConfig, head: HeadKind | None, fine_tune: str | None, settings: Mapping[str, Any]
+    config: TrainConfig, fine_tune: str | None, settings: Mapping[str, Any]
 ) -> TrainConfig:
     """The configuration with the kind of head that is named, or whose options are given."""
+    head: HeadKind | None = settings["head"]
     if config.sweep and (fine_tune is not None or head not in {None, "auto"}):
         other = "--fine-tune" if fine_tune is not None else f"--head {head}"
         raise ConfigurationError(f"--sweep tries heads of every kind: leave it or {other} out")

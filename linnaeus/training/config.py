@@ -163,15 +163,18 @@ class TrainConfig:
 
     backbone: str = "efficientnet-lite0"
     precision: str = "float32"
-    head: HeadKind = "auto"
-    """`auto` tries several kinds and keeps the best on validation; others are one kind."""
-    sweep: bool = False
-    """Whether `auto` tries dozens of heads instead of a few."""
+    head: HeadKind = _chosen(
+        "auto",
+        "auto: the best of several on validation, or the kind whose options are given; linear: by "
+        "L-BFGS; kernel: on radial basis functions; layers: Keras layers.",
+    )
+    sweep: bool = _chosen(False, "Try dozens of heads, not few.")
     labels: tuple[str, ...] = ()
     """The labels in the order of the scores; empty: those of the images, sorted."""
-    class_weights: Balance = "none"
-    """`balanced`: every label weighs the same, however many images it has."""
-    seed: int = 0
+    class_weights: Balance = _chosen(
+        "none", "balanced: each label weighs the same, however many images it has."
+    )
+    seed: int = _chosen(0, "Of every random choice.")
     split: SplitConfig = field(default_factory=SplitConfig)
     linear: LinearConfig = field(default_factory=LinearConfig)
     kernel: KernelConfig = field(default_factory=KernelConfig)
