@@ -1,6 +1,6 @@
 # make demo            label real pictures from end to end  (DATASET=solar-cells|digits|mnist|flowers)
 # make test            what must hold after each change: lint, types, import rules, tests
-# make soak            the tests that take long: kills, whole nights, clusters
+# make soak            the tests that take long: kills, whole workflows, clusters
 # make test-fast       the tests that need neither TensorFlow nor a server
 # make lint | format   check the source, or rewrite it in the agreed form
 # make bench           measure speed, print a table and save it as JSON

@@ -39,9 +39,9 @@ docs/scale
 ```{toctree}
 :hidden:
 :caption: Every night
-docs/how-to/nightly
+docs/how-to/workflow-runs
 docs/how-to/workflow-file
-docs/how-to/news
+docs/how-to/notifications
 docs/how-to/one-machine
 docs/how-to/kubernetes
 docs/how-to/aws

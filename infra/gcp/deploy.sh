@@ -69,7 +69,7 @@ storage() {
             --uniform-bucket-level-access --public-access-prevention
     there artifacts repositories describe linnaeus --location="$REGION" \
         || g artifacts repositories create linnaeus --location="$REGION" --repository-format=docker
-    there pubsub topics describe linnaeus-news || g pubsub topics create linnaeus-news
+    there pubsub topics describe linnaeus-notifications || g pubsub topics create linnaeus-notifications
     there secrets describe linnaeus-workflow \
         || g secrets create linnaeus-workflow --replication-policy=automatic
     g secrets versions add linnaeus-workflow --data-file="$WORKFLOW_FILE"
@@ -130,7 +130,7 @@ grant() {
 
 jobs() {
     local name
-    for name in night train slices; do
+    for name in steps train slices; do
         g run jobs replace "$(filled "run/$name.yaml")" --region="$REGION"
     done
 }

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from linnaeus.cli import demo, init, jobs, maintenance, models, night, status, training
+from linnaeus.cli import demo, init, jobs, maintenance, models, status, training, workflow
 from linnaeus.cli.session import register
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
 
 register(app, demo.demo)
 register(app, init.init)
-register(app, night.run, names_workspace=False)
+register(app, workflow.run, names_workspace=False)
 register(app, jobs.manifest)
 register(app, jobs.plan)
 register(app, jobs.embed)

@@ -50,8 +50,8 @@ def find(workspace: Folder, run: str) -> FinishedRun:
 def _candidates(workspace: Folder) -> Iterator[Folder]:
     """Models that are not published, or that a gate had taken back; each lies in a workspace."""
     for model in workspace.folders(layout.CANDIDATES):
-        for night in workspace.folders(f"{layout.CANDIDATES}/{model}"):
-            yield Folder(workspace.uri_of(f"{layout.CANDIDATES}/{model}/{night}"))
+        for workflow_run in workspace.folders(f"{layout.CANDIDATES}/{model}"):
+            yield Folder(workspace.uri_of(f"{layout.CANDIDATES}/{model}/{workflow_run}"))
 
 
 def _exists(workspace: Folder, run_id: str) -> bool:

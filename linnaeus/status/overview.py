@@ -17,13 +17,13 @@ from linnaeus.tables import tables_in
 from linnaeus.worker import receipts_listed
 
 NEWEST_RUNS = 10
-NEWEST_NIGHTS = 3
+NEWEST_WORKFLOW_RUNS = 3
 """Of each workflow."""
-_NIGHT = ".summary.json"
+_SUMMARY = ".summary.json"
 
 
 def overview(workspace: Folder) -> dict[str, Any]:
-    """Rows of each table, versions of each model, the newest runs, and the newest nights if any.
+    """Rows of each table, versions of each model, the newest runs and workflow runs.
 
     Raises:
         ConfigurationError: If there is no such workspace.
@@ -35,8 +35,8 @@ def overview(workspace: Folder) -> dict[str, Any]:
         "models": _models(workspace),
         "runs": _runs(workspace),
     }
-    nights = _nights(workspace)
-    return {**found, "nights": nights} if nights else found
+    workflow_runs = _workflow_runs(workspace)
+    return {**found, "workflow_runs": workflow_runs} if workflow_runs else found
 
 
 def require(workspace: Folder) -> None:
@@ -130,26 +130,31 @@ def _silence(heard: Entry | None) -> str:
     return f"silent for {duration_text(seconds)}" if seconds > 0 else "heard of in the future"
 
 
-def _nights(workspace: Folder) -> list[dict[str, Any]]:
-    """The newest nights of each workflow, as their summaries have them."""
+def _workflow_runs(workspace: Folder) -> list[dict[str, Any]]:
+    """The newest workflow runs of each workflow, as their summaries have them."""
     described: list[dict[str, Any]] = []
-    for workflow in sorted(workspace.folders(layout.NIGHTS)):
-        # By their time, since a scheduler or a person names nights as they like.
-        entries, _ = workspace.page(f"{layout.NIGHTS}/{workflow}")
-        kept = sorted((one.modified, one.key) for one in entries if one.key.endswith(_NIGHT))
+    for workflow in sorted(workspace.folders(layout.WORKFLOW_RUNS)):
+        # By their time, since a scheduler or a person chooses ids as they like.
+        entries, _ = workspace.page(f"{layout.WORKFLOW_RUNS}/{workflow}")
+        kept = sorted((one.modified, one.key) for one in entries if one.key.endswith(_SUMMARY))
         newest = [key.rpartition("/")[2] for _, key in reversed(kept)]
-        for name in newest[:NEWEST_NIGHTS]:
-            of_night = partial(_night, workflow, name.removesuffix(_NIGHT))
-            row = documents.find(workspace, f"{layout.NIGHTS}/{workflow}/{name}", of_night)
+        for name in newest[:NEWEST_WORKFLOW_RUNS]:
+            read_row = partial(_workflow_run, workflow, name.removesuffix(_SUMMARY))
+            row = documents.find(workspace, f"{layout.WORKFLOW_RUNS}/{workflow}/{name}", read_row)
             described += [row] if row else []
     return described
 
 
-def _night(workflow: str, night: str, text: bytes) -> dict[str, Any]:
+def _workflow_run(workflow: str, workflow_run: str, text: bytes) -> dict[str, Any]:
     summary = documents.fields(text)
     counts = summary.get("counts", {})
     told = {name: counts.get(name, 0) for name in ("embedded", "labelled", "failed")}
-    row = {"workflow": workflow, "night": night, "status": summary.get("status"), **told}
+    row = {
+        "workflow": workflow,
+        "workflow_run": workflow_run,
+        "status": summary.get("status"),
+        **told,
+    }
     return row if row["status"] == "done" else {**row, "why": summary.get("headline", "")}
 
 

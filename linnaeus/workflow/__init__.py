@@ -1,1 +1,1 @@
-"""A whole night in one file: from new images in a bucket to labels, gates and news."""
+"""A whole workflow from one file: from new images to labels, with gates and notifications."""

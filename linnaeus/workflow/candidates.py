@@ -1,7 +1,7 @@
 """Candidates: trained models that nobody sees before they have passed every gate.
 
-Each lies in a folder that is laid out as a workspace, `candidates/<model>/<night>/`, so whatever
-reads a published model reads a candidate.
+Each lies in a folder that is laid out as a workspace, `candidates/<model>/<workflow run>/`,
+so whatever reads a published model reads a candidate.
 """
 
 import json
@@ -27,18 +27,18 @@ class Candidate:
     """Its version counts for its folder only."""
 
 
-def home_of(workspace: Folder, name: str, night: str) -> Folder:
-    """Where the candidate of a night goes."""
-    return Folder(workspace.uri_of(_key(name, night)))
+def home_of(workspace: Folder, name: str, workflow_run: str) -> Folder:
+    """Where the candidate of a workflow run goes."""
+    return Folder(workspace.uri_of(_key(name, workflow_run)))
 
 
-def load(workspace: Folder, name: str, night: str) -> Candidate:
-    """The candidate of a night.
+def load(workspace: Folder, name: str, workflow_run: str) -> Candidate:
+    """The candidate of a workflow run.
 
     Raises:
         ConfigurationError: there is none.
     """
-    return at(workspace, _key(name, night))
+    return at(workspace, _key(name, workflow_run))
 
 
 def at(workspace: Folder, key: str) -> Candidate:
@@ -52,11 +52,11 @@ def at(workspace: Folder, key: str) -> Candidate:
 
 
 def listed(workspace: Folder, name: str) -> Iterator[tuple[str, Candidate]]:
-    """All candidates of a model by their nights, the newest night first."""
-    for night in sorted(workspace.folders(f"{layout.CANDIDATES}/{name}"), reverse=True):
-        home = home_of(workspace, name, night)
+    """All candidates of a model by their workflow runs, the newest run first."""
+    for workflow_run in sorted(workspace.folders(f"{layout.CANDIDATES}/{name}"), reverse=True):
+        home = home_of(workspace, name, workflow_run)
         if models.versions(home, name):
-            yield night, load(workspace, name, night)
+            yield workflow_run, load(workspace, name, workflow_run)
 
 
 def promote(workspace: Folder, candidate: Candidate) -> Model:
@@ -99,14 +99,14 @@ def of_version(workspace: Folder, name: str, version: int) -> Candidate | None:
 
 
 def note_churn(workspace: Folder, candidate: Candidate, counts: Mapping[str, Any]) -> None:
-    """Keep what a candidate would change, so that it need not be found out every night."""
+    """Keep what a candidate would change, so that it need not be found out in every run."""
     if counts.get("compared"):
         share = counts["changed"] / counts["compared"]
         workspace.write(f"{candidate.key}/{_CHURN}", json.dumps({"churn": share}).encode())
 
 
 def known_churn(candidate: Candidate) -> float | None:
-    """The share of labels that a candidate would change, where an earlier night found it out."""
+    """The share of labels that a candidate would change, where an earlier run found it out."""
     return documents.find(
         candidate.home, _CHURN, lambda text: float(documents.fields(text)["churn"])
     )
@@ -130,5 +130,5 @@ def discard(workspace: Folder, name: str) -> None:
         workspace.delete(entry.key)
 
 
-def _key(name: str, night: str) -> str:
-    return f"{layout.CANDIDATES}/{name}/{night}"
+def _key(name: str, workflow_run: str) -> str:
+    return f"{layout.CANDIDATES}/{name}/{workflow_run}"

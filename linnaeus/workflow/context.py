@@ -1,4 +1,4 @@
-"""What every step of a night has at hand, and what it gives back."""
+"""What every step of a workflow run has at hand, and what it gives back."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,16 +11,16 @@ from linnaeus.models import Model
 from linnaeus.progress import Progress
 from linnaeus.storage import Folder
 from linnaeus.workflow.file.config import Workflow
-from linnaeus.workflow.night import Night, StepName
+from linnaeus.workflow.workflow_run import StepName, WorkflowRun
 
 
 @dataclass
 class Context:
-    """A night under way: its record grows with every step."""
+    """A workflow run under way: its record grows with every step."""
 
     workspace: Folder
     workflow: Workflow
-    night: Night
+    run: WorkflowRun
     progress: Progress
     unexpected: Callable[[Exception], None] = lambda _: None
     """Is shown what no step foresaw, beside the line that the record has."""
@@ -29,19 +29,19 @@ class Context:
         """What the record says of a step that was done, here or by an earlier command.
 
         Raises:
-            ConfigurationError: the night has not come to that step.
+            ConfigurationError: the run has not come to that step.
         """
-        done = self.night.step(step)
+        done = self.run.step(step)
         if done is None:
             raise ConfigurationError(
-                f"night {self.night.night} of {self.night.workflow} has no step {step!r} in "
+                f"run {self.run.id} of {self.run.workflow} has no step {step!r} in "
                 f"{self.workspace.uri} yet: run it with --only {step} first"
             )
         return done.facts
 
     @property
     def manifest(self) -> Manifest:
-        """The list of images that the night goes by."""
+        """The list of images that the run goes by."""
         return manifests.describe(self.workspace, self.facts("manifest")["manifest_id"])
 
     @property

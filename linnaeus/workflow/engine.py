@@ -1,6 +1,6 @@
-"""Runs a night: step after step, each recorded, up to the first that fails or is refused.
+"""Runs a workflow: step after step, each recorded, up to the first that fails or is refused.
 
-Nothing of a night is lost: embeddings, runs and candidates are found again by the next one.
+Nothing of a workflow run is lost: embeddings, runs and candidates are found again by the next one.
 """
 
 import time
@@ -16,8 +16,7 @@ from linnaeus.progress import SILENT, Progress
 from linnaeus.storage import Folder
 from linnaeus.workflow.context import Context, Outcome, Work
 from linnaeus.workflow.file.config import Workflow
-from linnaeus.workflow.lock import TURN, Turn, taken
-from linnaeus.workflow.night import STEPS, Night, Step, StepName
+from linnaeus.workflow.lock import LOCK_EXPIRY, WorkflowLock, locked
 from linnaeus.workflow.steps.embedding import embed
 from linnaeus.workflow.steps.evaluating import evaluate
 from linnaeus.workflow.steps.listing import list_images
@@ -26,6 +25,7 @@ from linnaeus.workflow.steps.publishing import publish
 from linnaeus.workflow.steps.reporting import report
 from linnaeus.workflow.steps.scoring import score
 from linnaeus.workflow.steps.training import train
+from linnaeus.workflow.workflow_run import STEPS, Step, StepName, WorkflowRun
 
 WORK: dict[StepName, Work] = {
     "manifest": list_images,
@@ -39,24 +39,24 @@ WORK: dict[StepName, Work] = {
 }
 
 
-class NightStopped(LinnaeusError):  # noqa: N818 - what is the case
-    """A step before those that are asked for went wrong."""
+class WorkflowRunStopped(LinnaeusError):  # noqa: N818 - what is the case
+    """A step before the requested ones went wrong."""
 
 
 @dataclass(frozen=True)
-class NightRequest:
-    """Which night, and which of its steps this process does."""
+class WorkflowRunRequest:
+    """Which run, and which of its steps this process does."""
 
-    night: str
+    id: str
     only: Sequence[StepName] = STEPS
-    turn: timedelta = TURN
-    """Without a sign of life for so long, another night is taken for dead."""
+    lock_expiry: timedelta = LOCK_EXPIRY
+    """Another run that has not renewed its lock for so long is taken for dead."""
     unexpected: Callable[[Exception], None] = lambda _: None
     """Is shown what no step foresaw, beside the line that the record has."""
 
 
-def night_id() -> str:
-    """The id of a night that begins now."""
+def new_id() -> str:
+    """The id of a workflow run that begins now."""
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
@@ -66,56 +66,62 @@ def steps_of(words: str) -> tuple[StepName, ...]:
     Raises:
         ConfigurationError: there is no such step.
     """
-    asked = [word.strip() for word in words.split(",")]
-    if unknown := [word for word in asked if word not in STEPS]:
+    names = [word.strip() for word in words.split(",")]
+    if unknown := [name for name in names if name not in STEPS]:
         raise ConfigurationError(f"there is no step {unknown[0]!r}: choose of {', '.join(STEPS)}")
-    return tuple(step for step in STEPS if step in asked)
+    return tuple(step for step in STEPS if step in names)
 
 
-def run_night(
-    workflow: Workflow, request: NightRequest | None = None, progress: Progress = SILENT
-) -> Night:
-    """Run a night, or some steps of it, and return its record.
+def run_workflow(
+    workflow: Workflow, request: WorkflowRunRequest | None = None, progress: Progress = SILENT
+) -> WorkflowRun:
+    """Run a workflow, or some of its steps, and return the run's record.
 
-    A step that went wrong is in the record and ends the night; only the report is made after it.
+    A step that went wrong is in the record and ends the run; only the report is made after it.
 
     Raises:
-        AnotherNight: another one is going on.
+        WorkflowLocked: another run is going on.
         LinnaeusError: the workspace cannot be read or written at all.
     """
-    request = request or NightRequest(night_id())
+    request = request or WorkflowRunRequest(new_id())
     workspace = Folder(workflow.workspace)
-    turn = Turn(workspace, workflow.name, request.night, workflow.schedule, request.turn)
-    with taken(turn, progress):
-        context = open_night(workspace, workflow, request.night, progress)
+    lock = WorkflowLock(
+        workspace, workflow.name, request.id, workflow.schedule, request.lock_expiry
+    )
+    with locked(lock, progress):
+        context = open_workflow_run(workspace, workflow, request.id, progress)
         context.unexpected = request.unexpected
         if tuple(request.only) != STEPS[-1:]:
-            refuse_after_trouble(context.night, request.only)
+            refuse_after_trouble(context.run, request.only)
         do(context, request.only)
-        return context.night
+        return context.run
 
 
-def open_night(workspace: Folder, workflow: Workflow, night: str, progress: Progress) -> Context:
-    """A night from its record, or a new one."""
-    kept = Night.load(workspace, workflow.name, night)
-    return Context(workspace, workflow, kept or Night.begin(workflow.name, night), progress)
+def open_workflow_run(
+    workspace: Folder, workflow: Workflow, workflow_run: str, progress: Progress
+) -> Context:
+    """A workflow run from its record, or a new one."""
+    kept = WorkflowRun.load(workspace, workflow.name, workflow_run)
+    return Context(
+        workspace, workflow, kept or WorkflowRun.begin(workflow.name, workflow_run), progress
+    )
 
 
-def trouble(night: Night, steps: Sequence[StepName] = STEPS) -> Step | None:
+def trouble(run: WorkflowRun, steps: Sequence[StepName] = STEPS) -> Step | None:
     """The first of some steps that went wrong."""
-    found = (night.step(name) for name in steps)
-    return next((one for one in found if one and one.status in ("failed", "refused")), None)
+    reached = (run.step(name) for name in steps)
+    return next((step for step in reached if step and step.status in ("failed", "refused")), None)
 
 
-def refuse_after_trouble(night: Night, only: Sequence[StepName]) -> None:
+def refuse_after_trouble(run: WorkflowRun, only: Sequence[StepName]) -> None:
     """Refuse to go on behind a step that went wrong.
 
     Raises:
-        NightStopped: a step before the first of these did.
+        WorkflowRunStopped: a step before the first of these did.
     """
-    earlier = trouble(night, STEPS[: STEPS.index(only[0])])
+    earlier = trouble(run, STEPS[: STEPS.index(only[0])])
     if earlier:
-        raise NightStopped(f"night {night.night} stopped at {earlier.name}: {earlier.line}")
+        raise WorkflowRunStopped(f"run {run.id} stopped at {earlier.name}: {earlier.line}")
 
 
 def do(context: Context, only: Sequence[StepName]) -> None:
@@ -123,12 +129,12 @@ def do(context: Context, only: Sequence[StepName]) -> None:
     if tuple(only) == STEPS[-1:]:
         _do(context, "report", WORK["report"], None)
         return
-    done = {step.name: step for step in context.night.steps if step.status == "done"}
-    context.night = replace(context.night, finished_at=None)  # of the commands before this
+    done = {step.name: step for step in context.run.steps if step.status == "done"}
+    context.run = replace(context.run, finished_at=None)  # of the commands before this
     for name in only:
-        context.night = _without(context.night, name)
+        context.run = _without(context.run, name)
     for name in only:
-        if name == "report" or not trouble(context.night, STEPS[: STEPS.index(name)]):
+        if name == "report" or not trouble(context.run, STEPS[: STEPS.index(name)]):
             _do(context, name, WORK[name], done.get(name))
 
 
@@ -139,8 +145,8 @@ def do_instead(context: Context, name: StepName, work: Work) -> None:
         _record(context, step)
 
 
-def _without(night: Night, name: StepName) -> Night:
-    return replace(night, steps=tuple(step for step in night.steps if step.name != name))
+def _without(run: WorkflowRun, name: StepName) -> WorkflowRun:
+    return replace(run, steps=tuple(step for step in run.steps if step.name != name))
 
 
 def _do(context: Context, name: StepName, work: Work, earlier: Step | None) -> None:
@@ -151,17 +157,17 @@ def _do(context: Context, name: StepName, work: Work, earlier: Step | None) -> N
 
 def _record(context: Context, step: Step) -> None:
     wrong = step.status in ("failed", "refused")
-    context.night = context.night.after(step)
+    context.run = context.run.after(step)
     if wrong or step.name == STEPS[-1]:
-        context.night = context.night.finished()
+        context.run = context.run.finished()
     with context.progress.step(f"[{step.name}]", None) as shown:
         shown.note(step.line if step.status == "done" else f"{step.status}: {step.line}")
     try:
-        context.night.save(context.workspace)
+        context.run.save(context.workspace)
     except LinnaeusError as error:
         if not wrong:
             unsaved = replace(step, status="failed", line=f"the record cannot be kept: {error}")
-            context.night = context.night.after(unsaved)
+            context.run = context.run.after(unsaved)
 
 
 def _attempt(context: Context, name: StepName, work: Work) -> Step:
@@ -183,8 +189,8 @@ def _attempt(context: Context, name: StepName, work: Work) -> Step:
         return ended("failed", one_line(error))
     except BaseException:
         line = "interrupted; the same command goes on where it stopped"
-        context.night = context.night.after(ended("failed", line)).finished()
+        context.run = context.run.after(ended("failed", line)).finished()
         with suppress(LinnaeusError):
-            context.night.save(context.workspace)
+            context.run.save(context.workspace)
         raise
     return ended(outcome.status, outcome.line, outcome.facts)

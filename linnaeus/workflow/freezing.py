@@ -1,10 +1,10 @@
-"""A night whose jobs are done in slices: plan one, freeze its run under the night's name."""
+"""A workflow run whose jobs are done in slices: plans one, and freezes its run under a name."""
 
 import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from linnaeus import models
+from linnaeus import layout, models
 from linnaeus.errors import LinnaeusError
 from linnaeus.jobs import frozen_runs
 from linnaeus.progress import SILENT, Progress
@@ -13,9 +13,9 @@ from linnaeus.storage import Folder
 from linnaeus.workflow import engine
 from linnaeus.workflow.context import Context, Outcome
 from linnaeus.workflow.file.config import Workflow
-from linnaeus.workflow.lock import Turn, taken
-from linnaeus.workflow.night import NIGHTS, StepName
+from linnaeus.workflow.lock import WorkflowLock, locked
 from linnaeus.workflow.steps.scoring import model_version
+from linnaeus.workflow.workflow_run import StepName
 
 FEWEST = 2
 """Slices, where anything is to do: AWS Batch has no array of one."""
@@ -23,9 +23,9 @@ FEWEST = 2
 
 @dataclass(frozen=True)
 class FreezeRequest:
-    """Which job of which night, in how many slices at most."""
+    """Which job of which workflow run, in how many slices at most."""
 
-    night: str
+    id: str
     job: Literal["embed", "score"]
     slices: int = 16
 
@@ -47,14 +47,14 @@ def freeze(workflow: Workflow, request: FreezeRequest, progress: Progress = SILE
     """Do the steps before the job that need no slices, and freeze the job's run.
 
     Raises:
-        AnotherNight: another one is going on.
-        LinnaeusError: a step failed; the night's record says so, too.
+        WorkflowLocked: another run is going on.
+        LinnaeusError: a step failed; the run's record says so, too.
     """
     workspace = Folder(workflow.workspace)
-    with taken(Turn(workspace, workflow.name, request.night, workflow.schedule), progress):
-        context = engine.open_night(workspace, workflow, request.night, progress)
+    with locked(WorkflowLock(workspace, workflow.name, request.id, workflow.schedule), progress):
+        context = engine.open_workflow_run(workspace, workflow, request.id, progress)
         before: tuple[StepName, ...] = ("manifest", "plan") if request.job == "embed" else ()
-        engine.refuse_after_trouble(context.night, before or ("score",))
+        engine.refuse_after_trouble(context.run, before or ("score",))
         found: list[Slices] = []
 
         def work(of: Context) -> Outcome:
@@ -62,21 +62,21 @@ def freeze(workflow: Workflow, request: FreezeRequest, progress: Progress = SILE
             return Outcome(f"frozen as {found[0].plan}")
 
         engine.do(context, before)
-        if not engine.trouble(context.night, before):
+        if not engine.trouble(context.run, before):
             engine.do_instead(context, request.job, work)
         if not found:
-            wrong = engine.trouble(context.night)
+            wrong = engine.trouble(context.run)
             raise LinnaeusError(f"{wrong.name}: {wrong.line}" if wrong else "nothing was frozen")
         return found[0]
 
 
 def _frozen(context: Context, request: FreezeRequest) -> Slices:
-    name = f"{context.workflow.name}-{context.night.night}-{request.job}"
+    name = f"{context.workflow.name}-{context.run.id}-{request.job}"
     job = _embedding(context) if request.job == "embed" else _scoring(context)
     run = frozen_runs.freeze_run(context.workspace, job, context.manifest, name)
     slices = max(FEWEST, min(request.slices, run.shards)) if run.shards else 0
     frozen = Slices(run.plan, run.run_id, run.shards, slices, run.objects)
-    key = f"{NIGHTS}/{context.workflow.name}/{context.night.night}-{request.job}.json"
+    key = f"{layout.WORKFLOW_RUNS}/{context.workflow.name}/{context.run.id}-{request.job}.json"
     context.workspace.write(key, (json.dumps(asdict(frozen)) + "\n").encode())
     return frozen
 

@@ -1,4 +1,4 @@
-"""What must hold, or the night ends with the old model and the old labels in place."""
+"""What must hold, or the run ends with the old model and the old labels in place."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -19,7 +19,7 @@ def with_work(counts: Counts, more: Counts) -> Counts:
 
 
 def with_refused(counts: Counts, refused: Mapping[str, Any]) -> Counts:
-    """Counts of a step with those of its attempts that a gate refused in the same night.
+    """Counts of a step with those of its attempts that a gate refused in the same run.
 
     What failed for the first time then is no new failure any more, and would pass the gate now.
     """
@@ -67,6 +67,6 @@ def refuse_churn(
             f"{counts.changed:,} of {counts.compared:,} labels would change ({share:.1%}), and "
             f"churn_at_most = {gates.churn_at_most:g}: the labels stay as they were; "
             f"{layout.changes(run_id)} in the workspace has what would change: raise churn_at_most "
-            "for a night if it should",
+            "for a workflow run if it should",
             facts,
         )

@@ -1,4 +1,4 @@
-"""One night of a workflow at a time: who has the turn, and what others do meanwhile."""
+"""One run of a workflow at a time: who holds the lock, and what others do meanwhile."""
 
 import threading
 import time
@@ -12,90 +12,91 @@ from linnaeus.progress import Progress
 from linnaeus.storage import Folder, Lease, LeaseLost, leases
 from linnaeus.workflow.file.config import Schedule
 
-TURN = timedelta(minutes=2)
-"""Whoever has shown no sign of life for so long has lost the turn."""
-_SIGNS = 6
-"""Of life, within that time."""
-LOOK_SECONDS = 5.0
+LOCK_EXPIRY = timedelta(minutes=2)
+"""Whoever has not renewed the lock for so long has lost it."""
+_RENEWALS = 6
+"""Within that time."""
+POLL_SECONDS = 5.0
 
 
-class AnotherNight(LinnaeusError):  # noqa: N818 - what is the case
-    """Another run of the workflow has the turn."""
+class WorkflowLocked(LinnaeusError):  # noqa: N818 - what is the case
+    """Another run of the workflow holds the lock."""
 
 
 @dataclass(frozen=True)
-class Turn:
-    """Whose turn is asked for."""
+class WorkflowLock:
+    """The lock of a workflow, as one of its runs asks for it."""
 
     workspace: Folder
     workflow: str
-    night: str
+    workflow_run: str
     schedule: Schedule
-    lasts: timedelta = TURN
+    expiry: timedelta = LOCK_EXPIRY
 
     @property
     def lease(self) -> str:
         """Its name."""
-        return f"night-{self.workflow}"
+        return f"workflow-{self.workflow}"
 
 
 @contextmanager
-def taken(turn: Turn, progress: Progress) -> Iterator[None]:
-    """Have the turn while the context lasts.
+def locked(lock: WorkflowLock, progress: Progress) -> Iterator[None]:
+    """Hold the lock while the context lasts.
 
-    A command of the very night that has the turn, such as one that a scheduler tries again after
+    A command of the very run that holds the lock, such as one that a scheduler tries again after
     its process died, waits in any case.
 
     Raises:
-        AnotherNight: somebody else has it and does not let go, or one is not to wait.
+        WorkflowLocked: another run holds it and does not let go, or this one is not to wait.
     """
     began = time.monotonic()
+    holder = {"workflow_run": lock.workflow_run}
     while True:
-        with leases.leased(turn.workspace, turn.lease, turn.lasts, {"night": turn.night}) as mine:
-            if mine:
-                with _kept(mine, turn.lasts):
+        with leases.leased(lock.workspace, lock.lease, lock.expiry, holder) as lease:
+            if lease:
+                with _renewed(lease, lock.expiry):
                     yield
                 return
-        _wait(turn, progress, time.monotonic() - began)
+        _wait(lock, progress, time.monotonic() - began)
 
 
-def _wait(turn: Turn, progress: Progress, waited_seconds: float) -> None:
-    holder = leases.holder(turn.workspace, turn.lease)
+def _wait(lock: WorkflowLock, progress: Progress, waited_seconds: float) -> None:
+    holder = leases.holder(lock.workspace, lock.lease)
     if holder is None:
         return
-    same = holder.get("night") == turn.night
+    same = holder.get("workflow_run") == lock.workflow_run
     who = (
-        f"night {holder.get('night')} of {turn.workflow} is going on "
+        f"run {holder.get('workflow_run')} of {lock.workflow} is going on "
         f"(process {holder.get('process')} on {holder.get('host')})"
     )
-    patience = turn.schedule.wait_minutes * 60
-    if turn.schedule.overlap == "leave":
+    limit_seconds = lock.schedule.wait_minutes * 60
+    if lock.schedule.overlap == "leave":
         if not same:
-            raise AnotherNight(f"{who}: leaving; nothing was done")
-        patience = turn.lasts.total_seconds() + 2 * LOOK_SECONDS
-    if waited_seconds > patience:
-        raise AnotherNight(
+            raise WorkflowLocked(f"{who}: leaving; nothing was done")
+        limit_seconds = lock.expiry.total_seconds() + 2 * POLL_SECONDS
+    if waited_seconds > limit_seconds:
+        raise WorkflowLocked(
             f"{who} still, after {waited_seconds / 60:.0f} minutes: nothing was done"
         )
     with progress.step("Wait", None) as step:
         step.note(who)
-        time.sleep(min(LOOK_SECONDS, turn.lasts.total_seconds() / _SIGNS))
+        time.sleep(min(POLL_SECONDS, lock.expiry.total_seconds() / _RENEWALS))
 
 
 @contextmanager
-def _kept(mine: Lease, lasts: timedelta) -> Iterator[None]:
+def _renewed(lease: Lease, expiry: timedelta) -> Iterator[None]:
     over = threading.Event()
 
     def renew() -> None:
-        while not over.wait(lasts.total_seconds() / _SIGNS):
+        while not over.wait(expiry.total_seconds() / _RENEWALS):
             try:
-                mine.renew()
+                lease.renew()
             except LeaseLost:
                 return  # this process slept: what must not be done twice is decided elsewhere
             except LinnaeusError:
                 continue
 
-    thread = threading.Thread(target=renew, name="night", daemon=True)
+    thread = threading.Thread(target=renew, name="workflow lock", daemon=True)
     thread.start()
     try:
         yield

@@ -55,7 +55,7 @@ def decide(
     if rule.when == "never":
         return Decision(False, f"{named} stays: retraining is switched off")
     if rule.when == "always":
-        return Decision(True, "every night has its model")
+        return Decision(True, "every workflow run trains a model")
     if not manifest_diff.labelled(workspace, labelled):
         return Decision(False, f"{named} stays: no image of {labelled.source} has a label")
     if not same_settings(current, config_of(workflow)):

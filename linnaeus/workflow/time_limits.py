@@ -1,4 +1,4 @@
-"""Sends a summary somewhere, for so long at most: nobody who is told can hold a night up."""
+"""Sends a summary somewhere, for so long at most: no receiver can hold a run up."""
 
 from collections.abc import Callable
 from queue import Empty, SimpleQueue

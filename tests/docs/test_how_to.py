@@ -22,7 +22,7 @@ PLATFORMS = ("one-machine", "kubernetes", "aws", "google-cloud")
 PAGES = sorted(page for page in FOLDER.glob("*.md") if "```sh\n" in page.read_text())
 RUN_PAGES = [page for page in PAGES if any(block.is_run for block in blocks_of(page))]
 BUCKETS = ("photos", "linnaeus")
-LONG_PAGES = ("nightly", "slices")
+LONG_PAGES = ("workflow-runs", "slices")
 """Those whose commands take minutes."""
 
 

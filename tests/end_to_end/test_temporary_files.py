@@ -45,11 +45,11 @@ def test_no_command_leaves_temporary_files(tmp_path, loop):
     run("train", loop.bucket, "--model", "other", "--backbone", BACKBONE, "--head", "linear", *here)
     run("score", new, "--model", "colours", *here)
     run("label", new / "red/0300.jpg", "--model", "colours", *here)
-    (tmp_path / "night.toml").write_text(
+    (tmp_path / "run.toml").write_text(
         f'workspace = "{loop.root}"\nimages.location = "{loop.bucket}"\n'
         f'backbone.name = "{BACKBONE}"\nmodel.name = "colours"\nretrain.when = "never"\n'
     )
-    run("run", tmp_path / "night.toml")
+    run("run", tmp_path / "run.toml")
 
 
 def test_what_outlives_a_process_is_not_in_its_folder(tmp_path):

@@ -101,11 +101,11 @@ class Cloud:
         )
         return found["services"][0]["desiredCount"]
 
-    def night(self, name: str) -> dict[str, Any]:
+    def workflow_run(self, name: str) -> dict[str, Any]:
         """Run the state machine to its end; the execution's description."""
         client = self.client("stepfunctions")
         started = client.start_execution(
-            stateMachineArn=self.outputs["night"]["StateMachine"], name=name, input="{}"
+            stateMachineArn=self.outputs["workflow"]["StateMachine"], name=name, input="{}"
         )
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
@@ -131,8 +131,8 @@ class Cloud:
         self.waiting.put((task, end))
         return end.result()
 
-    def told(self) -> list[str]:
-        """What the topic was told."""
+    def notified(self) -> list[str]:
+        """What was published to the topic."""
         queue = self.outputs["listener"]["Queue"]
         found = self.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
         return [message["Body"] for message in found.get("Messages", [])]
@@ -140,16 +140,16 @@ class Cloud:
     def adopt(self) -> None:
         """Hand the stack's state machine to what carries it out, which knows no stacks."""
         made = stepfunctions_backends[aws_stacks.ACCOUNT][REGION].state_machines
-        [machine] = [each for each in made if each.arn == self.outputs["night"]["StateMachine"]]
+        [machine] = [each for each in made if each.arn == self.outputs["workflow"]["StateMachine"]]
         self.client("stepfunctions").create_state_machine(
             name=machine.name, definition=machine.definition, roleArn=machine.roleArn
         )
 
     def listen(self) -> None:
-        """Keep what the topic is told in a queue."""
+        """Keep in a queue what is published to the topic."""
         queue = self.client("sqs").create_queue(QueueName="listener")["QueueUrl"]
         arn = f"arn:aws:sqs:{REGION}:{aws_stacks.ACCOUNT}:listener"
-        topic = self.outputs["news"]["Topic"]
+        topic = self.outputs["notifications"]["Topic"]
         self.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
         self.outputs["listener"] = {"Queue": queue}
 

@@ -15,7 +15,7 @@ import boto3
 from cfnlint.decode import decode_str
 
 FOLDER = Path(__file__).parents[2] / "infra" / "aws"
-NAMES = ("network", "storage", "news", "serving", "jobs", "night")
+NAMES = ("network", "storage", "notifications", "serving", "jobs", "workflow")
 """Nested stacks, in an order in which each has what it needs."""
 REGION = "eu-west-1"
 ACCOUNT = "123456789012"

@@ -1,4 +1,4 @@
-"""A night of infra/aws whose commands are really carried out: a bucket of pictures is labelled.
+"""A workflow of infra/aws whose commands are really carried out: pictures of a bucket are labelled.
 
 Buckets, queues, definitions and topic are those of the stacks in moto; pictures and workspace are
 in its S3, which the commands reach over HTTP. The model server is the embedded one, over a folder
@@ -45,7 +45,7 @@ name = "{model}"
 head = "linear"
 [serving]
 server = "{server}"
-[news]
+[notifications]
 sns_topic = "{topic}"
 """
 
@@ -63,7 +63,7 @@ class Carried:
     written: dict[str, set[str]] = field(default_factory=dict)
     """New keys in the workspace's bucket, by the job."""
     ending: dict[str, Any] = field(default_factory=dict)
-    """Of the first night."""
+    """Of the first run."""
     ended: threading.Event = field(default_factory=threading.Event)
     servers: ExitStack = field(default_factory=ExitStack)
 
@@ -122,7 +122,7 @@ def patience() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def labelled(patience: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Carried]:
-    """The stacks with twenty pictures of each colour in the images' bucket, after a first night."""
+    """The stacks with twenty pictures of each colour in the images' bucket, after a first run."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -143,7 +143,7 @@ def labelled(patience: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         with cloud(carried, server, ModelName=MODEL, Slices="2") as made:
             carried.cloud = made
             fill(made, server)
-            carried.ending = made.night("first")
+            carried.ending = made.workflow_run("first")
             yield carried
     finally:
         carried.ended.set()
@@ -164,21 +164,21 @@ def fill(made: Cloud, server: str) -> None:
         backbone=BACKBONE,
         model=MODEL,
         server=server,
-        topic=made.outputs["news"]["Topic"],
+        topic=made.outputs["notifications"]["Topic"],
     )
     bucket = storage["WorkspaceBucket"]
     store.put_object(Bucket=bucket, Key="workflows/nightly.toml", Body=text.encode())
 
 
-def record(made: Cloud, night: str) -> dict[str, Any]:
-    """The night's steps, by name."""
+def record(made: Cloud, workflow_run: str) -> dict[str, Any]:
+    """The run's steps, by name."""
     bucket = made.outputs["storage"]["WorkspaceBucket"]
-    key = f"workspace/nights/nightly/{night}.json"
+    key = f"workspace/workflow_runs/nightly/{workflow_run}.json"
     text = made.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     return {step["name"]: step for step in json.loads(text)["steps"]}
 
 
-def test_a_bucket_is_labelled_by_a_night(labelled):
+def test_a_bucket_is_labelled_by_a_workflow_run(labelled):
     made = labelled.cloud
     assert labelled.ending["status"] == "SUCCEEDED", labelled.said
     steps = record(made, "first")
@@ -187,8 +187,8 @@ def test_a_bucket_is_labelled_by_a_night(labelled):
     for job in ("embed-slices", "score-slices"):
         tasks = [task for task in made.tasks if task.job == job]
         assert [task.environment[INDEX] for task in tasks] == ["0", "1"]
-    [news] = made.told()
-    assert "first" in news
+    [notification] = made.notified()
+    assert "first" in notification
 
 
 def test_slices_wrote_what_their_role_may_write(labelled):
@@ -202,17 +202,17 @@ def test_slices_wrote_what_their_role_may_write(labelled):
             assert any(fnmatchcase(key, place) for place in places), key
 
 
-def test_the_next_night_has_nothing_to_do_and_starts_no_slices(labelled):
+def test_the_next_run_has_nothing_to_do_and_starts_no_slices(labelled):
     made = labelled.cloud
     made.tasks.clear()
     labelled.said.clear()
-    assert made.night("second")["status"] == "SUCCEEDED", labelled.said
+    assert made.workflow_run("second")["status"] == "SUCCEEDED", labelled.said
     steps = record(made, "second")
     assert {steps[name]["status"] for name in ("embed", "train", "score")} == {"skipped"}
     assert not [job for job in made.jobs if job.endswith("-slices")]
 
 
-def test_wrong_usage_fails_the_night_by_its_exit_status(labelled):
+def test_wrong_usage_fails_the_run_by_its_exit_status(labelled):
     """A typing mistake in a command is an exit status of 2, not a job that does nothing."""
-    wrong = Task("typo", "", ["run", "nightly.toml", "--nights", "x"], {})
+    wrong = Task("typo", "", ["run", "nightly.toml", "--ids", "x"], {})
     assert labelled(wrong) == 2

@@ -25,12 +25,12 @@ VALUES = {
     "Log.Arn": f"arn:aws:logs:{HERE}:log-group:name:*",
     "WebhookSecret": f"arn:aws:secretsmanager:{HERE}:secret:name-123456",
     "RepositoryArns": f"arn:aws:ecr:{HERE}:repository/label*",
-    "NewsTopic": f"arn:aws:sns:{HERE}:name",
+    "NotificationsTopic": f"arn:aws:sns:{HERE}:name",
     "Topic": f"arn:aws:sns:{HERE}:name",
     "Queue": f"arn:aws:batch:{HERE}:job-queue/name",
     "TrainQueue": f"arn:aws:batch:{HERE}:job-queue/name-gpu",
     "ServiceArn": f"arn:aws:ecs:{HERE}:service/name/name",
-    "Night": f"arn:aws:states:{HERE}:stateMachine:name",
+    "StateMachine": f"arn:aws:states:{HERE}:stateMachine:name",
     "NotStarted.Arn": f"arn:aws:sqs:{HERE}:name",
     "ChangesQueue.Arn": f"arn:aws:sqs:{HERE}:name",
     "ChangesRule.Arn": f"arn:aws:events:{HERE}:rule/name",
@@ -103,7 +103,7 @@ def test_main_hands_a_nested_stack_what_it_asks_for(name):
 
 def definition() -> dict[str, Any]:
     """The state machine with all its substitutions."""
-    properties = template("night")["Resources"]["Night"]["Properties"]
+    properties = template("workflow")["Resources"]["StateMachine"]["Properties"]
     names = properties["DefinitionSubstitutions"]
     text = aws_stacks.substituted(json.dumps(properties["Definition"]), dict.fromkeys(names, "7"))
     return json.loads(text)
@@ -128,7 +128,7 @@ def test_no_state_can_fail_unseen():
 
 
 def test_every_substitution_is_used():
-    properties = template("night")["Resources"]["Night"]["Properties"]
+    properties = template("workflow")["Resources"]["StateMachine"]["Properties"]
     used = set(re.findall(r"\$\{(\w+)\}", json.dumps(properties["Definition"])))
     assert used == set(properties["DefinitionSubstitutions"])
 
@@ -179,8 +179,8 @@ def role(stack: str, name: str) -> set[tuple[str, str]]:
 
 
 def test_the_scheduler_may_start_one_state_machine_and_write_to_one_queue():
-    assert role("night", "ScheduleRole") == {
-        ("states:StartExecution", VALUES["Night"]),
+    assert role("workflow", "ScheduleRole") == {
+        ("states:StartExecution", VALUES["StateMachine"]),
         ("sqs:SendMessage", VALUES["NotStarted.Arn"]),
     }
 
@@ -196,14 +196,16 @@ def test_slices_may_write_neither_models_nor_labels_nor_images():
     writes = {place for action, place in role("jobs", "SliceRole") if "Put" in action}
     assert writes
     assert all(place.startswith("arn:aws:s3:::name/name/") for place in writes)
-    assert not [p for p in writes if p.endswith(("models/*", "labels/*", "nights/*", "/name/*"))]
+    assert not [
+        p for p in writes if p.endswith(("models/*", "labels/*", "workflow_runs/*", "/name/*"))
+    ]
 
 
-def test_the_night_is_named_by_the_schedule():
-    target = template("night")["Resources"]["Nightly"]["Properties"]["Target"]
+def test_the_run_is_named_by_the_schedule():
+    target = template("workflow")["Resources"]["Nightly"]["Properties"]["Target"]
     request = json.loads(aws_stacks.resolved(target["Input"], VALUES))
     assert request["Name"] == "<aws.scheduler.execution-id>"
-    assert request["StateMachineArn"] == VALUES["Night"]
+    assert request["StateMachineArn"] == VALUES["StateMachine"]
     assert json.loads(request["Input"]) == {}
 
 

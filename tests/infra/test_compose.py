@@ -172,8 +172,8 @@ def test_nobody_waits_for_the_health_of_a_service_that_has_no_check(services):
             assert wait["condition"] != "service_healthy" or checked, (name, other)
 
 
-def test_the_first_night_waits_for_no_model(services):
-    """The mirror and the server are well only when the first night has published one."""
+def test_the_first_run_waits_for_no_model(services):
+    """The mirror and the server are well only when the first run has published one."""
     waits = {one: wait["condition"] for one, wait in services["nightly"]["depends_on"].items()}
     assert waits["serving"] == "service_started"
     assert "mirror" not in waits

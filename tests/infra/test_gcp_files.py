@@ -129,7 +129,7 @@ def test_no_one_but_the_steps_that_write_may_write_and_nobody_writes_images():
     roles = {(account, on): role for account, role, on in permissions()}
     writers = {(a, on) for (a, on), role in roles.items() if role == "roles/storage.objectUser"}
     assert writers == {
-        ("linnaeus-night", "bucket:workspace"),
+        ("linnaeus-steps", "bucket:workspace"),
         ("linnaeus-train", "bucket:workspace"),
         ("linnaeus-shards", "bucket:shards"),
     }
@@ -137,7 +137,7 @@ def test_no_one_but_the_steps_that_write_may_write_and_nobody_writes_images():
     assert on_images == {"roles/storage.objectViewer"}
 
 
-@pytest.mark.parametrize("name", ["night", "train", "slices", "server"])
+@pytest.mark.parametrize("name", ["steps", "train", "slices", "server"])
 def test_what_runs_on_cloud_run_is_well_formed_and_filled_in(deployed, name):
     text = (deployed.kept / f"{name}.yaml").read_text()
     assert "${" not in text
@@ -160,7 +160,7 @@ def test_only_the_accounts_that_score_may_ask_the_server_and_everyone_else_is_re
     annotations = deployed.yaml("server.yaml")["metadata"]["annotations"]
     assert annotations == {"run.googleapis.com/ingress": "internal"}
     asking = {account for account, role, _ in permissions() if role == "roles/run.invoker"}
-    assert asking == {"linnaeus-night", "linnaeus-shards"}
+    assert asking == {"linnaeus-steps", "linnaeus-shards"}
     given = [call for call in deployed.calls if "--role=roles/run.invoker" in call]
     assert len(given) == 2
     assert all(" run services add-iam-policy-binding linnaeus-server " in f" {c}" for c in given)

@@ -1,4 +1,4 @@
-"""Google Cloud's night: its workflow executed, with stand-ins for the services it calls."""
+"""Google Cloud's run: its workflow executed, with stand-ins for the services it calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import yaml
 from tests.infra.workflows import Interpreter, RaisedError
 
 FOLDER = Path(__file__).parents[2] / "infra" / "gcp"
-NIGHT = "20260131T020000Z"
+WORKFLOW_RUN = "20260131T020000Z"
 ENVIRONMENT = {
     "GOOGLE_CLOUD_PROJECT_ID": "my-project",
     "GOOGLE_CLOUD_LOCATION": "europe-west1",
@@ -31,7 +31,7 @@ ENVIRONMENT = {
     "SUBNETWORK": "regions/europe-west1/subnetworks/linnaeus",
     "SERVER": "grpcs://linnaeus-server.run.app:443",
 }
-JOBS = ("linnaeus-night", "linnaeus-train", "linnaeus-slices")
+JOBS = ("linnaeus-steps", "linnaeus-train", "linnaeus-slices")
 EMBED, SCORE = ["freeze embed", "only embed"], ["freeze score", "only score"]
 TRAIN, REPORT = ["only train,evaluate,publish"], ["only report"]
 
@@ -64,7 +64,10 @@ class Cloud:
         [override] = body["overrides"]["containerOverrides"]
         command, options = parsed(override["args"])
         if command == "run":
-            assert (options["night"], options["workflow"]) == (NIGHT, "/etc/linnaeus/workflow.toml")
+            assert (options["workflow_run"], options["workflow"]) == (
+                WORKFLOW_RUN,
+                "/etc/linnaeus/workflow.toml",
+            )
             given = {k: options[k] for k in ("freeze", "only") if options[k]}
             [(key, value)] = given.items()
             step = f"{key} {value}"
@@ -79,9 +82,9 @@ class Cloud:
     def get(self, url: str, query: dict[str, str], auth: dict[str, str]) -> dict[str, Any]:
         assert (query, auth) == ({"alt": "media"}, {"type": "OAuth2"})
         key = unquote(url.rpartition("/")[2])
-        step = re.fullmatch(rf"workspace/nights/nightly/{NIGHT}-(\w+)\.json", key)
+        step = re.fullmatch(rf"workspace/workflow_runs/nightly/{WORKFLOW_RUN}-(\w+)\.json", key)
         assert step
-        plan = {"plan": f"nightly-{NIGHT}-{step[1]}", "slices": self.slices}
+        plan = {"plan": f"nightly-{WORKFLOW_RUN}-{step[1]}", "slices": self.slices}
         return {"body": json.dumps(plan).encode()}
 
     def launch(self, body: dict[str, Any], **place: Any) -> dict[str, Any]:
@@ -106,11 +109,11 @@ class Cloud:
         self.slept += seconds
 
     def publish(self, topic: str, body: dict[str, Any]) -> None:
-        assert topic == "projects/my-project/topics/linnaeus-news"
+        assert topic == "projects/my-project/topics/linnaeus-notifications"
         [message] = body["messages"]
         self.told.append(json.loads(base64.b64decode(message["data"])))
 
-    def night(self, argument: dict[str, Any] | None = None, **settings: str) -> Any:
+    def workflow_run(self, argument: dict[str, Any] | None = None, **settings: str) -> Any:
         calls = {
             "googleapis.run.v2.projects.locations.jobs.run": self.run_job,
             "googleapis.dataflow.v1b3.projects.locations.flexTemplates.launch": self.launch,
@@ -123,12 +126,12 @@ class Cloud:
         return Interpreter(workflows, ENVIRONMENT | settings, calls).run(args=argument or {})
 
 
-def test_a_night_freezes_has_shards_done_by_dataflow_and_commits():
+def test_a_workflow_run_freezes_has_shards_done_by_dataflow_and_commits():
     cloud = Cloud()
-    assert cloud.night() == NIGHT
+    assert cloud.workflow_run() == WORKFLOW_RUN
     assert cloud.did == [*EMBED, *TRAIN, *SCORE, *REPORT]
     embed, score = cloud.launched
-    assert embed["plan"] == f"nightly-{NIGHT}-embed"
+    assert embed["plan"] == f"nightly-{WORKFLOW_RUN}-embed"
     assert "server" not in embed
     assert score["server"] == ENVIRONMENT["SERVER"]
     assert cloud.slept == 240
@@ -137,7 +140,7 @@ def test_a_night_freezes_has_shards_done_by_dataflow_and_commits():
 
 def test_slices_are_tasks_of_a_job_where_that_is_asked_for():
     cloud = Cloud()
-    cloud.night(SHARDS_ON="cloud-run")
+    cloud.workflow_run(SHARDS_ON="cloud-run")
     assert cloud.launched == []
     (embed, tasks), (score, _) = cloud.tasks
     assert tasks == 4
@@ -147,38 +150,38 @@ def test_slices_are_tasks_of_a_job_where_that_is_asked_for():
 
 def test_nothing_new_starts_no_machines():
     cloud = Cloud(slices=0)
-    cloud.night()
+    cloud.workflow_run()
     assert cloud.launched == []
     assert cloud.did == [*EMBED, *TRAIN, *SCORE, *REPORT]
 
 
 def test_without_a_server_one_process_scores_with_its_own():
     cloud = Cloud()
-    cloud.night(SERVER="")
+    cloud.workflow_run(SERVER="")
     assert cloud.did == [*EMBED, *TRAIN, "only score", *REPORT]
 
 
 @pytest.mark.parametrize("failing", [*EMBED, *TRAIN, *SCORE])
-def test_a_step_that_fails_ends_the_night_with_a_report_and_news(failing):
+def test_a_step_that_fails_ends_the_run_with_a_report_and_a_notification(failing):
     cloud = Cloud(fails=failing)
     with pytest.raises(RaisedError, match=failing):
-        cloud.night()
+        cloud.workflow_run()
     assert cloud.did[-2:] == [failing, *REPORT]
     [told] = cloud.told
-    assert (told["night"], told["failure"]["message"]) == (NIGHT, f"{failing} failed")
+    assert (told["workflow_run"], told["failure"]["message"]) == (WORKFLOW_RUN, f"{failing} failed")
 
 
 @pytest.mark.parametrize("state", ["JOB_STATE_FAILED", "JOB_STATE_CANCELLED"])
-def test_a_dataflow_job_that_ends_badly_ends_the_night(state):
+def test_a_dataflow_job_that_ends_badly_ends_the_run(state):
     cloud = Cloud(dataflow=state)
     with pytest.raises(RaisedError, match=f"job-1.*{state}"):
-        cloud.night()
+        cloud.workflow_run()
     assert cloud.did == ["freeze embed", *REPORT]
     assert len(cloud.told) == 1
 
 
-def test_a_failed_report_fails_the_night_but_hides_no_earlier_failure():
+def test_a_failed_report_fails_the_run_but_hides_no_earlier_failure():
     cloud = Cloud(fails="only report")
     with pytest.raises(RaisedError, match="only report failed"):
-        cloud.night({"night": NIGHT})
+        cloud.workflow_run({"id": WORKFLOW_RUN})
     assert len(cloud.told) == 1

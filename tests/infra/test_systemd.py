@@ -91,7 +91,7 @@ def test_a_service_is_locked_in(installed, name):
     assert one(found, "CapabilityBoundingSet") == ""
 
 
-def test_a_night_that_was_slept_through_is_made_up_for():
+def test_a_workflow_run_that_was_slept_through_is_made_up_for():
     found = unit("linnaeus-nightly.timer")
     analyze("calendar", one(found, "OnCalendar", "Timer"))
     assert one(found, "Persistent", "Timer") == "true"
@@ -99,7 +99,7 @@ def test_a_night_that_was_slept_through_is_made_up_for():
     assert one(found, "WantedBy", "Install") == "timers.target"
 
 
-def test_a_night_ends_some_time_and_trouble_is_told():
+def test_a_workflow_run_ends_some_time_and_trouble_is_told():
     found = unit("linnaeus-nightly.service")
     assert one(found, "Type") == "oneshot"
     assert found["Service"]["TimeoutStartSec"] == ["12h"]
@@ -165,5 +165,5 @@ def test_the_nightly_command_runs_and_writes_where_the_unit_lets_it(tmp_path):
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
-    assert list((tmp_path / "state" / "workspace" / "nights" / "nightly").glob("*.json"))
+    assert list((tmp_path / "state" / "workspace" / "workflow_runs" / "nightly").glob("*.json"))
     assert {path.name for path in (tmp_path / "etc").iterdir()} == {"nightly.toml"}

@@ -24,8 +24,8 @@ from linnaeus.storage.leases import holder
 from linnaeus.tables import parts, tables_in
 from linnaeus.training.exporting.publication import claim_version
 from linnaeus.workflow import candidates
-from linnaeus.workflow.forecast.past_nights import PastNights
-from linnaeus.workflow.night import Night, Step
+from linnaeus.workflow.forecast.past_runs import PastRuns
+from linnaeus.workflow.workflow_run import Step, WorkflowRun
 from tests.buckets import fill
 from tests.linnaeus.runs.test_opening import EMBED, SCORE, begin, run
 from tests.pixel_engine import SPEC
@@ -46,12 +46,12 @@ NOT_OURS = ["", "{", "[]", "{}", "null", '"text"', "7", "\x00\ufffd", "[" * 100_
 
 @pytest.fixture
 def lived_in(workspace, tmp_path) -> Folder:
-    """A workspace with a scored source, a model, a night and a named plan."""
+    """A workspace with a scored source, a model, a workflow run and a named plan."""
     run(workspace, fill(tmp_path / "bucket", 4), SCORE)
     workspace.write(f"{MODEL.prefix}/linnaeus.json", MODEL.to_json().encode())
     claim_version(workspace, "m")
-    Night.begin("nightly", "1").after(Step("score", "done", "labelled", 1.0)).save(workspace)
-    workspace.write("nights/nightly/1.summary.json", b'{"status": "done"}')
+    WorkflowRun.begin("nightly", "1").after(Step("score", "done", "labelled", 1.0)).save(workspace)
+    workspace.write("workflow_runs/nightly/1.summary.json", b'{"status": "done"}')
     manifest = manifests.freeze(workspace, str(tmp_path / "bucket"))
     frozen_runs.freeze_run(workspace, SCORE, manifest, "named")
     workspace.write(layout.lease("work", 3), b"{}")
@@ -83,7 +83,7 @@ def test_strangers_files_in_all_folders_change_nothing(lived_in, tmp_path):
     vacuum(lived_in, Retention(unfinished=timedelta(0)))
     assert (Path(lived_in.uri) / layout.RUN_NAMES / ".DS_Store").exists()
     assert any(Path(f"{copied.parent} copy", "attempts").iterdir())
-    assert [night.night for night in PastNights.of(lived_in, "nightly").nights] == ["1"]
+    assert [run.id for run in PastRuns.of(lived_in, "nightly").runs] == ["1"]
     assert forget(lived_in, str(tmp_path / "bucket")) == {"m": 6}
 
 
@@ -96,7 +96,7 @@ def test_a_file_that_is_cut_or_foreign_is_one_line_with_the_remedy(lived_in, tmp
         layout.summary(committed): lambda: find(lived_in, committed),
         layout.run_name("named"): lambda: frozen_runs.load(lived_in, "named"),
         f"{MODEL.prefix}/linnaeus.json": lambda: models.load_model(lived_in, "m"),
-        "nights/nightly/1.json": lambda: Night.load(lived_in, "nightly", "1"),
+        "workflow_runs/nightly/1.json": lambda: WorkflowRun.load(lived_in, "nightly", "1"),
         "backbones/f/spec.json": lambda: store.load_spec(lived_in, "f"),
         layout.plan(begun): lambda: plans.read_spec(lived_in, begun),
         f"manifests/{manifest.id}.parquet": lambda: manifests.describe(lived_in, manifest.id),
@@ -134,7 +134,7 @@ def test_status_goes_on_where_a_summary_is_damaged(lived_in):
     [committed] = [r["run"] for r in overview(lived_in)["runs"]]
     for text in NOT_OURS:
         lived_in.write(layout.summary(committed), text.encode())
-        lived_in.write("nights/nightly/1.summary.json", text.encode())
+        lived_in.write("workflow_runs/nightly/1.summary.json", text.encode())
         found = overview(lived_in)
         assert found["runs"] in ([{"run": committed, "state": "damaged"}], [])
 

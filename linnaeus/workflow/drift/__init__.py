@@ -1,6 +1,6 @@
-"""Drift: how far a night's images are from those that the model was trained on."""
+"""Drift: how far a workflow run's images are from those that the model was trained on."""
 
 from linnaeus.workflow.drift.measures import EmbeddingDrift, LabelDrift, Level, Mover
-from linnaeus.workflow.drift.measuring import Drift, of_night
+from linnaeus.workflow.drift.measuring import Drift, of_scoring_run
 
-__all__ = ["Drift", "EmbeddingDrift", "LabelDrift", "Level", "Mover", "of_night"]
+__all__ = ["Drift", "EmbeddingDrift", "LabelDrift", "Level", "Mover", "of_scoring_run"]

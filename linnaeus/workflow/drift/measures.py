@@ -1,4 +1,4 @@
-r"""Two numbers for how far a night's images are from the training images, and their levels.
+r"""Two numbers for how far a workflow run's images are from the training images, and their levels.
 
 Embeddings: the Fréchet distance between normal distributions of independent dimensions,
 $d^2 = \sum_i (\mu_i - \mu'_i)^2 + (\sigma_i - \sigma'_i)^2$ (Dowson and Landau, "The Fréchet
@@ -72,10 +72,10 @@ def moments(blocks: Iterable[NDArray[np.float32]]) -> Moments:
 
 @dataclass(frozen=True)
 class EmbeddingDrift:
-    """How far the night's embeddings are from the training images'."""
+    """How far the run's embeddings are from the training images'."""
 
     images: int
-    """Of the night, that were looked at: all, or a sample."""
+    """Of the run, that were looked at: all, or a sample."""
     reference_images: int
     distance: float | None
     """In radii of the training images; None where there are too few."""
@@ -86,22 +86,22 @@ class EmbeddingDrift:
     level: Level
 
 
-def embedding_drift(night: Moments, reference: Moments) -> EmbeddingDrift:
-    """The Fréchet distance between a night's and the training images' embeddings."""
-    few = EmbeddingDrift(night.count, reference.count, None, None, None, "too few")
-    if min(night.count, reference.count) < LEAST_IMAGES:
+def embedding_drift(scored: Moments, reference: Moments) -> EmbeddingDrift:
+    """The Fréchet distance between a workflow run's and the training images' embeddings."""
+    few = EmbeddingDrift(scored.count, reference.count, None, None, None, "too few")
+    if min(scored.count, reference.count) < LEAST_IMAGES:
         return few
     radius_squared = float(reference.variance.sum())
     if not radius_squared:
         return few  # the training images are one
-    shift = np.square(night.mean - reference.mean).sum()
-    growth = np.square(np.sqrt(night.variance) - np.sqrt(reference.variance)).sum()
+    shift = np.square(scored.mean - reference.mean).sum()
+    growth = np.square(np.sqrt(scored.variance) - np.sqrt(reference.variance)).sum()
     squared = float(shift + growth) / radius_squared
     # Of a normal distribution a sample's mean varies by 1/n, its deviation by 1/2n.
-    chance_squared = 1.5 * (1 / night.count + 1 / reference.count)
+    chance_squared = 1.5 * (1 / scored.count + 1 / reference.count)
     drift = max(0.0, squared - chance_squared) ** 0.5
     return EmbeddingDrift(
-        night.count,
+        scored.count,
         reference.count,
         squared**0.5,
         chance_squared**0.5,
@@ -116,17 +116,17 @@ class Mover:
 
     label: str
     share: float
-    """Of the night's labels."""
+    """Of the run's labels."""
     reference_share: float
     """Of the training images' labels."""
 
 
 @dataclass(frozen=True)
 class LabelDrift:
-    """How far the shares of the night's labels are from those of the training images."""
+    """How far the shares of the run's labels are from those of the training images."""
 
     images: int
-    """Labels that were given tonight."""
+    """Labels that were given in this run."""
     reference_images: int
     stability_index: float | None
     """Population stability index; None where there are too few."""
@@ -139,10 +139,10 @@ class LabelDrift:
     """The labels that changed most, the largest first."""
 
 
-def label_drift(night: Mapping[str, int], reference: Mapping[str, int]) -> LabelDrift:
-    """The stability index of labels, by counts; labels of the night alone count, too."""
-    labels = sorted({*night, *reference})
-    now, then = (np.array([c.get(name, 0) for name in labels], float) for c in (night, reference))
+def label_drift(scored: Mapping[str, int], reference: Mapping[str, int]) -> LabelDrift:
+    """The stability index of labels, by counts; labels of the run alone count, too."""
+    labels = sorted({*scored, *reference})
+    now, then = (np.array([c.get(name, 0) for name in labels], float) for c in (scored, reference))
     given, trained = int(now.sum()), int(then.sum())
     few = LabelDrift(given, trained, None, None, None, None, "too few")
     if min(given, trained) < LEAST_IMAGES:

@@ -29,19 +29,19 @@ _UNKNOWN = "SELECT count(*) FILTER (WHERE len(labels) = 0), count(*) FROM said"
 
 @dataclass(frozen=True)
 class Drift:
-    """Against the training images of the model that labelled tonight's."""
+    """Against the training images of the model that labelled the images."""
 
     model: str | None = None
     """`NAME:VERSION`."""
     embeddings: EmbeddingDrift | None = None
     labels: LabelDrift | None = None
     unknown_share: float | None = None
-    """Of the images labelled tonight, those of which the model was not sure enough."""
+    """Of the images labelled in this run, those of which the model was not sure enough."""
     why_not: str = ""
     """Why nothing could be measured."""
 
 
-def of_night(workspace: Folder, model: str, version: int | None, run_id: str | None) -> Drift:
+def of_scoring_run(workspace: Folder, model: str, version: int | None, run_id: str | None) -> Drift:
     """The drift of what a scoring run labelled; why there is none, where that is so.
 
     Args:
@@ -57,7 +57,7 @@ def of_night(workspace: Folder, model: str, version: int | None, run_id: str | N
         return _measured(workspace, name, run_id)
     except LinnaeusError as error:
         return Drift(name, why_not=str(error))
-    except Exception as error:  # a night's labels do not depend on it
+    except Exception as error:  # a workflow run's labels do not depend on it
         return Drift(name, why_not=f"{type(error).__name__}: {error}")
 
 
@@ -68,10 +68,10 @@ def _measured(workspace: Folder, name: str, run_id: str) -> Drift:
         return Drift(name, why_not="nothing was labelled")
     reference = reference_of(workspace, model)
     contents = _predictions(workspace, model.name, run_id, "sha256")
-    night = stored_moments(workspace, model.fingerprint, contents)
+    scored = stored_moments(workspace, model.fingerprint, contents)
     return Drift(
         name,
-        embedding_drift(night, reference.moments),
+        embedding_drift(scored, reference.moments),
         label_drift(said.labels, reference.labels),
         said.unknown / said.labelled,
     )

@@ -1,6 +1,6 @@
 """What a model version was trained on: moments of its images' embeddings, and counts of labels.
 
-It is made when a night first asks for it and lies in `drift/<model>/<training run>.json`,
+It is made when a workflow run first asks for it and lies in `drift/<model>/<training run>.json`,
 create-only: a version's training images do not change.
 """
 

@@ -128,7 +128,7 @@ class Retrain(Section):
 
 
 class Gates(Section):
-    """What must hold, or the night ends with the old model and the old labels in place."""
+    """What must hold, or the workflow run ends with the old model and the old labels in place."""
 
     accuracy_at_least: Share | None = Field(
         None,
@@ -142,13 +142,13 @@ class Gates(Section):
     )
     churn_at_most: Share | None = Field(
         0.2,
-        description="Share of labelled images whose label may change in a night; 1 switches this "
-        "gate off.",
+        description="Share of labelled images whose label may change in a workflow run; 1 switches "
+        "this gate off.",
     )
     failures_at_most: Count | Share = Field(
         0.01,
-        description="New failures a night: a whole number, or a share of the images to do, with a "
-        "decimal point.",
+        description="New failures a workflow run: a whole number, or a share of the images to do, "
+        "with a decimal point.",
     )
     skew: bool = Field(
         True, description="Whether a server must agree with the workers about the golden images."
@@ -204,8 +204,8 @@ class Beam(Section):
     )
 
 
-class News(Section):
-    """Who is told how a night ended. Addresses with a secret in them come from the environment."""
+class Notifications(Section):
+    """Who is told how a run ended. Addresses with a secret in them come from the environment."""
 
     when: Literal["always", "changes", "trouble"] = Field(
         "always",
@@ -225,7 +225,7 @@ class News(Section):
 
 
 class Metrics(Section):
-    """Where the numbers of a night go."""
+    """Where the numbers of a workflow run go."""
 
     textfile: LocalFile | None = Field(
         None,
@@ -248,7 +248,7 @@ class Prices(Section):
     """What things cost, for the plan's and the summary's figures; 0 leaves a cost out."""
 
     currency: str = Field("USD", description="A word beside the figures.")
-    per_hour: Price = Field(0.0, description="Price of the machine that the night runs on.")
+    per_hour: Price = Field(0.0, description="Price of the machine that runs it.")
     per_gigabyte_read: Price = Field(0.0, description="Price of reading images over the network.")
     per_thousand_reads: Price = Field(
         0.0004, description="Price of GET requests to the object store."
@@ -263,7 +263,9 @@ class Prices(Section):
 class Workflow(Section):
     """One workflow file."""
 
-    name: Name = Field("nightly", description="Name of the workflow in records, metrics and news.")
+    name: Name = Field(
+        "nightly", description="Name of the workflow in records, metrics and summaries."
+    )
     workspace: Location = Field(
         description="Folder, s3://, gs:// or az:// root under which everything lies.",
         examples=["s3://bucket/linnaeus"],
@@ -278,7 +280,7 @@ class Workflow(Section):
     output: Output = Output()
     schedule: Schedule = Schedule()
     beam: Beam = Beam()
-    news: News = News()
+    notifications: Notifications = Notifications()
     metrics: Metrics = Metrics()
     prices: Prices = Prices()
 

@@ -37,8 +37,8 @@ _KINDS = (
 )
 _PATTERNS = tuple((re.compile(pattern), what, remedy) for pattern, what, remedy in _KINDS)
 _WEBHOOK_REMEDY = (
-    "it stays out of this file: write env:VARIABLE as news.webhook, and set that variable where "
-    "the job runs"
+    "it stays out of this file: write env:VARIABLE as notifications.webhook, and set that variable "
+    "where the job runs"
 )
 _AWS_SECRET = re.compile(r"(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
 _MIXTURE = {"[a-z]": range(8, 41), "[A-Z]": range(10, 41), "[0-9]": range(1, 41), "/": range(4)}

@@ -1,4 +1,4 @@
-"""What was expected of a night beside what became of it."""
+"""What was expected of a workflow run beside what became of it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Literal
 from linnaeus.progress import bytes_text, duration_text
 from linnaeus.workflow.file.config import Prices
 from linnaeus.workflow.forecast.cost import READING, cost_of, money_text, used_by
-from linnaeus.workflow.night import STEPS, Night, Step
+from linnaeus.workflow.workflow_run import STEPS, Step, WorkflowRun
 
 Unit = Literal["images", "bytes", "seconds"]
 _NOTHING = "\N{EN DASH}"
@@ -24,29 +24,29 @@ class Row:
     """`images`, `bytes`, `seconds`, or a currency."""
 
 
-def against_actual(forecast: Mapping[str, Any], night: Night) -> list[Row]:
+def against_actual(forecast: Mapping[str, Any], run: WorkflowRun) -> list[Row]:
     """Both for each figure, in the order of the steps; nothing where nothing was forecast.
 
     Args:
-        forecast: as the night's record keeps it.
-        night: after its steps.
+        forecast: as the run's record keeps it.
+        run: after its steps.
     """
-    return list(_rows(forecast, night)) if forecast else []
+    return list(_rows(forecast, run)) if forecast else []
 
 
-def _rows(forecast: Mapping[str, Any], night: Night) -> Iterator[Row]:
-    yield Row("listed", forecast["objects"], _fact(night.step("manifest"), "objects"), "images")
-    yield Row("embedded", forecast["to_embed"], _fact(night.step("embed"), "done"), "images")
-    yield Row("scored", forecast["to_score"], _fact(night.step("score"), "done"), "images")
-    read = _total(night, "bytes_read")
+def _rows(forecast: Mapping[str, Any], run: WorkflowRun) -> Iterator[Row]:
+    yield Row("listed", forecast["objects"], _fact(run.step("manifest"), "objects"), "images")
+    yield Row("embedded", forecast["to_embed"], _fact(run.step("embed"), "done"), "images")
+    yield Row("scored", forecast["to_score"], _fact(run.step("score"), "done"), "images")
+    read = _total(run, "bytes_read")
     yield Row("read", forecast["to_read_bytes"], read, "bytes")
     expected: Mapping[str, float] = forecast["seconds"]
     for name in STEPS:
-        step = night.step(name)
+        step = run.step(name)
         done = step is not None and step.status != "skipped"
         if name in expected or done:
             yield Row(name, expected.get(name), step.seconds if step else None, "seconds")
-    used = used_by(night)
+    used = used_by(run)
     total = None if forecast["unknown"] else sum(expected.values())  # else it would mislead
     yield Row("in all", total, used.seconds, "seconds")
     cost = cost_of(Prices(**forecast["prices"]), used)
@@ -61,8 +61,8 @@ def _fact(step: Step | None, name: str) -> float | None:
     return found
 
 
-def _total(night: Night, name: str) -> float | None:
-    known = [_fact(night.step(step), name) for step in READING]
+def _total(run: WorkflowRun, name: str) -> float | None:
+    known = [_fact(run.step(step), name) for step in READING]
     found = [one for one in known if one is not None]
     return sum(found) if found else None
 

@@ -1,9 +1,9 @@
-"""What a night costs, at the prices that the workflow file names."""
+"""What a workflow run costs, at the prices that the workflow file names."""
 
 from dataclasses import dataclass
 
 from linnaeus.workflow.file.config import Prices
-from linnaeus.workflow.night import Night, StepName
+from linnaeus.workflow.workflow_run import StepName, WorkflowRun
 
 READING: tuple[StepName, ...] = ("embed", "score")
 """The steps that read images."""
@@ -11,7 +11,7 @@ READING: tuple[StepName, ...] = ("embed", "score")
 
 @dataclass(frozen=True)
 class Use:
-    """What a night used, or will."""
+    """What a workflow run used, or will."""
 
     seconds: float
     """Of a machine."""
@@ -23,7 +23,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Cost:
-    """About what a night cost, and of what."""
+    """About what a workflow run cost, and of what."""
 
     currency: str
     total: float
@@ -35,15 +35,15 @@ class Cost:
     """Of the requests by which they were."""
 
 
-def used_by(night: Night) -> Use:
+def used_by(run: WorkflowRun) -> Use:
     """What the record says: a request an image, where anything was read.
 
     Hours are those of the steps as their record has them: of an array of slices, only what the
     command that gathers them took.
     """
-    steps = [step for name in READING if (step := night.step(name))]
+    steps = [step for name in READING if (step := run.step(name))]
     return Use(
-        seconds=sum(step.seconds for step in night.steps),
+        seconds=sum(step.seconds for step in run.steps),
         size_bytes=sum(step.facts.get("bytes_read") or 0 for step in steps),
         reads=sum(step.facts.get("planned") or 0 for step in steps if step.facts.get("bytes_read")),
     )

@@ -1,7 +1,7 @@
-"""What a night would do, how long that would take and what it would cost, before it begins.
+"""What a workflow run would do, how long that would take and what it would cost, before it begins.
 
 Nothing is written but the list of images. Counts are exact. What was done to find them out, listing
-and planning, takes as long as it took now; the rest as long as in earlier nights, and before the
+and planning, takes as long as it took now; the rest as long as in earlier runs, and before the
 first one the embedding's time is measured on some of the images, on this machine.
 """
 
@@ -22,17 +22,17 @@ from linnaeus.storage import Folder
 from linnaeus.worker import estimate_seconds
 from linnaeus.workflow.file.config import Workflow
 from linnaeus.workflow.forecast.cost import Use, cost_of
-from linnaeus.workflow.forecast.past_nights import PastNights
-from linnaeus.workflow.night import StepName
+from linnaeus.workflow.forecast.past_runs import PastRuns
 from linnaeus.workflow.retraining import Decision
 from linnaeus.workflow.steps.listing import freeze_lists, listed_bytes
+from linnaeus.workflow.workflow_run import StepName
 
 _OF_TRAINING: tuple[StepName, ...] = ("train", "evaluate", "publish")
 
 
 @dataclass(frozen=True)
 class Lists:
-    """The frozen lists that a night goes by; often the same."""
+    """The frozen lists that a workflow run goes by; often the same."""
 
     images: Manifest
     labelled: Manifest
@@ -45,7 +45,7 @@ class Lists:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a night would do; plain values, as its record keeps them."""
+    """What a workflow run would do; plain values, as its record keeps them."""
 
     workflow: str
     source: str
@@ -67,9 +67,9 @@ class Forecast:
     seconds: Mapping[str, float]
     """By step; of steps that are not known nothing is said."""
     unknown: tuple[str, ...]
-    """Steps that would be done, and of which no night says how long they take."""
-    nights: int
-    """How many earlier nights embedded; 0: the time is measured, here."""
+    """Steps that would be done, and of which no run says how long they take."""
+    runs: int
+    """How many earlier runs embedded; 0: the time is measured, here."""
     bfloat16_seconds: float | None
     """What embedding would take by that precision, where it was measured."""
     cost: float
@@ -88,7 +88,7 @@ def forecast(
     lists: Lists | None = None,
     progress: Progress = SILENT,
 ) -> Forecast:
-    """Say what the next night would do.
+    """Say what the next run would do.
 
     Args:
         workspace: where the workflow keeps everything.
@@ -105,7 +105,7 @@ def forecast(
         started = time.perf_counter()
         lists = _listed(workspace, workflow, progress)
         measured["manifest"] = time.perf_counter() - started
-    past = PastNights.of(workspace, workflow.name)
+    past = PastRuns.of(workspace, workflow.name)
     started = time.perf_counter()
     with _backbone(workspace, workflow, lists.images, progress) as (home, spec):
         planned = _planned(workspace, spec, lists)
@@ -238,7 +238,7 @@ def _scoring(workspace: Folder, workflow: Workflow, manifest: Manifest, *, train
     return _Scoring(plan.spec.planned, plan.draft.new_objects, plan.draft.new_bytes)
 
 
-def _forecast(workflow: Workflow, lists: Lists, work: _Work, past: PastNights) -> Forecast:
+def _forecast(workflow: Workflow, lists: Lists, work: _Work, past: PastRuns) -> Forecast:
     seconds: dict[str, float] = {}
     unknown: list[str] = []
     for name, amount in work.amounts(lists.images.objects):
@@ -267,7 +267,7 @@ def _forecast(workflow: Workflow, lists: Lists, work: _Work, past: PastNights) -
         to_score=work.scoring.objects,
         seconds=seconds,
         unknown=tuple(unknown),
-        nights=past.count("embed"),
+        runs=past.count("embed"),
         bfloat16_seconds=work.measured.get("bfloat16"),
         cost=cost_of(workflow.prices, use).total,
         prices=workflow.prices.model_dump(),

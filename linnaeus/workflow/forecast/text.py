@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def text(forecast: Forecast) -> str:
-    """A line for each thing that the night would do, and for its time and cost."""
+    """A line for each thing that the run would do, and for its time and cost."""
     width = max(len(name) for name, _ in _lines(forecast))
     return "\n".join(f"{name:<{width}}  {said}" for name, said in _lines(forecast))
 
@@ -47,7 +47,7 @@ def _embed_text(forecast: Forecast) -> str:
 def _time_text(forecast: Forecast) -> str:
     steps = ", ".join(f"{name} {duration_text(took)}" for name, took in forecast.seconds.items())
     said = f"{duration_text(sum(forecast.seconds.values()))} ({steps})"
-    nights = count_text(forecast.nights, "nights")
-    how = f"as in {nights} before" if forecast.nights else "measured on this machine"
+    runs = count_text(forecast.runs, "runs")
+    how = f"as in {runs} before" if forecast.runs else "measured on this machine"
     unknown = f"; not known yet: {', '.join(forecast.unknown)}" if forecast.unknown else ""
     return f"{said}, {how}{unknown}"

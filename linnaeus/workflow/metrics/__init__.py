@@ -1,6 +1,6 @@
-"""Where a night's numbers go: a Prometheus textfile, a Pushgateway, an OpenTelemetry collector.
+"""Where a run's numbers go: a Prometheus textfile, a Pushgateway, an OpenTelemetry collector.
 
-None of them can fail a night.
+None of them can fail a workflow run.
 """
 
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ __all__ = ["export"]
 
 
 def export(metrics: Metrics, summary: Summary) -> list[str]:
-    """Export a night's numbers.
+    """Export a workflow run's numbers.
 
     Returns:
         A line for each place: that it has them, or why not.

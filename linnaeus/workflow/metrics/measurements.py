@@ -1,4 +1,4 @@
-"""A night's numbers by name, unit and labels, whatever system takes them."""
+"""A workflow run's numbers by name, unit and labels, whatever system takes them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ SECONDS, BYTES, RATIO, TIMESTAMP, NUMBER = "seconds", "bytes", "ratio", "timesta
 
 @dataclass(frozen=True)
 class Measurement:
-    """One number of a night, or several that differ by a label."""
+    """One number of a workflow run, or several that differ by a label."""
 
     name: str
     unit: str
@@ -26,13 +26,13 @@ class Measurement:
 
     @property
     def prometheus_name(self) -> str:
-        """`linnaeus_night_churn_ratio`."""
-        return "_".join(part for part in ("linnaeus_night", self.name, self.unit) if part)
+        """`linnaeus_workflow_run_churn_ratio`."""
+        return "_".join(part for part in ("linnaeus_workflow_run", self.name, self.unit) if part)
 
     @property
     def otel_name(self) -> str:
-        """`linnaeus.night.churn`: units stand beside OpenTelemetry's names."""
-        return f"linnaeus.night.{self.name}"
+        """`linnaeus.workflow_run.churn`: units stand beside OpenTelemetry's names."""
+        return f"linnaeus.workflow_run.{self.name}"
 
     def labels(self, value: str) -> dict[str, str]:
         """The labels of one of the values."""
@@ -40,20 +40,20 @@ class Measurement:
 
 
 def measurements(summary: Summary) -> list[Measurement]:
-    """All numbers of a night; what was not measured is left out."""
+    """All numbers of a workflow run; what was not measured is left out."""
     found = [*_of_time(summary), *_of_images(summary), *_of_model(summary), *_of_drift(summary)]
     return [one for one in found if one.values]
 
 
 def _of_time(summary: Summary) -> Iterator[Measurement]:
     endings: dict[str, float] = {ending: float(ending == summary.status) for ending in ENDINGS}
-    yield Measurement("status", NUMBER, "1 for how the last night ended.", endings, "status")
+    yield Measurement("status", NUMBER, "1 for how the last run ended.", endings, "status")
     finished = _one(_seconds(summary.finished_at))
-    yield Measurement("finished", TIMESTAMP, "When the last night ended.", finished)
+    yield Measurement("finished", TIMESTAMP, "When the last run ended.", finished)
     success = summary.last_success_at
     last = _one(_seconds(success) if success else None)
-    yield Measurement("last_success", TIMESTAMP, "When a night last ended well.", last)
-    yield Measurement("duration", SECONDS, "How long the night took.", _one(summary.seconds))
+    yield Measurement("last_success", TIMESTAMP, "When a workflow run last ended well.", last)
+    yield Measurement("duration", SECONDS, "How long the run took.", _one(summary.seconds))
     steps = {step.name: step.seconds for step in summary.steps}
     yield Measurement("step_duration", SECONDS, "How long each step took.", steps, "step")
     if cost := summary.cost:

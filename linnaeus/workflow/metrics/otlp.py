@@ -1,4 +1,4 @@
-"""A night's numbers for an OpenTelemetry collector, by OTLP over HTTP.
+"""A workflow run's numbers for an OpenTelemetry collector, by OTLP over HTTP.
 
 Headers, such as a key, come from the environment: `OTEL_EXPORTER_OTLP_HEADERS`.
 """
@@ -56,14 +56,14 @@ def _data(summary: Summary) -> MetricsData:
     reader = InMemoryMetricReader()
     resource = Resource({"service.name": "linnaeus", "service.instance.id": summary.workflow})
     provider = MeterProvider([reader], resource, shutdown_on_exit=False)
-    meter = provider.get_meter("linnaeus.night")
+    meter = provider.get_meter("linnaeus.workflow_run")
     for one in measurements(summary):
         gauge = meter.create_gauge(one.otel_name, _UCUM[one.unit], one.help)
         for value, number in one.values.items():
             gauge.set(number, {"workflow": summary.workflow, **one.labels(value)})
     data = reader.get_metrics_data()
     provider.shutdown()
-    assert data is not None, "a night has numbers"
+    assert data is not None, "a workflow run has numbers"
     return data
 
 

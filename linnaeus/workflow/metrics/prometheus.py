@@ -1,4 +1,4 @@
-"""A night's numbers for Prometheus: a file that the node exporter reads, or a push.
+"""A workflow run's numbers for Prometheus: a file that the node exporter reads, or a push.
 
 Samples have no times of their own, which the node exporter would refuse: there are gauges of times
 instead.
@@ -27,7 +27,7 @@ def registry(summary: Summary) -> CollectorRegistry:
 
 
 def write_textfile(path: str, summary: Summary) -> str:
-    """Put the numbers into a file, in place of the last night's, whole or not at all."""
+    """Put the numbers into a file, in place of the last run's, whole or not at all."""
     try:
         write_to_textfile(path, registry(summary))
     except OSError as error:

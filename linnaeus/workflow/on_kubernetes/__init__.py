@@ -1,1 +1,1 @@
-"""A night on Kubernetes: its launcher, which has Jobs do the work."""
+"""A workflow run on Kubernetes: its launcher, which has Jobs do the work."""

@@ -133,7 +133,7 @@ class Cluster:
         while True:
             job = self.job(name)
             if job is None:
-                raise ClusterError(f"job/{name} was deleted: run the same night again")
+                raise ClusterError(f"job/{name} was deleted: start it again with the same --id")
             for condition in job.get("status", {}).get("conditions", []):
                 if condition["status"] == "True" and condition["type"] in {"Complete", "Failed"}:
                     return bool(condition["type"] == "Complete")

@@ -1,1 +1,1 @@
-"""The steps of a night, a module each: functions from a night under way to an outcome."""
+"""The steps of a workflow, a module each: functions from a run under way to an outcome."""

@@ -18,7 +18,7 @@ def embed(context: Context) -> Outcome:
     Raises:
         Refused: too many images failed that never had before; the rest is embedded.
     """
-    planned, refused = context.facts("plan"), context.night.refused.get("embed", {})
+    planned, refused = context.facts("plan"), context.run.refused.get("embed", {})
     if not (planned["to_embed"] or planned["unfinished"] or refused):
         known = {"skipped": planned["up_to_date"], "known_failures": planned["known_failures"]}
         return skipped("every image is embedded", run_id=None, **asdict(Counts(**known)))

@@ -79,9 +79,9 @@ def _refuse_known_churn(gates: Gates, candidate: Candidate, facts: dict[str, Any
     share = candidates.known_churn(candidate)
     if share is not None and gates.churn_at_most is not None and share > gates.churn_at_most:
         raise Refused(
-            f"the candidate would change {share:.1%} of the labels, as an earlier night found, and "
+            f"the candidate would change {share:.1%} of the labels, as an earlier run found, and "
             f"churn_at_most = {gates.churn_at_most:g}: it is not published; raise churn_at_most "
-            "for a night if it should be",
+            "for one run if it should be",
             facts,
         )
 

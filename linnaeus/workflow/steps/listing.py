@@ -14,7 +14,7 @@ from linnaeus.workflow.manifest_diff import Differences, between, images_text
 
 
 def list_images(context: Context) -> Outcome:
-    """Freeze the lists that the whole night goes by."""
+    """Freeze the lists that the whole run goes by."""
     workspace, workflow = context.workspace, context.workflow
     last = manifests.newest(workspace, source_of(workflow.images.location))
     listed, labelled = freeze_lists(workspace, workflow)

@@ -1,4 +1,4 @@
-"""plan: hold the lists against the tables, and say what the night will take."""
+"""plan: hold the lists against the tables, and say what the run will take."""
 
 import json
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ def plan(context: Context) -> Outcome:
     if facts["to_embed"] or context.manifest != labelled:
         lists = Lists(context.manifest, context.labelled_manifest)
         expected = expect(context.workspace, context.workflow, lists, context.progress)
-        context.night = replace(context.night, forecast=json.loads(json.dumps(asdict(expected))))
+        context.run = replace(context.run, forecast=json.loads(json.dumps(asdict(expected))))
     if not facts["to_embed"] and not facts["unfinished"]:
         return skipped(f"nothing to embed, {facts['up_to_date']:,} up to date", **facts)
     return Outcome(_line(facts), facts)
@@ -53,8 +53,8 @@ def refuse_leaving(options: Sequence[str]) -> None:
     check_beam_options(options)
     if launcher_leaves(options):
         raise ConfigurationError(
-            "[beam] options: a night waits for its jobs, which these do not (a template, a dry "
-            "run, or a launcher that leaves): leave that one out"
+            "[beam] options: a workflow run waits for its jobs, which these do not (a template, "
+            "a dry run, or a launcher that leaves): leave that one out"
         )
 
 
@@ -69,7 +69,7 @@ def prepare(context: Context) -> BackboneSpec:
 def expect(
     workspace: Folder, workflow: Workflow, lists: Lists | None = None, progress: Progress = SILENT
 ) -> Forecast:
-    """What a night will do, take and cost, with the retraining that its rule asks for."""
+    """What a workflow run will do, take and cost, with the retraining that its rule asks for."""
     lists = lists or Lists(*freeze_lists(workspace, workflow))
     current = models.find_newest(workspace, workflow.model.name)
     decision = retraining.decide(workspace, workflow, current, lists.labelled)

@@ -21,7 +21,7 @@ def score(context: Context) -> Outcome:
 
     Raises:
         GateFailed: too many labels would change or images failed, or the server sees otherwise than
-            a worker; the labels stay as they were, and a version of this night is taken back.
+            a worker; the labels stay as they were, and a version of this run is taken back.
     """
     version = model_version(context)
     try:
@@ -37,17 +37,17 @@ def score(context: Context) -> Outcome:
 
 
 def model_version(context: Context) -> int:
-    """The version that gives the labels: the one that is published, tonight or before.
+    """The version that gives the labels: the one that is published, in this run or before.
 
     Raises:
-        ConfigurationError: the night has not come to it, or it was taken back since.
+        ConfigurationError: the run has not come to it, or it was taken back since.
     """
     version: int = context.facts("publish")["version"]
     name = context.workflow.model.name
     if version not in models.versions(context.workspace, name):
         raise ConfigurationError(
             f"{name}:{version} is not there any more, such as one that a gate had taken back: run "
-            "the night's steps again from train"
+            "the run's steps again from train"
         )
     return version
 
@@ -67,7 +67,7 @@ def _scored(context: Context, version: int) -> dict[str, Any]:
         beam_options=workflow.beam.options,
     )
     refuse_unfit(context.workspace, request, context.progress)
-    gate = _gate(workflow, version, context.night.refused.get("score", {}))
+    gate = _gate(workflow, version, context.run.refused.get("score", {}))
     run = score_listed(context.workspace, manifest, request, context.progress, gate)
     facts = {"run_id": run.run_id, "model_version": version, **asdict(run.counts)}
     return facts | {"working_seconds": round(run.working_seconds, 3)}
@@ -87,7 +87,7 @@ def _gate(workflow: Workflow, version: int, refused: Mapping[str, Any]) -> Gate:
 def _take_back(context: Context, version: int, refusal: GateFailed) -> None:
     """Make the version before a refused one the newest again; its candidate stays, and knows why.
 
-    Only what a night published and no label is of is taken back.
+    Only what a workflow run published and no label is of is taken back.
     """
     name = context.workflow.model.name
     try:

@@ -8,7 +8,7 @@ from linnaeus.workflow.retraining import config_of, same_settings
 
 
 def train(context: Context) -> Outcome:
-    """Train a candidate, or take one that an earlier night left, trained on the same images."""
+    """Train a candidate, or take one that an earlier run left, trained on the same images."""
     current, labelled = context.current_model, context.labelled_manifest
     decision = retraining.decide(context.workspace, context.workflow, current, labelled)
     if not decision.train:
@@ -24,22 +24,22 @@ def train(context: Context) -> Outcome:
         "run_id": model.run_id,
         "changed": decision.changed,
     }
-    made = "the candidate of an earlier night still holds" if kept else "trained a candidate"
+    made = "the candidate of an earlier run still holds" if kept else "trained a candidate"
     return Outcome(f"{made}, test accuracy {accuracy:.3f}: {decision.why}", facts)
 
 
 def _kept(context: Context, current: Model | None) -> Candidate | None:
-    """A candidate of equal images and settings; of this very night where each has its own.
+    """A candidate of equal images and settings; of this very run where each has its own.
 
-    One of an earlier night that is the current model already would be nothing new.
+    One of an earlier run that is the current model already would be nothing new.
     """
-    name, night = context.workflow.model.name, context.night.night
+    name, workflow_run = context.workflow.model.name, context.run.id
     config, manifest = config_of(context.workflow), context.labelled_manifest
-    each_night = context.workflow.retrain.when == "always"
-    for of_night, one in candidates.listed(context.workspace, name):
+    each_run = context.workflow.retrain.when == "always"
+    for of_run, one in candidates.listed(context.workspace, name):
         fits = one.model.data["manifest_id"] == manifest.id and same_settings(one.model, config)
         is_current = current is not None and one.model.run_id == current.run_id
-        if fits and (of_night == night or not (each_night or is_current)):
+        if fits and (of_run == workflow_run or not (each_run or is_current)):
             return one
     return None
 
@@ -49,9 +49,9 @@ def _trained(context: Context) -> Candidate:
 
     workspace, name = context.workspace, context.workflow.model.name
     candidates.discard(workspace, name)
-    home = candidates.home_of(workspace, name, context.night.night)
+    home = candidates.home_of(workspace, name, context.run.id)
     config = config_of(context.workflow)
     train_head(
         workspace, context.labelled_manifest, name, config, progress=context.progress, home=home
     )
-    return candidates.load(workspace, name, context.night.night)
+    return candidates.load(workspace, name, context.run.id)

@@ -1,4 +1,4 @@
-"""What failed for the first time in a night, by code, with a few examples."""
+"""What failed for the first time in a workflow run, by code, with a few examples."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress

@@ -1,4 +1,6 @@
-"""Keeping a night's summary: JSON for machines, text and a page for people."""
+"""Keeping a workflow run's summary: JSON for machines, text and a page for people."""
+
+from typing import Literal
 
 from linnaeus.report import render
 from linnaeus.storage import Folder
@@ -7,17 +9,19 @@ from linnaeus.workflow.summary.text import text
 
 
 def save_summary(workspace: Folder, summary: Summary) -> str:
-    """Keep the summary as JSON, text and a page, in place of an earlier one of the same night.
+    """Keep the summary as JSON, text and a page, in place of an earlier one of the same run.
 
     Returns:
         Where the text is.
     """
-    workflow, night = summary.workflow, summary.night
-    kept = summary.to_json().encode(errors="backslashreplace")  # a file's name may be no Unicode
-    workspace.write(summary_key(workflow, night, "json"), kept)
-    key = summary_key(workflow, night, "txt")
-    workspace.write(key, text(summary).encode())
-    lines = text(summary).partition("\nSteps:\n")[0].split("\n")
-    page = render("night.html", summary=summary, lines=lines)
-    workspace.write(summary_key(workflow, night, "html"), page.encode(errors="backslashreplace"))
-    return workspace.uri_of(key)
+
+    def write(kind: Literal["json", "txt", "html"], content: str) -> str:
+        key = summary_key(summary.workflow, summary.workflow_run, kind)
+        workspace.write(key, content.encode(errors="backslashreplace"))  # of names of files
+        return workspace.uri_of(key)
+
+    plain = text(summary)
+    lines = plain.partition("\nSteps:\n")[0].split("\n")
+    write("json", summary.to_json())
+    write("html", render("workflow_run.html", summary=summary, lines=lines))
+    return write("txt", plain)

@@ -1,6 +1,6 @@
-"""How a night ended, in figures: what is kept, exported as metrics and told to people.
+"""How a workflow run ended, in figures: what is kept, exported as metrics and told to people.
 
-The schema of the JSON is docs/how-to/night-summary.schema.json.
+The schema of the JSON is docs/how-to/workflow-run-summary.schema.json.
 """
 
 import json
@@ -17,8 +17,8 @@ from linnaeus.workflow.drift import measuring
 from linnaeus.workflow.drift.measuring import Drift
 from linnaeus.workflow.file.config import Workflow
 from linnaeus.workflow.forecast.cost import Cost, cost_of, used_by
-from linnaeus.workflow.night import NIGHTS, STEPS, Night, now_text
 from linnaeus.workflow.summary.new_failures import FailureGroup, new_failures
+from linnaeus.workflow.workflow_run import STEPS, WorkflowRun, now_text
 
 _KEPT = re.compile(r"[^.].*\.summary\.json")
 
@@ -41,8 +41,8 @@ class StepLine:
 
 
 @dataclass(frozen=True)
-class NightCounts:
-    """Images of a night."""
+class ImageCounts:
+    """Images of a workflow run."""
 
     listed: int = 0
     embedded: int = 0
@@ -50,19 +50,19 @@ class NightCounts:
     reused: int = 0
     """New to the list, but their content was embedded before."""
     labelled: int = 0
-    """Labelled tonight."""
+    """Labelled in this run."""
     failed: int = 0
     new_failures: int = 0
     """Failed for the first time."""
     known_failures: int = 0
     """Not tried: they failed before and would again."""
     skipped: int = 0
-    """Embedded before the night."""
+    """Embedded before the run."""
 
 
 @dataclass(frozen=True)
-class NightChurn:
-    """Images that had labels before the night, and how many of these have others now, or would have
+class LabelChurn:
+    """Images that had labels before the run, and how many of these have others now, or would have
     had if no gate had refused them.
     """
 
@@ -73,36 +73,36 @@ class NightChurn:
 
 @dataclass(frozen=True)
 class ModelChange:
-    """Which version gave the labels before the night, and which gives them after it."""
+    """Which version gave the labels before the run, and which gives them after it."""
 
     name: str
     before: int | None
     after: int | None
     accuracy: float | None
-    """Test accuracy of a version that is new tonight."""
+    """Test accuracy of a version that this run published."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A night in figures."""
+    """A workflow run in figures."""
 
     workflow: str
-    night: str
+    workflow_run: str
     workspace: str
     status: Ending
     exit: int
-    """Exit status of the whole night."""
+    """Exit status of the whole run."""
     headline: str
     """What to know, in one line."""
     started_at: str
     """ISO 8601, UTC."""
     finished_at: str
     seconds: float
-    """From the night's beginning to its end."""
+    """From the run's beginning to its end."""
     steps: tuple[StepLine, ...]
-    counts: NightCounts
+    counts: ImageCounts
     bytes_read: int
-    churn: NightChurn | None
+    churn: LabelChurn | None
     """None where nothing was labelled that had labels before."""
     drift: Drift
     new_failures: tuple[FailureGroup, ...]
@@ -114,7 +114,7 @@ class Summary:
     forecast: Mapping[str, Any] = field(default_factory=dict)
     """What the plan expected."""
     last_success_at: str | None = None
-    """When a night of this workflow last ended well."""
+    """When a run of this workflow last ended well."""
     schema_version: int = VERSION
 
     def to_json(self) -> str:
@@ -123,84 +123,84 @@ class Summary:
 
     @property
     def anything_done(self) -> bool:
-        """Whether the night changed or tried anything."""
+        """Whether the run changed or tried anything."""
         counts, model = self.counts, self.model
         touched = counts.embedded + counts.reused + counts.labelled + counts.failed
         return touched > 0 or model.before != model.after or self.status != "done"
 
 
-def summary_key(workflow: str, night: str, kind: Literal["json", "txt", "html"]) -> str:
-    """Where a night's summary lies in the workspace."""
-    return f"{NIGHTS}/{workflow}/{night}.summary.{kind}"
+def summary_key(workflow: str, workflow_run: str, kind: Literal["json", "txt", "html"]) -> str:
+    """Where a workflow run's summary lies in the workspace."""
+    return f"{layout.WORKFLOW_RUNS}/{workflow}/{workflow_run}.summary.{kind}"
 
 
-def summarise(workspace: Folder, workflow: Workflow, night: Night) -> Summary:
-    """Sum a night up from its record and what its runs left in the workspace.
+def summarise(workspace: Folder, workflow: Workflow, run: WorkflowRun) -> Summary:
+    """Sum a workflow run up from its record and what its runs left in the workspace.
 
     What cannot be found out is left out, even where the workspace is gone: that is when people want
     to be told.
     """
-    status, reason = _ending(night)
-    counts, finished_at = _counts(night), night.finished_at or now_text()
-    model, churn = _model(workspace, workflow, night, status), _churn(night)
-    prices, score = workflow.prices, night.facts("score")
+    status, reason = _ending(run)
+    counts, finished_at = _counts(run), run.finished_at or now_text()
+    model, churn = _model(workspace, workflow, run, status), _churn(run)
+    prices, score = workflow.prices, run.facts("score")
     return Summary(
-        workflow=night.workflow,
-        night=night.night,
+        workflow=run.workflow,
+        workflow_run=run.id,
         workspace=workspace.uri,
         status=status,
-        exit=_exit(night, status),
-        headline=f"{night.workflow} {night.night} {_outcome(status, reason, counts, model)}",
-        started_at=night.started_at,
+        exit=_exit(run, status),
+        headline=f"{run.workflow} {run.id} {_outcome(status, reason, counts, model)}",
+        started_at=run.started_at,
         finished_at=finished_at,
-        seconds=max(0.0, _seconds_between(night.started_at, finished_at)),
-        steps=_step_lines(night),
+        seconds=max(0.0, _seconds_between(run.started_at, finished_at)),
+        steps=_step_lines(run),
         counts=counts,
-        bytes_read=_sum(night, "bytes_read"),
+        bytes_read=_sum(run, "bytes_read"),
         churn=churn,
-        drift=measuring.of_night(workspace, model.name, model.after, score.get("run_id")),
-        new_failures=_or_else((), lambda: new_failures(workspace, _runs(night))),
-        cost=cost_of(prices, used_by(night)) if prices.named else None,
+        drift=measuring.of_scoring_run(workspace, model.name, model.after, score.get("run_id")),
+        new_failures=_or_else((), lambda: new_failures(workspace, _runs(run))),
+        cost=cost_of(prices, used_by(run)) if prices.named else None,
         model=model,
-        report=_or_else(None, lambda: _report(workspace, night)),
-        forecast=dict(night.forecast),
+        report=_or_else(None, lambda: _report(workspace, run)),
+        forecast=dict(run.forecast),
         last_success_at=finished_at
         if status == "done"
-        else _or_else(None, lambda: _last_success(workspace, night)),
+        else _or_else(None, lambda: _last_success(workspace, run)),
     )
 
 
 def _or_else(unknown: Found, look: Callable[[], Found]) -> Found:
-    """What is found in the workspace, if it can be read; a broken file there silences no news."""
+    """What is found in the workspace, if it can be read; broken files silence no notification."""
     try:
         return look()
     except Exception:
         return unknown
 
 
-def _ending(night: Night) -> tuple[Ending, str]:
-    """How the night ended and why; a night whose labels were never reached has failed.
+def _ending(run: WorkflowRun) -> tuple[Ending, str]:
+    """How the run ended and why; a workflow run whose labels were never reached has failed.
 
     A slice that died leaves no step behind: what is missing says so.
     """
-    trouble = night.trouble
+    trouble = run.trouble
     if trouble is not None:
         ending: Ending = "refused" if trouble.status == "refused" else "failed"
         return ending, f"in {trouble.name}: {trouble.line}"
-    missing = [name for name in STEPS[:-1] if night.step(name) is None]
+    missing = [name for name in STEPS[:-1] if run.step(name) is None]
     if "score" in missing:
         return "failed", f"{missing[0]} was not finished"
     return "done", ""
 
 
-def _exit(night: Night, status: Ending) -> int:
+def _exit(run: WorkflowRun, status: Ending) -> int:
     if status == "done":
         return 0
-    trouble = night.trouble
+    trouble = run.trouble
     return int(trouble.facts.get("exit", 1)) if trouble else 1
 
 
-def _outcome(status: Ending, reason: str, counts: NightCounts, model: ModelChange) -> str:
+def _outcome(status: Ending, reason: str, counts: ImageCounts, model: ModelChange) -> str:
     if status != "done":
         return f"{status} {reason}" if reason else status
     facts = [f"{counts.embedded:,} embedded", f"{counts.labelled:,} labelled"]
@@ -211,38 +211,38 @@ def _outcome(status: Ending, reason: str, counts: NightCounts, model: ModelChang
     return f"done: {', '.join(facts)}"
 
 
-def _step_lines(night: Night) -> tuple[StepLine, ...]:
+def _step_lines(run: WorkflowRun) -> tuple[StepLine, ...]:
     """All but the report, of which the summary is a part."""
-    before = (step for step in night.steps if step.name != STEPS[-1])
+    before = (step for step in run.steps if step.name != STEPS[-1])
     return tuple(StepLine(step.name, step.status, step.line, step.seconds) for step in before)
 
 
-def _counts(night: Night) -> NightCounts:
-    embed, score = night.facts("embed"), night.step("score")
+def _counts(run: WorkflowRun) -> ImageCounts:
+    embed, score = run.facts("embed"), run.step("score")
     kept = score.facts if score and score.status == "done" else {}  # what is refused labels nothing
-    embedded = _sum(night, "embedded")
-    return NightCounts(
-        listed=_number(night.facts("manifest"), "objects"),
+    embedded = _sum(run, "embedded")
+    return ImageCounts(
+        listed=_number(run.facts("manifest"), "objects"),
         embedded=embedded,
         reused=max(0, _number(embed, "done") - _number(embed, "embedded")),
         labelled=_number(kept, "done"),
-        failed=_sum(night, "failed"),
-        new_failures=_sum(night, "new_failures"),
+        failed=_sum(run, "failed"),
+        new_failures=_sum(run, "new_failures"),
         known_failures=_number(embed, "known_failures"),
         skipped=_number(embed, "skipped"),
     )
 
 
-def _churn(night: Night) -> NightChurn | None:
-    score = night.facts("score")
+def _churn(run: WorkflowRun) -> LabelChurn | None:
+    score = run.facts("score")
     compared, changed = _number(score, "compared"), _number(score, "changed")
-    return NightChurn(compared, changed, changed / compared) if compared else None
+    return LabelChurn(compared, changed, changed / compared) if compared else None
 
 
-def _model(workspace: Folder, workflow: Workflow, night: Night, status: Ending) -> ModelChange:
+def _model(workspace: Folder, workflow: Workflow, run: WorkflowRun, status: Ending) -> ModelChange:
     """The labels are of a new version only once they are committed."""
-    publish, evaluate = night.facts("publish"), night.facts("evaluate")
-    scored = night.facts("score").get("model_version")
+    publish, evaluate = run.facts("publish"), run.facts("evaluate")
+    scored = run.facts("score").get("model_version")
     before = publish.get("replaced") or evaluate.get("current_version")
     if before is None and "version" not in publish:
         before = scored or _or_else(None, lambda: _newest(workspace, workflow.model.name))
@@ -261,23 +261,23 @@ def _version(value: Any) -> int | None:
     return int(str(value).rpartition(":")[2]) if value else None
 
 
-def _report(workspace: Folder, night: Night) -> str | None:
-    """The page that the report step made, or one that lies with the night's newest run."""
-    if page := night.facts("report").get("page"):
+def _report(workspace: Folder, run: WorkflowRun) -> str | None:
+    """The page that the report step made, or one that lies with its newest run."""
+    if page := run.facts("report").get("page"):
         return str(page)
     for step in ("score", "train"):
-        run_id = night.facts(step).get("run_id")
+        run_id = run.facts(step).get("run_id")
         if run_id and workspace.head(layout.report(run_id)):
             return workspace.uri_of(layout.report(run_id))
     return None
 
 
-def _last_success(workspace: Folder, night: Night) -> str | None:
+def _last_success(workspace: Folder, run: WorkflowRun) -> str | None:
     """What the newest other summary says; each hands it on to the next.
 
-    By its time: a scheduler's names of nights need not be in their order.
+    By its time: a scheduler's names of runs need not be in their order.
     """
-    folder, _, own = summary_key(night.workflow, night.night, "json").rpartition("/")
+    folder, _, own = summary_key(run.workflow, run.id, "json").rpartition("/")
     kept_at = {e.key.rpartition("/")[2]: e.modified for e in workspace.page(folder)[0]}
     others = [name for name in kept_at if _KEPT.fullmatch(name) and name != own]
     if not others:
@@ -287,13 +287,13 @@ def _last_success(workspace: Folder, night: Night) -> str | None:
     return kept.get("last_success_at")
 
 
-def _runs(night: Night) -> list[str]:
-    found = (night.facts(name).get("run_id") for name in ("embed", "score"))
+def _runs(run: WorkflowRun) -> list[str]:
+    found = (run.facts(name).get("run_id") for name in ("embed", "score"))
     return [run_id for run_id in found if run_id]
 
 
-def _sum(night: Night, fact: str) -> int:
-    return sum(_number(night.facts(name), fact) for name in ("embed", "score"))
+def _sum(run: WorkflowRun, fact: str) -> int:
+    return sum(_number(run.facts(name), fact) for name in ("embed", "score"))
 
 
 def _number(facts: Mapping[str, Any], name: str) -> int:

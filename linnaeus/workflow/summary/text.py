@@ -1,4 +1,4 @@
-"""A night's summary as people read it in a mail or a message: at most `MOST_LINES` lines."""
+"""A workflow run's summary as people read it in a mail or a message: at most `MOST_LINES` lines."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _lines(summary: Summary) -> Iterator[str]:
     if summary.report:
         yield f"Page: {summary.report}"
     if summary.status != "done":
-        yield f"Last good night: {summary.last_success_at or 'none that is known'}"
+        yield f"Last good run: {summary.last_success_at or 'none that is known'}"
     yield "Steps:"
     for step in summary.steps:
         yield f"  {step.name} {step.status}, {duration_text(step.seconds)}: {step.line}"
@@ -84,7 +84,7 @@ def _drift_lines(drift: Drift) -> Iterator[str]:
     if drift.labels:
         yield f"Drift of labels: {_labels(drift.labels)}"
     if drift.unknown_share:
-        yield f"Unknown: {_percent(drift.unknown_share)} of the images labelled tonight"
+        yield f"Unknown: {_percent(drift.unknown_share)} of the images labelled in this run"
 
 
 def _embeddings(drift: EmbeddingDrift) -> str:

@@ -1,4 +1,4 @@
-"""A sliced night: the commands that the launcher runs, and the Jobs it makes, come what may."""
+"""A sliced run: the commands that the launcher runs, and the Jobs it makes, come what may."""
 
 import json
 import re
@@ -13,18 +13,23 @@ from typer.testing import CliRunner
 from linnaeus.cli.app import app
 from linnaeus.errors import ConfigurationError
 from linnaeus.storage import Folder
-from linnaeus.workflow.night import Night
 from linnaeus.workflow.on_kubernetes import cluster as cluster_module
 from linnaeus.workflow.on_kubernetes.cluster import Cluster, ClusterError
-from linnaeus.workflow.on_kubernetes.night import CommandFailed, SlicedNight, linnaeus, main
+from linnaeus.workflow.on_kubernetes.launcher import (
+    CommandFailed,
+    SlicedWorkflowRun,
+    linnaeus,
+    main,
+)
+from linnaeus.workflow.workflow_run import WorkflowRun
 from tests.buckets import fill
 from tests.infra.kubernetes.fake_cluster import FakeCluster, served
 from tests.infra.kubernetes.objects import Objects
 
 pytestmark = [pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(900)]
 
-NIGHT = "linnaeus-nightly-29383920"
-OWN_JOB = {"metadata": {"name": NIGHT}}
+WORKFLOW_RUN = "linnaeus-nightly-29383920"
+OWN_JOB = {"metadata": {"name": WORKFLOW_RUN}}
 VARIABLE = re.compile(r"\$\((\w+)\)")
 FILE = "/etc/linnaeus/nightly.toml"
 
@@ -38,7 +43,7 @@ class Commands:
     asked: list[str] = field(default_factory=list)
 
     def __call__(self, arguments: Sequence[str]) -> str:
-        assert list(arguments[:4]) == ["run", FILE, "--night", NIGHT]
+        assert list(arguments[:4]) == ["run", FILE, "--id", WORKFLOW_RUN]
         text = " ".join(arguments[4:])
         self.asked.append(text)
         if status := self.failing.get(text):
@@ -46,7 +51,7 @@ class Commands:
         if "--freeze" not in text:
             return "done\n"
         step = arguments[5]
-        frozen = {"plan": f"nightly-{NIGHT}-{step}", "slices": self.slices, "objects": 7}
+        frozen = {"plan": f"nightly-{WORKFLOW_RUN}-{step}", "slices": self.slices, "objects": 7}
         return json.dumps(frozen, indent=1)
 
 
@@ -69,11 +74,11 @@ def cluster(fake: FakeCluster, tmp_path: Path) -> Iterator[Cluster]:
 
 @pytest.fixture
 def go(cluster: Cluster) -> Callable[[Commands], None]:
-    return lambda commands: SlicedNight(cluster, FILE, NIGHT, 16, commands).go()
+    return lambda commands: SlicedWorkflowRun(cluster, FILE, WORKFLOW_RUN, 16, commands).go()
 
 
 def made(fake: FakeCluster) -> list[str]:
-    return [name.removeprefix(f"{NIGHT}-") for name in fake.jobs if name != NIGHT]
+    return [name.removeprefix(f"{WORKFLOW_RUN}-") for name in fake.jobs if name != WORKFLOW_RUN]
 
 
 def environment(job: dict[str, Any]) -> dict[str, str]:
@@ -81,30 +86,30 @@ def environment(job: dict[str, Any]) -> dict[str, str]:
     return {one["name"]: one["value"] for one in container["env"]}
 
 
-def test_a_night_freezes_has_slices_done_and_commits(fake: FakeCluster, go: Any) -> None:
+def test_a_workflow_run_freezes_has_slices_done_and_commits(fake: FakeCluster, go: Any) -> None:
     commands = Commands()
     go(commands)
     assert commands.asked == ALL
     assert made(fake) == ["embed", "train", "score"]
     for step in ("embed", "score"):
-        job = fake.jobs[f"{NIGHT}-{step}"]
+        job = fake.jobs[f"{WORKFLOW_RUN}-{step}"]
         assert (job["spec"]["completions"], job["spec"]["parallelism"]) == (3, 3)
-        plan = f"nightly-{NIGHT}-{step}"
+        plan = f"nightly-{WORKFLOW_RUN}-{step}"
         assert environment(job) == {"PLAN": plan, "LINNAEUS_SLICES": "3"}
-    assert environment(fake.jobs[f"{NIGHT}-train"]) == {"NIGHT": NIGHT}
+    assert environment(fake.jobs[f"{WORKFLOW_RUN}-train"]) == {"WORKFLOW_RUN": WORKFLOW_RUN}
 
 
-def test_jobs_are_deleted_with_the_nights_own(fake: FakeCluster, go: Any) -> None:
+def test_jobs_are_deleted_with_the_runs_own(fake: FakeCluster, go: Any) -> None:
     go(Commands())
     for name in made(fake):
-        [owner] = fake.jobs[f"{NIGHT}-{name}"]["metadata"]["ownerReferences"]
-        assert (owner["name"], owner["uid"]) == (NIGHT, f"uid-of-{NIGHT}")
+        [owner] = fake.jobs[f"{WORKFLOW_RUN}-{name}"]["metadata"]["ownerReferences"]
+        assert (owner["name"], owner["uid"]) == (WORKFLOW_RUN, f"uid-of-{WORKFLOW_RUN}")
 
 
-def test_a_persons_own_night_has_no_job_to_go_with(fake: FakeCluster, go: Any) -> None:
-    del fake.jobs[NIGHT]
+def test_a_persons_own_run_has_no_job_to_go_with(fake: FakeCluster, go: Any) -> None:
+    del fake.jobs[WORKFLOW_RUN]
     go(Commands())
-    assert "ownerReferences" not in fake.jobs[f"{NIGHT}-embed"]["metadata"]
+    assert "ownerReferences" not in fake.jobs[f"{WORKFLOW_RUN}-embed"]["metadata"]
 
 
 def test_templates_stay_as_they_are(fake: FakeCluster, go: Any) -> None:
@@ -115,7 +120,7 @@ def test_templates_stay_as_they_are(fake: FakeCluster, go: Any) -> None:
 
 def test_no_more_pods_at_a_time_than_the_template_says(fake: FakeCluster, go: Any) -> None:
     go(Commands(slices=40))
-    spec = fake.jobs[f"{NIGHT}-embed"]["spec"]
+    spec = fake.jobs[f"{WORKFLOW_RUN}-embed"]["spec"]
     assert (spec["completions"], spec["parallelism"]) == (40, 16)
 
 
@@ -133,7 +138,7 @@ def test_what_slices_leave_undone_is_done_by_the_launcher(fake: FakeCluster, go:
     assert commands.asked == ALL
 
 
-def test_a_training_that_fails_ends_the_night_with_a_report(fake: FakeCluster, go: Any) -> None:
+def test_a_training_that_fails_ends_the_run_with_a_report(fake: FakeCluster, go: Any) -> None:
     fake.end = lambda job: "Failed" if job["metadata"]["name"].endswith("train") else "Complete"
     commands = Commands()
     with pytest.raises(CommandFailed):
@@ -143,7 +148,7 @@ def test_a_training_that_fails_ends_the_night_with_a_report(fake: FakeCluster, g
 
 
 @pytest.mark.parametrize(("command", "done"), [(FREEZE["embed"], 1), ("--only embed", 2)])
-def test_a_gate_ends_the_night_with_a_report(
+def test_a_gate_ends_the_run_with_a_report(
     fake: FakeCluster, go: Any, command: str, done: int
 ) -> None:
     commands = Commands(failing={command: 1, "--only report": 1})
@@ -154,7 +159,7 @@ def test_a_gate_ends_the_night_with_a_report(
     assert "train" not in made(fake)
 
 
-def test_a_launcher_that_is_started_anew_joins_the_nights_jobs(fake: FakeCluster, go: Any) -> None:
+def test_a_launcher_that_is_started_anew_joins_the_runs_jobs(fake: FakeCluster, go: Any) -> None:
     go(Commands())
     before = json.dumps(fake.jobs)
     go(Commands())
@@ -200,9 +205,9 @@ def test_without_the_component_the_remedy_is_named(
     everything = rendered["aws+"].all
     bare = FakeCluster(Objects([one for one in everything if one["kind"] != "CronJob"]))
     with served(bare, tmp_path / "account") as cluster:
-        night = SlicedNight(cluster, FILE, NIGHT, 16, Commands())
+        workflow_run = SlicedWorkflowRun(cluster, FILE, WORKFLOW_RUN, 16, Commands())
         with pytest.raises(ConfigurationError, match="no cronjob/linnaeus-embed-slices"):
-            night.go()
+            workflow_run.go()
 
 
 def run_slices(workspace: str, job: dict[str, Any]) -> str:
@@ -241,8 +246,8 @@ def test_slices_embed_by_the_commands_of_the_template(
     )
     fake.end = lambda job: "Failed" if "train" in str(job) else run_slices(workspace, job)
     with pytest.raises(CommandFailed):
-        SlicedNight(cluster, str(file), NIGHT, 16, in_this_process).go()
-    record = Night.load(Folder(workspace), "nightly", NIGHT)
+        SlicedWorkflowRun(cluster, str(file), WORKFLOW_RUN, 16, in_this_process).go()
+    record = WorkflowRun.load(Folder(workspace), "nightly", WORKFLOW_RUN)
     assert record is not None
     embedded = record.step("embed")
     assert embedded is not None
@@ -254,5 +259,5 @@ def test_outside_of_a_cluster_it_says_so(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    assert main([FILE, "--night", "n"]) == 2
+    assert main([FILE, "--id", "n"]) == 2
     assert "use `linnaeus run`" in capsys.readouterr().err

@@ -21,7 +21,7 @@ def test_nothing_passes_that_no_policy_names(objects: Objects) -> None:
 
 
 @pytest.mark.parametrize("name", ["local", "aws", "gcp"])
-def test_only_the_night_asks_model_servers(rendered: dict[str, Objects], name: str) -> None:
+def test_only_the_run_asks_model_servers(rendered: dict[str, Objects], name: str) -> None:
     assert pairs(rendered[name]) == {(NIGHTLY, SERVING, 8500)}
 
 

@@ -16,7 +16,7 @@ from linnaeus.cli.app import app
 from linnaeus.errors import ConfigurationError
 from linnaeus.workflow.file.config import Workflow
 from linnaeus.workflow.file.loading import read_workflow
-from linnaeus.workflow.on_kubernetes import night
+from linnaeus.workflow.on_kubernetes import launcher
 from serving import flags, model_mirror
 from serving.config.text_format import read
 from tests.infra.kubernetes.objects import Objects, Pod
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(900)]
 LINNAEUS = ("linnaeus-trainer", "linnaeus-trainer-gpu", "linnaeus-worker", "linnaeus-server")
 STRANGERS = {"flink:1.20-java17", "apache/beam_flink1.20_job_server:2.77.0"}
 VOLUMES = {"configMap", "emptyDir", "persistentVolumeClaim"}
-TEMPLATES = (night.EMBED, night.TRAIN, night.SCORE)
+TEMPLATES = (launcher.EMBED, launcher.TRAIN, launcher.SCORE)
 DAY_SECONDS = 24 * 3600
 VARIABLE = re.compile(r"\$\((\w+)\)")
 
@@ -242,7 +242,7 @@ def test_some_server_is_always_up(objects: Objects) -> None:
 
 
 def workflow_of(objects: Objects, folder: Path) -> Workflow:
-    """What the file in the ConfigMap says, read as the night reads it."""
+    """What the file in the ConfigMap says, read as `linnaeus run` reads it."""
     path = folder / "nightly.toml"
     path.write_text(objects.config("linnaeus-workflow")["nightly.toml"])
     return read_workflow(path)
@@ -344,5 +344,5 @@ def test_command_lines_of_servers_and_launcher_parse(objects: Objects) -> None:
         assert model_mirror.parse(probe[3:]).check == health
     nightly = pods["linnaeus-nightly"].containers["nightly"]
     if "command" in nightly:
-        assert nightly["command"] == ["python", "-m", night.__name__]
-        assert night.parse(nightly["args"]).slices > 1
+        assert nightly["command"] == ["python", "-m", launcher.__name__]
+        assert launcher.parse(nightly["args"]).slices > 1

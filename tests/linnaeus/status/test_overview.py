@@ -25,22 +25,22 @@ def test_a_prefix_without_objects_is_no_workspace(s3):
         overview(Folder(f"{s3.bucket()}/typo"))
 
 
-def night(workspace, workflow, name, status="done"):
+def summary(workspace, workflow, name, status="done"):
     counts = {"embedded": 7, "labelled": 6, "failed": 1, "listed": 105}
     summary = {"status": status, "counts": counts, "headline": f"{workflow} {name} {status}: why"}
-    key = f"nights/{workflow}/{name}"
+    key = f"workflow_runs/{workflow}/{name}"
     workspace.write(f"{key}.json", b"the record, which nobody reads here")
     workspace.write(f"{key}.summary.json", json.dumps(summary).encode())
     workspace.write(f"{key}.summary.txt", b"for people")
 
 
-def test_the_newest_nights_of_each_workflow_are_shown(workspace):
+def test_the_newest_workflow_runs_of_each_workflow_are_shown(workspace):
     for day in range(1, 6):
-        night(workspace, "nightly", f"2026030{day}T020000Z", "refused" if day == 5 else "done")
-    night(workspace, "weekly", "20260301T040000Z")
+        summary(workspace, "nightly", f"2026030{day}T020000Z", "refused" if day == 5 else "done")
+    summary(workspace, "weekly", "20260301T040000Z")
     counts = {"embedded": 7, "labelled": 6, "failed": 1}
-    shown = overview(workspace)["nights"]
-    assert [(one["workflow"], one["night"][:8], one["status"]) for one in shown] == [
+    shown = overview(workspace)["workflow_runs"]
+    assert [(one["workflow"], one["workflow_run"][:8], one["status"]) for one in shown] == [
         ("nightly", "20260305", "refused"),
         ("nightly", "20260304", "done"),
         ("nightly", "20260303", "done"),
@@ -49,21 +49,23 @@ def test_the_newest_nights_of_each_workflow_are_shown(workspace):
     assert {**shown[0], **counts} == shown[0]
     assert shown[0]["why"] == "nightly 20260305T020000Z refused: why"
     assert "why" not in shown[1]
-    [line] = [line for line in facts_text({"nights": shown}).splitlines() if "weekly" in line]
-    assert line == (
-        "  - workflow weekly, night 20260301T040000Z, status done, embedded 7, labelled 6, failed 1"
+    [line] = [
+        line for line in facts_text({"workflow_runs": shown}).splitlines() if "weekly" in line
+    ]
+    assert line.endswith(
+        "workflow_run 20260301T040000Z, status done, embedded 7, labelled 6, failed 1"
     )
 
 
-def test_the_newest_nights_are_so_by_their_time_whatever_they_are_called(tmp_path):
+def test_the_newest_workflow_runs_are_so_by_their_time_whatever_they_are_called(tmp_path):
     workspace = Folder(str(tmp_path))
     for age, name in enumerate(["first", "b7c1", "second", "20260305T020000Z"]):
-        night(workspace, "nightly", name)
-        path = tmp_path / "nights" / "nightly" / f"{name}.summary.json"
+        summary(workspace, "nightly", name)
+        path = tmp_path / "workflow_runs" / "nightly" / f"{name}.summary.json"
         os.utime(path, (1000 + age, 1000 + age))
-    shown = overview(workspace)["nights"]
-    assert [one["night"] for one in shown] == ["20260305T020000Z", "second", "b7c1"]
+    shown = overview(workspace)["workflow_runs"]
+    assert [one["workflow_run"] for one in shown] == ["20260305T020000Z", "second", "b7c1"]
 
 
-def test_without_nights_nothing_is_said_of_them(tmp_path):
-    assert "nights" not in overview(Folder(str(tmp_path)))
+def test_without_workflow_runs_nothing_is_said_of_them(tmp_path):
+    assert "workflow_runs" not in overview(Folder(str(tmp_path)))

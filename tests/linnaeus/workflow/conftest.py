@@ -1,4 +1,4 @@
-"""One workspace after its first night, made once; each test works in a copy."""
+"""One workspace after its first run, made once; each test works in a copy."""
 
 import shutil
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ import pytest
 from linnaeus import models
 from linnaeus.labels import LabelsTable
 from linnaeus.storage import Folder
-from linnaeus.workflow.engine import NightRequest, run_night
+from linnaeus.workflow.engine import WorkflowRunRequest, run_workflow
 from linnaeus.workflow.file.config import Workflow
-from linnaeus.workflow.night import STEPS, Night
+from linnaeus.workflow.workflow_run import STEPS, WorkflowRun
 from tests.end_to_end.conftest import BACKBONE, picture
 
 COLOURS = ("red", "green", "blue")
@@ -66,14 +66,14 @@ class Place:
             usual[name] = {**usual.get(name, {}), **settings}
         return Workflow.model_validate(usual)
 
-    def night(self, name: str, only: str = ",".join(STEPS), **sections: Any) -> Night:
-        """Run a night."""
+    def workflow_run(self, name: str, only: str = ",".join(STEPS), **sections: Any) -> WorkflowRun:
+        """Run a workflow run."""
         steps = tuple(step for step in STEPS if step in only.split(","))
-        return run_night(self.workflow(**sections), NightRequest(name, steps))
+        return run_workflow(self.workflow(**sections), WorkflowRunRequest(name, steps))
 
 
-def statuses(night: Night) -> dict[str, str]:
-    return {step.name: step.status for step in night.steps}
+def statuses(workflow_run: WorkflowRun) -> dict[str, str]:
+    return {step.name: step.status for step in workflow_run.steps}
 
 
 @contextmanager
@@ -95,8 +95,8 @@ def servers_start_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="package")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """Images and a workspace in which one night was."""
-    folder = tmp_path_factory.mktemp("nights")
+    """Images and a workspace in which one run was."""
+    folder = tmp_path_factory.mktemp("runs")
     for key, data in labelled_pictures(30).items():
         path = folder / "images" / key
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,8 +105,8 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Place:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("serving.local.start_server", served)
         patched.setattr("linnaeus.manifests.sources.RECENT_SECONDS", 0.02)
-        night = place.night("first")
-    assert night.trouble is None, night.trouble
+        workflow_run = place.workflow_run("first")
+    assert workflow_run.trouble is None, workflow_run.trouble
     return place
 
 
@@ -122,7 +122,7 @@ def place(first: Place, tmp_path: Path) -> Iterator[Place]:
 
 @pytest.fixture(scope="package")
 def trained(first: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """The same with a candidate, in night `next`, that calls red pictures crimson."""
+    """The same with a candidate, in run `next`, that calls red pictures crimson."""
     folder = tmp_path_factory.mktemp("candidate")
     keys = sorted(entry.key for entry in Folder(first.images).list())
     splits = ["test", "validation", *["train"] * 6]
@@ -134,8 +134,8 @@ def trained(first: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
     (folder / "labels.csv").write_text(text)
     place = Place(first.images, str(folder / "workspace"), str(folder / "labels.csv"))
     shutil.copytree(first.root, place.root)
-    night = place.night("next", "manifest,plan,embed,train")
-    assert night.trouble is None, night.trouble
+    workflow_run = place.workflow_run("next", "manifest,plan,embed,train")
+    assert workflow_run.trouble is None, workflow_run.trouble
     return place
 
 

@@ -1,4 +1,4 @@
-"""Receivers of news and metrics: a real HTTP server on loopback that answers as it is told."""
+"""A receiver of notifications and metrics: a real HTTP server on loopback, with set answers."""
 
 import threading
 import time

@@ -84,20 +84,20 @@ def publish(workspace, manifest_id):
 
 
 def test_pictures_of_the_same_kind_have_not_drifted(scored):
-    found = measuring.of_night(scored.workspace, "m", 1, scored.alike)
+    found = measuring.of_scoring_run(scored.workspace, "m", 1, scored.alike)
     assert (found.model, found.why_not, found.unknown_share) == ("m:1", "", 0.0)
     assert (found.embeddings.images, found.embeddings.level) == (60, "none")
 
 
 def test_brighter_pictures_have(scored):
-    found = measuring.of_night(scored.workspace, "m", 1, scored.bright)
+    found = measuring.of_scoring_run(scored.workspace, "m", 1, scored.bright)
     assert found.embeddings.level == "large"
     assert found.labels.level == "large"
     assert "bright" in {mover.label for mover in found.labels.movers}
 
 
 def test_a_handful_is_too_few(scored):
-    found = measuring.of_night(scored.workspace, "m", 1, scored.few)
+    found = measuring.of_scoring_run(scored.workspace, "m", 1, scored.few)
     assert (found.embeddings.level, found.labels.level) == ("too few", "too few")
     assert found.labels.images == 5
 
@@ -149,7 +149,7 @@ def test_vectors_that_are_not_stored_are_left_out(scored):
     ],
 )
 def test_what_cannot_be_measured_is_said(scored, version, run_id, why):
-    found = measuring.of_night(scored.workspace, "m", version, run_id)
+    found = measuring.of_scoring_run(scored.workspace, "m", version, run_id)
     assert why in found.why_not
     assert found.embeddings is None
 
@@ -159,7 +159,7 @@ def test_a_model_whose_images_are_not_known_is_no_error(scored):
     stranger = replace(scored.model, version=9, data={})
     text = stranger.to_json().encode()
     workspace.write(f"{version_prefix('m', 9)}/{DESCRIPTION}", text)
-    found = measuring.of_night(workspace, "m", 9, scored.alike)
+    found = measuring.of_scoring_run(workspace, "m", 9, scored.alike)
     assert "does not say which images it was trained on" in found.why_not
 
 

@@ -20,10 +20,10 @@ from linnaeus.workflow.drift.measures import (
 seeds = st.integers(0, 2**32 - 1)
 
 
-def brute_force(night, training):
+def brute_force(scored, training):
     radius = math.sqrt(training.var(axis=0).sum())
-    shift = np.linalg.norm(night.mean(axis=0) - training.mean(axis=0))
-    growth = np.linalg.norm(night.std(axis=0) - training.std(axis=0))
+    shift = np.linalg.norm(scored.mean(axis=0) - training.mean(axis=0))
+    growth = np.linalg.norm(scored.std(axis=0) - training.std(axis=0))
     return math.hypot(shift, growth) / radius
 
 
@@ -44,9 +44,9 @@ def test_moments_of_blocks_are_those_of_all_rows(seed, sizes, offset):
 def test_the_distance_is_that_of_brute_force(seed, count, shift, growth):
     generator = np.random.default_rng(seed)
     training = generator.normal(5, 2, (100, 7))
-    night = generator.normal(5 + shift, 2 * growth, (count, 7))
-    found = embedding_drift(moments([night]), moments([training]))
-    assert found.distance == pytest.approx(brute_force(night, training), rel=1e-9)
+    scored = generator.normal(5 + shift, 2 * growth, (count, 7))
+    found = embedding_drift(moments([scored]), moments([training]))
+    assert found.distance == pytest.approx(brute_force(scored, training), rel=1e-9)
     assert found.drift**2 == pytest.approx(
         max(0, found.distance**2 - found.by_chance**2), abs=1e-12
     )
@@ -55,9 +55,9 @@ def test_the_distance_is_that_of_brute_force(seed, count, shift, growth):
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_an_embedding_that_is_not_finite_hides_no_drift_of_the_others(bad):
     generator = np.random.default_rng(0)
-    training, night = generator.normal(3, 1, (200, 4)), generator.normal(9, 1, (100, 4))
-    sound = embedding_drift(moments([night]), moments([training]))
-    broken = np.vstack([night, [[3, bad, 3, 3]]])
+    training, scored = generator.normal(3, 1, (200, 4)), generator.normal(9, 1, (100, 4))
+    sound = embedding_drift(moments([scored]), moments([training]))
+    broken = np.vstack([scored, [[3, bad, 3, 3]]])
     assert embedding_drift(moments([broken]), moments([training])) == sound
     assert sound.level == "large"
 
@@ -65,8 +65,8 @@ def test_an_embedding_that_is_not_finite_hides_no_drift_of_the_others(bad):
 @pytest.mark.parametrize("count", [60, 400, 5000])
 def test_images_of_the_same_kind_have_not_drifted(count):
     generator = np.random.default_rng(0)
-    training, night = generator.normal(3, 1, (2000, 64)), generator.normal(3, 1, (count, 64))
-    found = embedding_drift(moments([night]), moments([training]))
+    training, scored = generator.normal(3, 1, (2000, 64)), generator.normal(3, 1, (count, 64))
+    found = embedding_drift(moments([scored]), moments([training]))
     assert found.level == "none" and found.drift < 0.1
     assert found.distance == pytest.approx(found.by_chance, rel=0.15)
 
@@ -77,8 +77,8 @@ def test_a_shift_is_said_in_radii_whatever_the_scale(shift, level):
     scale = np.array([1e-3, 1, 1e3, 0])
     training = generator.normal(0, 1, (5000, 4)) * scale
     moved = np.array([0, 0, shift, 0])
-    night = (generator.normal(0, 1, (5000, 4)) + moved) * scale
-    found = embedding_drift(moments([night]), moments([training]))
+    scored = (generator.normal(0, 1, (5000, 4)) + moved) * scale
+    found = embedding_drift(moments([scored]), moments([training]))
     assert found.drift == pytest.approx(shift, abs=0.05)
     assert found.level == level
 
@@ -98,19 +98,19 @@ counts = st.dictionaries(st.sampled_from("abcd"), st.integers(0, 5000), max_size
 
 @given(counts, counts)
 @settings(max_examples=80, deadline=None)
-def test_the_stability_index_is_that_of_its_definition(night, training):
-    found = label_drift(night, training)
-    labels = sorted({*night, *training})
-    n, m = sum(night.values()), sum(training.values())
+def test_the_stability_index_is_that_of_its_definition(scored, training):
+    found = label_drift(scored, training)
+    labels = sorted({*scored, *training})
+    n, m = sum(scored.values()), sum(training.values())
     if min(n, m) < LEAST_IMAGES or (len(labels) - 1) * (1 / n + 1 / m) > 0.1:
         assert (found.level, found.stability_index) == ("too few", None)
         return
     index = distance = 0.0
     for label in labels:
-        p = (night.get(label, 0) + 0.5) / (n + 0.5 * len(labels))
+        p = (scored.get(label, 0) + 0.5) / (n + 0.5 * len(labels))
         q = (training.get(label, 0) + 0.5) / (m + 0.5 * len(labels))
         index += (p - q) * math.log(p / q)
-        distance += abs(night.get(label, 0) / n - training.get(label, 0) / m) / 2
+        distance += abs(scored.get(label, 0) / n - training.get(label, 0) / m) / 2
     assert found.stability_index == pytest.approx(index, abs=1e-12)
     assert found.total_variation == pytest.approx(distance, abs=1e-12)
 
@@ -159,7 +159,7 @@ def test_real_pictures_drift_as_the_page_says():
         "at 0.7 of the brightness": new * 0.7,
         "moved by a pixel of eight": moved,
     }
-    page = (Path(__file__).parents[3] / "docs/how-to/news.md").read_text()
+    page = (Path(__file__).parents[3] / "docs/how-to/notifications.md").read_text()
     for name, rows in seen.items():
         found = embedding_drift(moments([rows]), trained)
         said, level = re.search(rf"\| {name} \| ([\d.]+) \| (\w+)", page).groups()

@@ -22,17 +22,17 @@ from tests.linnaeus.workflow.conftest import statuses
 REST = "evaluate,publish,score"
 
 
-def page_of(place, night):
-    """What a night's report step says is its page."""
-    return Path(place.night(night, "report").step("report").facts["page"]).read_text()
+def page_of(place, run):
+    """What a workflow run's report step says is its page."""
+    return Path(place.workflow_run(run, "report").step("report").facts["page"]).read_text()
 
 
 @pytest.mark.slow
 def test_labels_that_change_too_much_are_refused_and_the_model_is_taken_back(candidate):
     before = candidate.said
-    night = candidate.night("next", REST)
-    assert statuses(night)["publish"] == "done"
-    refused = night.step("score")
+    run = candidate.workflow_run("next", REST)
+    assert statuses(run)["publish"] == "done"
+    refused = run.step("score")
     assert refused.status == "refused"
     assert "churn_at_most = 0.2" in refused.line
     assert "colours:2 is taken back, version 1 stays" in refused.line
@@ -41,37 +41,37 @@ def test_labels_that_change_too_much_are_refused_and_the_model_is_taken_back(can
     page = page_of(candidate, "next")
     assert "These labels are not in use:" in page and "churn_at_most = 0.2" in page
     assert "<td>red</td><td>crimson</td>" in page
-    # The next night knows, and neither trains nor publishes nor asks a server.
-    night = candidate.night("later")
-    assert night.trouble.name == "evaluate" and "churn_at_most" in night.trouble.line
-    assert "still holds" in night.step("train").line
+    # The next run knows, and neither trains nor publishes nor asks a server.
+    run = candidate.workflow_run("later")
+    assert run.trouble.name == "evaluate" and "churn_at_most" in run.trouble.line
+    assert "still holds" in run.step("train").line
     assert "colours, not published" in page_of(candidate, "later")
     # Until a person allows it; the server that follows the model's folder is waited for.
     allowed = {"gates": {"churn_at_most": 0.5}}
-    candidate.night("last", "manifest,plan,embed,train,evaluate", **allowed)
+    candidate.workflow_run("last", "manifest,plan,embed,train,evaluate", **allowed)
     with EmbeddedServer(
         {"colours": f"{candidate.root}/models/colours"}, poll_wait_seconds=0.1
     ) as server:
         asked = {**allowed, "serving": {"server": server.address}}
-        night = candidate.night("last", "publish", **asked)
-        assert "1 server at 127.0.0.1" in night.step("publish").line
-        night = candidate.night("last", "score", **asked)
-    assert night.trouble is None
+        run = candidate.workflow_run("last", "publish", **asked)
+        assert "1 server at 127.0.0.1" in run.step("publish").line
+        run = candidate.workflow_run("last", "score", **asked)
+    assert run.trouble is None
     assert "not in use" not in page_of(candidate, "last")
     trained = load_model(candidate.workspace, "colours").run_id
     assert candidate.workspace.head(layout.report(trained))
     assert candidate.versions == [1, 3]
     assert set(candidate.said.values()) == {"crimson", "green", "blue"}
-    again = candidate.night("last", "train,evaluate,publish", **allowed)
+    again = candidate.workflow_run("last", "train,evaluate,publish", **allowed)
     assert again.step("publish").facts["version"] == 3
     assert statuses(again)["publish"] == "done"  # of the first time
 
 
 @pytest.mark.slow
 def test_a_candidate_that_is_not_accurate_enough_is_not_published(candidate):
-    night = candidate.night("next", REST, gates={"accuracy_at_least": 0.999})
-    assert statuses(night)["evaluate"] == "refused" and night.step("publish") is None
-    assert "accuracy_at_least = 0.999" in night.trouble.line
+    run = candidate.workflow_run("next", REST, gates={"accuracy_at_least": 0.999})
+    assert statuses(run)["evaluate"] == "refused" and run.step("publish") is None
+    assert "accuracy_at_least = 0.999" in run.trouble.line
     assert candidate.versions == [1]
     page = page_of(candidate, "next")
     assert "colours, not published" in page and "Most confident mistakes" in page
@@ -83,10 +83,10 @@ def test_a_candidate_that_is_worse_than_the_current_model_is_not_published(candi
     monkeypatch.setattr(
         "linnaeus.training.comparison.compare", lambda *_: Comparison(50, 0.85, 0.9)
     )
-    night = candidate.night("next", REST)
-    assert statuses(night)["evaluate"] == "refused"
-    assert "a loss of 0.050" in night.trouble.line
-    assert night.trouble.facts["current_accuracy"] == 0.9
+    run = candidate.workflow_run("next", REST)
+    assert statuses(run)["evaluate"] == "refused"
+    assert "a loss of 0.050" in run.trouble.line
+    assert run.trouble.facts["current_accuracy"] == 0.9
     assert candidate.versions == [1]
 
 
@@ -97,9 +97,9 @@ def test_a_candidate_whose_graph_sees_otherwise_is_not_published(candidate, monk
         return [replace(one, scores=np.roll(one.scores, 1)) for one in kept]
 
     monkeypatch.setattr("linnaeus.workflow.skew.load", other)
-    night = candidate.night("next", REST)
-    assert statuses(night)["publish"] == "refused"
-    assert "golden images" in night.trouble.line
+    run = candidate.workflow_run("next", REST)
+    assert statuses(run)["publish"] == "refused"
+    assert "golden images" in run.trouble.line
     assert candidate.versions == [1]
 
 
@@ -109,32 +109,32 @@ def test_a_server_that_does_not_load_the_version_in_time_is_named(candidate):
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         waiting = {"server": address, "wait_minutes": 0}
-        night = candidate.night("next", REST, serving=waiting)
-    assert statuses(night)["publish"] == "failed"
-    assert f"{address} has not loaded colours:2" in night.trouble.line
+        run = candidate.workflow_run("next", REST, serving=waiting)
+    assert statuses(run)["publish"] == "failed"
+    assert f"{address} has not loaded colours:2" in run.trouble.line
     assert load_model(candidate.workspace, "colours").version == 2
 
 
 @pytest.mark.slow
-def test_new_failures_above_the_limit_stop_the_night_and_are_known_in_the_next(place):
+def test_new_failures_above_the_limit_stop_the_run_and_are_known_in_the_next(place):
     for number in range(2):
         (Path(place.images) / f"red/torn{number}.jpg").write_bytes(b"\xff\xd8\xff\xe0 torn")
     before, settings = place.said, {"retrain": {"when": "never"}}
-    night = place.night("1", gates={"failures_at_most": 1}, **settings)
-    assert statuses(night)["embed"] == "refused" and night.step("score") is None
-    assert night.trouble.facts["new_failures"] == 2
+    run = place.workflow_run("1", gates={"failures_at_most": 1}, **settings)
+    assert statuses(run)["embed"] == "refused" and run.step("score") is None
+    assert run.trouble.facts["new_failures"] == 2
     assert place.said == before
     page = page_of(place, "1")
     assert "failures_at_most = 1" in page and "torn0.jpg" in page
     for only in ("embed", "manifest,plan,embed", "embed"):  # a repetition has nothing new
-        night = place.night("1", only, gates={"failures_at_most": 1}, **settings)
-        assert statuses(night)["embed"] == "refused"
-        assert night.trouble.facts["new_failures"] == 2
-    night = place.night("1", "embed", gates={"failures_at_most": 2}, **settings)
-    assert statuses(night)["embed"] == "done"
-    night = place.night("2", gates={"failures_at_most": 1}, **settings)
-    assert night.trouble is None
-    assert night.step("embed").facts["known_failures"] == 2
+        run = place.workflow_run("1", only, gates={"failures_at_most": 1}, **settings)
+        assert statuses(run)["embed"] == "refused"
+        assert run.trouble.facts["new_failures"] == 2
+    run = place.workflow_run("1", "embed", gates={"failures_at_most": 2}, **settings)
+    assert statuses(run)["embed"] == "done"
+    run = place.workflow_run("2", gates={"failures_at_most": 1}, **settings)
+    assert run.trouble is None
+    assert run.step("embed").facts["known_failures"] == 2
     assert len(place.said) == len(before) + 2
 
 

@@ -1,4 +1,4 @@
-"""Nights that overlap, are killed, or are done by several processes."""
+"""Workflow runs that overlap, are killed, or are done by several processes."""
 
 import json
 import os
@@ -16,10 +16,10 @@ from linnaeus.errors import LinnaeusError
 from linnaeus.jobs import Slice, frozen_runs, slices
 from linnaeus.storage import Folder
 from linnaeus.worker import Worker
-from linnaeus.workflow.engine import NightRequest, run_night
+from linnaeus.workflow.engine import WorkflowRunRequest, run_workflow
 from linnaeus.workflow.file.config import Schedule
 from linnaeus.workflow.freezing import FreezeRequest, freeze
-from linnaeus.workflow.lock import AnotherNight, Turn, taken
+from linnaeus.workflow.lock import WorkflowLock, WorkflowLocked, locked
 from tests.end_to_end.conftest import picture
 from tests.linnaeus.workflow.conftest import Place, statuses
 
@@ -36,7 +36,7 @@ def work(context):
     time.sleep(600)
 
 engine.WORK["embed"] = work
-engine.run_night(read_workflow(sys.argv[1]), engine.NightRequest("first"))
+engine.run_workflow(read_workflow(sys.argv[1]), engine.WorkflowRunRequest("first"))
 """
 
 
@@ -56,7 +56,7 @@ def linnaeus(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_a_second_night_leaves_and_a_killed_one_is_taken_over_at_once(place, file):
+def test_a_second_run_leaves_and_a_killed_one_is_taken_over_at_once(place, file):
     (Path(place.images) / "red/new.jpg").write_bytes(picture("red", 900))
     with subprocess.Popen(
         [sys.executable, "-c", FOR_EVER, file], stdout=subprocess.PIPE, text=True
@@ -66,54 +66,54 @@ def test_a_second_night_leaves_and_a_killed_one_is_taken_over_at_once(place, fil
             other = linnaeus("run", file)
             assert other.returncode == 1
             assert f"(process {running.pid} on " in other.stderr.splitlines()[-1]
-            assert "night first of nightly is going on" in other.stderr
-            assert place.workspace.head("nights/nightly/first.json")  # of the steps so far
+            assert "run first of nightly is going on" in other.stderr
+            assert place.workspace.head("workflow_runs/nightly/first.json")  # of the steps so far
         finally:
             os.kill(running.pid, signal.SIGKILL)
-    night = run_night(place.workflow(**NEVER), NightRequest("second"))
-    assert night.trouble is None
-    assert night.step("embed").facts["embedded"] == 1
+    workflow_run = run_workflow(place.workflow(**NEVER), WorkflowRunRequest("second"))
+    assert workflow_run.trouble is None
+    assert workflow_run.step("embed").facts["embedded"] == 1
     assert place.said["new.jpg"] == "red"
 
 
-def test_a_night_waits_for_another_where_it_is_to(workspace):
+def test_a_workflow_run_waits_for_another_where_it_is_to(workspace):
     schedule = Schedule(overlap="wait", wait_minutes=0.001)
-    first = Turn(workspace, "nightly", "1", Schedule(), timedelta(seconds=30))
+    first = WorkflowLock(workspace, "nightly", "1", Schedule(), timedelta(seconds=30))
     from linnaeus.progress import SILENT
 
     with (
-        taken(first, SILENT),
-        pytest.raises(AnotherNight, match="still, after 0 minutes"),
-        taken(Turn(workspace, "nightly", "2", schedule, timedelta(seconds=1.2)), SILENT),
+        locked(first, SILENT),
+        pytest.raises(WorkflowLocked, match="still, after 0 minutes"),
+        locked(WorkflowLock(workspace, "nightly", "2", schedule, timedelta(seconds=1.2)), SILENT),
     ):
         raise AssertionError
-    with taken(Turn(workspace, "nightly", "2", schedule, timedelta(seconds=1.2)), SILENT):
+    with locked(WorkflowLock(workspace, "nightly", "2", schedule, timedelta(seconds=1.2)), SILENT):
         pass
 
 
-def test_a_frozen_run_is_done_by_slices_and_committed_by_the_night(place):
+def test_a_frozen_run_is_done_by_slices_and_committed_by_the_run(place):
     for seed in range(3):
         (Path(place.images) / f"red/new{seed}.jpg").write_bytes(picture("red", 900 + seed))
     workflow = place.workflow(**NEVER)
     frozen = freeze(workflow, FreezeRequest("sliced", "embed", 16))
     assert (frozen.plan, frozen.slices, frozen.objects) == ("nightly-sliced-embed", 2, 3)
     assert frozen == freeze(workflow, FreezeRequest("sliced", "embed", 16))
-    kept = json.loads(place.workspace.read("nights/nightly/sliced-embed.json"))
+    kept = json.loads(place.workspace.read("workflow_runs/nightly/sliced-embed.json"))
     assert kept["plan"] == frozen.plan
     run = frozen_runs.load(place.workspace, frozen.plan)
     for index in (2, 1):
         slices.do_slice(
             place.workspace, run, Slice(index, 2), lambda run: Worker(place.workspace, run)
         )
-    night = place.night("sliced", "embed", **NEVER)
-    assert night.step("embed").facts["run_id"] == frozen.run_id
-    assert night.step("embed").facts["embedded"] == 3
-    assert place.night("sliced", "train,evaluate,publish", **NEVER).trouble is None
+    workflow_run = place.workflow_run("sliced", "embed", **NEVER)
+    assert workflow_run.step("embed").facts["run_id"] == frozen.run_id
+    assert workflow_run.step("embed").facts["embedded"] == 3
+    assert place.workflow_run("sliced", "train,evaluate,publish", **NEVER).trouble is None
     frozen = freeze(workflow, FreezeRequest("sliced", "score"))
     assert frozen.objects == 3
-    night = place.night("sliced", "score,report", **NEVER)
-    assert night.step("score").facts["run_id"] == frozen.run_id
-    assert list(statuses(night).values()).count("done") == 5  # not train, evaluate, publish
+    workflow_run = place.workflow_run("sliced", "score,report", **NEVER)
+    assert workflow_run.step("score").facts["run_id"] == frozen.run_id
+    assert list(statuses(workflow_run).values()).count("done") == 5  # not train, evaluate, publish
     assert freeze(workflow, FreezeRequest("nothing", "embed")).slices == 0
 
 
@@ -121,19 +121,19 @@ def test_what_cannot_be_frozen_is_in_the_record(place):
     gone = place.workflow(images={"location": f"{place.images}-gone"})
     with pytest.raises(LinnaeusError, match=r"manifest: .*-gone"):
         freeze(gone, FreezeRequest("bad", "embed"))
-    assert statuses(place.night("bad", "report")) == {"manifest": "failed", "report": "done"}
+    assert statuses(place.workflow_run("bad", "report")) == {"manifest": "failed", "report": "done"}
 
 
 def test_the_command_says_what_became_of_each_step(place, file):
-    done = CliRunner().invoke(app, ["run", file, "--night", "cli"])
+    done = CliRunner().invoke(app, ["run", file, "--id", "cli"])
     assert done.exit_code == 0, done.output
-    assert "Night cli of nightly: nothing to do" in done.stdout
-    done = CliRunner().invoke(app, ["run", file, "--night", "cli", "--only", "report", "--json"])
-    assert json.loads(done.stdout)["night"] == "cli"
+    assert "Run cli of nightly: nothing to do" in done.stdout
+    done = CliRunner().invoke(app, ["run", file, "--id", "cli", "--only", "report", "--json"])
+    assert json.loads(done.stdout)["id"] == "cli"
     dry = CliRunner().invoke(app, ["run", file, "--dry-run"])
     assert dry.exit_code == 0 and "retraining is switched off" in dry.stdout
     frozen = CliRunner().invoke(
-        app, ["run", file, "--freeze", "embed", "--night", "cli", "--slices", "4", "--json"]
+        app, ["run", file, "--freeze", "embed", "--id", "cli", "--slices", "4", "--json"]
     )
     assert json.loads(frozen.stdout)["slices"] == 0
     for wrong in (
@@ -141,8 +141,8 @@ def test_the_command_says_what_became_of_each_step(place, file):
         ["--freeze", "embed"],
         ["--dry-run", "--only", "embed"],
         ["--slices", "4"],
-        ["--night", "../elsewhere"],
-        ["--night", ""],
+        ["--id", "../elsewhere"],
+        ["--id", ""],
     ):
         assert CliRunner().invoke(app, ["run", file, *wrong]).exit_code == 2
 
@@ -151,10 +151,10 @@ def test_a_vanished_bucket_is_one_line_and_status_1(place, tmp_path):
     path = tmp_path / "gone.toml"
     text = 'workspace = "{}"\nimages.location = "{}"\nbackbone.name = "pixels@8"\n'
     path.write_text(text.format(place.root, f"{place.images}-gone"))
-    done = CliRunner().invoke(app, ["run", str(path), "--night", "gone"])
+    done = CliRunner().invoke(app, ["run", str(path), "--id", "gone"])
     assert done.exit_code == 1
     assert done.stderr.splitlines()[-1].startswith("manifest: ")
-    assert Folder(place.root).head("nights/nightly/gone.json")
+    assert Folder(place.root).head("workflow_runs/nightly/gone.json")
 
 
 def test_a_workspace_in_a_bucket_that_vanished_is_one_line(s3, tmp_path):

@@ -1,4 +1,4 @@
-"""A night's numbers, as the systems that take them read them: parsed by their own formats."""
+"""A run's numbers, as the systems that take them read them: parsed by their own formats."""
 
 import re
 from dataclasses import replace
@@ -19,9 +19,9 @@ from linnaeus.workflow.forecast.cost import Cost
 from linnaeus.workflow.metrics import export, otlp, prometheus
 from linnaeus.workflow.metrics.measurements import measurements
 from linnaeus.workflow.summary.new_failures import FailureGroup
-from linnaeus.workflow.summary.summary import ModelChange, NightChurn, NightCounts, StepLine
-from tests.linnaeus.workflow.nights import summary_of
+from linnaeus.workflow.summary.summary import ImageCounts, LabelChurn, ModelChange, StepLine
 from tests.linnaeus.workflow.receivers import DRIP, HANG, receiver
+from tests.linnaeus.workflow.workflow_runs import summary_of
 
 RULES = Path(__file__).parents[3] / "infra/prometheus/linnaeus.rules.yaml"
 
@@ -36,7 +36,7 @@ def short_waits(monkeypatch):
 def full():
     return summary_of(
         steps=(StepLine("embed", "done", "", 12.5), StepLine("score", "done", "", 3.0)),
-        churn=NightChurn(100, 12, 0.12),
+        churn=LabelChurn(100, 12, 0.12),
         drift=Drift(
             "labels:4",
             EmbeddingDrift(500, 1000, 0.3, 0.05, 0.29, "some"),
@@ -79,7 +79,7 @@ def samples(exposition):
             assert sample.timestamp is None  # the node exporter refuses them
             own = {name: value for name, value in sample.labels.items() if name != "workflow"}
             assert sample.labels["workflow"] == "nightly" and len(own) <= 1
-            name = sample.name.removeprefix("linnaeus_night_")
+            name = sample.name.removeprefix("linnaeus_workflow_run_")
             found[name, next(iter(own.values()), "")] = sample.value
     return found
 
@@ -139,7 +139,7 @@ def test_a_collector_gets_the_same_numbers_as_protobuf():
             found[metric.name, next(iter(labels.values()), "")] = point.as_double
     units = re.compile("_(timestamp_seconds|seconds|bytes|ratio)$")
     expected = {
-        (f"linnaeus.night.{units.sub('', name)}", label): value
+        (f"linnaeus.workflow_run.{units.sub('', name)}", label): value
         for (name, label), value in EXPECTED.items()
     }
     assert found.items() >= expected.items()
@@ -160,7 +160,7 @@ def test_a_place_that_is_down_is_a_line(key, answer, capfd):
     assert "secret" not in "".join(capfd.readouterr())
 
 
-def test_an_answer_that_never_ends_holds_no_night_up(monkeypatch):
+def test_an_answer_that_never_ends_holds_no_run_up(monkeypatch):
     monkeypatch.setattr(time_limits, "LONGEST_SECONDS", 0.4)
     with receiver(DRIP) as there:
         [line] = export(Metrics(pushgateway=there.url), full())
@@ -179,13 +179,13 @@ def test_nothing_is_exported_to_nowhere():
 
 
 def test_the_alerts_ask_for_what_is_exported():
-    everything = replace(full(), counts=NightCounts())
+    everything = replace(full(), counts=ImageCounts())
     exported = {one.prometheus_name: one for one in measurements(everything)}
     groups = yaml.safe_load(RULES.read_text())["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
     assert {rule["alert"] for rule in rules} >= {
-        "LinnaeusNightMissed",
-        "LinnaeusNightFailed",
+        "LinnaeusRunMissed",
+        "LinnaeusRunFailed",
         "LinnaeusChurn",
         "LinnaeusEmbeddingDrift",
         "LinnaeusLabelDrift",

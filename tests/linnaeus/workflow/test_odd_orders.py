@@ -1,4 +1,4 @@
-"""Nights whose steps come twice, in another order, or behind a process that was killed."""
+"""Workflow runs whose steps come twice, in another order, or behind a process that was killed."""
 
 from dataclasses import replace
 
@@ -10,8 +10,8 @@ from linnaeus.models import load_model
 from linnaeus.training.exporting import publication
 from linnaeus.workflow import candidates
 from linnaeus.workflow.context import Context, Refused
-from linnaeus.workflow.night import Night
 from linnaeus.workflow.steps import scoring, training
+from linnaeus.workflow.workflow_run import WorkflowRun
 from tests.linnaeus.workflow.conftest import Place, statuses
 
 pytestmark = pytest.mark.slow
@@ -24,38 +24,38 @@ def promoted(place: Place) -> None:
 
 
 def context_of(place: Place, **sections) -> Context:
-    night = Night.load(place.workspace, "nightly", "next")
-    return Context(place.workspace, place.workflow(**sections), night, progress=None)
+    run = WorkflowRun.load(place.workspace, "nightly", "next")
+    return Context(place.workspace, place.workflow(**sections), run, progress=None)
 
 
 def test_a_candidate_is_not_published_before_it_is_evaluated(candidate):
-    night = candidate.night("next", "publish")
-    assert "--only evaluate first" in night.trouble.line
+    run = candidate.workflow_run("next", "publish")
+    assert "--only evaluate first" in run.trouble.line
     assert candidate.versions == [1]
-    candidate.night("next", "evaluate", gates={"skew": False})
+    candidate.workflow_run("next", "evaluate", gates={"skew": False})
     context = context_of(candidate)
-    judged = context.night.step("evaluate")
+    judged = context.run.step("evaluate")
     other = replace(judged, facts={**judged.facts, "judged": "another"})
-    context.night.after(other).save(candidate.workspace)
-    night = candidate.night("next", "publish")
-    assert "--only evaluate first" in night.trouble.line
+    context.run.after(other).save(candidate.workspace)
+    run = candidate.workflow_run("next", "publish")
+    assert "--only evaluate first" in run.trouble.line
     assert candidate.versions == [1]
 
 
-def test_a_night_that_was_killed_after_it_published_goes_on_with_that_version(candidate):
-    candidate.night("next", "evaluate")
+def test_a_workflow_run_that_was_killed_after_it_published_goes_on_with_that_version(candidate):
+    candidate.workflow_run("next", "evaluate")
     promoted(candidate)
-    night = candidate.night("next", "train,evaluate,publish", gates={"skew": False})
-    assert night.trouble is None
-    assert night.step("publish").facts == {"model": "colours", "version": 2, "replaced": 1}
-    assert night.step("evaluate").facts["current_version"] == 1
+    run = candidate.workflow_run("next", "train,evaluate,publish", gates={"skew": False})
+    assert run.trouble is None
+    assert run.step("publish").facts == {"model": "colours", "version": 2, "replaced": 1}
+    assert run.step("evaluate").facts["current_version"] == 1
     assert candidate.versions == [1, 2]
 
 
 def test_a_model_that_grew_old_is_not_taken_for_its_own_successor(candidate):
     promoted(candidate)
     context = context_of(candidate)
-    context.night = replace(context.night, night="later")
+    context.run = replace(context.run, id="later")
     current = load_model(candidate.workspace, "colours")
     assert training._kept(context, current) is None
     assert training._kept(context, load_model(candidate.workspace, "colours:1"))
@@ -91,9 +91,9 @@ def test_a_withdrawal_that_was_broken_off_can_be_done_again(candidate, monkeypat
 
 
 def test_labels_of_a_version_that_was_taken_back_are_not_asked_for(candidate):
-    candidate.night("next", "evaluate")
-    candidate.night("next", "publish", gates={"skew": False})
+    candidate.workflow_run("next", "evaluate")
+    candidate.workflow_run("next", "publish", gates={"skew": False})
     candidates.withdraw(candidate.workspace, "colours", 2)
-    night = candidate.night("next", "score")
-    assert statuses(night)["score"] == "failed"
-    assert "again from train" in night.trouble.line
+    run = candidate.workflow_run("next", "score")
+    assert statuses(run)["score"] == "failed"
+    assert "again from train" in run.trouble.line

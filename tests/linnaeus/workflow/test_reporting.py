@@ -1,22 +1,20 @@
-"""The last step: whatever cannot be kept, people are told."""
+"""The last step: whatever cannot be kept, people are notified."""
 
 from linnaeus.errors import StorageError
 from linnaeus.progress import SILENT
 from linnaeus.workflow.context import Context
 from linnaeus.workflow.file.config import Workflow
-from linnaeus.workflow.night import Night
 from linnaeus.workflow.steps.reporting import report
 from linnaeus.workflow.summary import saving
+from linnaeus.workflow.workflow_run import WorkflowRun
 
 
-def test_who_is_told_of_a_night_is_told_where_its_summary_cannot_be_kept(
-    workspace, tmp_path, monkeypatch
-):
+def test_receivers_are_notified_where_its_summary_cannot_be_kept(workspace, tmp_path, monkeypatch):
     def refuse(*_):
         raise StorageError("the bucket is gone")
 
     monkeypatch.setattr(saving, "save_summary", refuse)
-    numbers = tmp_path / "metrics" / "night.prom"
+    numbers = tmp_path / "metrics" / "run.prom"
     numbers.parent.mkdir()
     workflow = Workflow.model_validate(
         {
@@ -25,6 +23,6 @@ def test_who_is_told_of_a_night_is_told_where_its_summary_cannot_be_kept(
             "metrics": {"textfile": str(numbers)},
         }
     )
-    outcome = report(Context(workspace, workflow, Night.begin("nightly", "first"), SILENT))
+    outcome = report(Context(workspace, workflow, WorkflowRun.begin("nightly", "first"), SILENT))
     assert "the summary is not kept: the bucket is gone" in outcome.line
-    assert "linnaeus_night" in numbers.read_text()
+    assert "linnaeus_workflow_run" in numbers.read_text()

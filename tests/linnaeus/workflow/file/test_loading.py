@@ -132,9 +132,9 @@ VALUES = [
     ("beam", 'options = "--runner=X"', "it takes a list of texts, in square brackets"),
     ("beam", 'options = ["photos"]', "beam.options: an option begins with --"),
     ("beam", "options = [1]", "beam.options[0] = 1: it takes a list of texts"),
-    ("news", 'webhook = "WEBHOOK"', "write env:VARIABLE"),
-    ("news", 'webhook = "env:A B"', "write env:VARIABLE"),
-    ("news", 'sns_topic = "alarms"', "write the topic's ARN"),
+    ("notifications", 'webhook = "WEBHOOK"', "write env:VARIABLE"),
+    ("notifications", 'webhook = "env:A B"', "write env:VARIABLE"),
+    ("notifications", 'sns_topic = "alarms"', "write the topic's ARN"),
     ("metrics", 'textfile = "linnaeus.txt"', "files that end in .prom"),
     ("metrics", 'textfile = "s3://b/x.prom"', "name a file of the machine"),
     ("metrics", 'textfile = ""', "metrics.textfile: an empty name"),
@@ -164,13 +164,21 @@ UNKNOWN = [
     ("", "image = 1", "did you mean [images]?"),
     ("", "gates = 1", "gates is a section: write [gates], and its settings below it"),
     ("", '"a\\nb" = 1', 'there is no "a\\nb" above the first section: there are name, workspace'),
-    ("news", 'password = "x"', "there is no password in [news]: secrets stay out of this file"),
+    (
+        "notifications",
+        'password = "x"',
+        "there is no password in [notifications]: secrets stay out of this file",
+    ),
     ("", 'secret_access_key = "x"', "secrets stay out of this file"),
 ]
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 SECRETS = [
-    ("news", 'webhook = "https://hooks.slack.com/services/T0/B0/x"', "write env:VARIABLE as news"),
-    ("news", 'webhook = "https://example.org/hook"', "write env:VARIABLE"),
+    (
+        "notifications",
+        'webhook = "https://hooks.slack.com/services/T0/B0/x"',
+        "write env:VARIABLE as notifications",
+    ),
+    ("notifications", 'webhook = "https://example.org/hook"', "write env:VARIABLE"),
     ("labels", 'location = "AKIAIOSFODNN7EXAMPLE"', "looks like an AWS access key id"),
     ("labels", f'location = "{SECRET}"', "labels.location looks like an AWS secret access key"),
     ("beam", f'options = ["--a", "--b={SECRET}"]', "beam.options[1] looks like an AWS secret"),
@@ -220,7 +228,11 @@ def test_secrets_are_not_repeated(tmp_path, section, line, said):
 
 
 DOCUMENTS = [
-    (RIGHT + "[news]\nwhen = always\n", 5, "no TOML, invalid value: a text stands in quotes"),
+    (
+        RIGHT + "[notifications]\nwhen = always\n",
+        5,
+        "no TOML, invalid value: a text stands in quotes",
+    ),
     (RIGHT + "[gates]\nskew = True\n", 5, "true and false are written small"),
     (RIGHT + "[gates\nskew = true\n", 4, "the closing ] of the section is missing"),
     (RIGHT + "[gates]\nskew true\n", 5, "write key = value"),
@@ -295,9 +307,12 @@ def test_a_home_of_nobody_is_a_folder_like_any_other(tmp_path, monkeypatch):
 
 def test_addresses_without_a_secret_are_taken(tmp_path):
     metrics = '[metrics]\npushgateway = "http://gateway:9091/a?b=1"\notlp = "https://h/v1"\n'
-    news = '[news]\nwebhook = "env:HOOK"\nsns_topic = "arn:aws:sns:eu-west-1:123456789012:a"\n'
+    topic = "arn:aws:sns:eu-west-1:123456789012:a"
+    receivers = f'[notifications]\nwebhook = "env:HOOK"\nsns_topic = "{topic}"\n'
     place = f"s3://bucket/{'a1b2' * 10}/Photos2024CameraRollBackupFolderFromMyNo/user@host?key"
-    assert read(tmp_path, f"{RIGHT}[labels]\nlocation = '{place}'\n{metrics}{news}").news.webhook
+    assert read(
+        tmp_path, f"{RIGHT}[labels]\nlocation = '{place}'\n{metrics}{receivers}"
+    ).notifications.webhook
 
 
 @pytest.mark.slow

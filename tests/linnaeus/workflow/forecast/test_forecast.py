@@ -1,4 +1,4 @@
-"""What a night is expected to do and take, and what became of it."""
+"""What a workflow run is expected to do and take, and what became of it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from linnaeus.workflow.file.config import Workflow
 from linnaeus.workflow.forecast import forecast as forecasting
 from linnaeus.workflow.forecast.against_actual import against_actual, table_text
 from linnaeus.workflow.forecast.forecast import Lists, forecast
-from linnaeus.workflow.forecast.past_nights import PastNights, on_line
+from linnaeus.workflow.forecast.past_runs import PastRuns, on_line
 from linnaeus.workflow.forecast.text import text
-from linnaeus.workflow.night import Night, Step
 from linnaeus.workflow.steps.listing import last_labelled
+from linnaeus.workflow.workflow_run import Step, WorkflowRun
 from tests.buckets import TestWorker, fill
 from tests.pixel_engine import SPEC
 
@@ -73,7 +73,7 @@ def publish(workspace: Folder) -> None:
 
 
 @pytest.mark.usefixtures("prepared")
-def test_a_first_night_embeds_and_scores_everything(workspace, workflow, bucket):
+def test_a_first_run_embeds_and_scores_everything(workspace, workflow, bucket):
     found = forecast(workspace, workflow)
     sizes = sum(path.stat().st_size for path in bucket.rglob("*.png"))
     assert (found.objects, found.to_embed, found.up_to_date, found.to_score) == (20, 20, 0, 20)
@@ -94,7 +94,7 @@ def test_nothing_is_written_but_the_list(workspace, workflow):
 
 
 @pytest.mark.usefixtures("prepared")
-def test_the_next_night_has_only_what_is_new(workspace, workflow, bucket):
+def test_the_next_run_has_only_what_is_new(workspace, workflow, bucket):
     embed(workspace, bucket)
     publish(workspace)
     embed(workspace, bucket, Job("score", SPEC.fingerprint, "labels", 1, "embedding"))
@@ -116,7 +116,7 @@ def test_what_failed_before_is_not_expected_to_be_labelled(workspace, workflow, 
 
 
 def test_what_failed_does_not_count_as_embedded_or_scored(workspace, workflow):
-    kept = night(0, 25, 3.0)
+    kept = run(0, 25, 3.0)
     failed = {name: {**kept.step(name).facts, "done": 20} for name in ("embed", "score")}
     for name, facts in failed.items():
         kept = kept.after(replace(kept.step(name), facts=facts))
@@ -179,24 +179,22 @@ def test_scoring_pixels_reads_the_images_again(workspace, workflow, bucket):
 
 
 @pytest.mark.usefixtures("prepared")
-def test_times_are_those_of_earlier_nights(workspace, workflow):
+def test_times_are_those_of_earlier_runs(workspace, workflow):
     for number, (embedded, seconds) in enumerate([(100, 12.0), (200, 22.0), (0, 1.0)]):
-        night(number, embedded, seconds).save(workspace)
-    workspace.write("nights/nightly/n0.summary.json", b"{}")
-    workspace.write("nights/nightly/n0-embed.json", b"{}")
-    workspace.write("nights/nightly/n9.json", b"damaged")
+        run(number, embedded, seconds).save(workspace)
+    workspace.write("workflow_runs/nightly/n0.summary.json", b"{}")
+    workspace.write("workflow_runs/nightly/n0-embed.json", b"{}")
+    workspace.write("workflow_runs/nightly/n9.json", b"damaged")
     found = forecast(workspace, workflow)
     assert found.seconds["embed"] == pytest.approx(4)  # 2 s, and 0.1 s an image
     assert found.seconds["train"] == 30
-    assert (found.unknown, found.nights) == (("publish",), 2)
-    assert "as in 2 nights before; not known yet: publish" in text(found)
+    assert (found.unknown, found.runs) == (("publish",), 2)
+    assert "as in 2 runs before; not known yet: publish" in text(found)
 
 
 @pytest.mark.usefixtures("prepared")
-def test_listing_and_planning_take_as_long_as_now_whatever_the_first_night_took(
-    workspace, workflow
-):
-    slow = night(0, 20, 3.0)
+def test_listing_and_planning_take_as_long_as_now_whatever_the_first_run_took(workspace, workflow):
+    slow = run(0, 20, 3.0)
     slow = slow.after(replace(slow.step("plan"), seconds=500.0))
     slow = slow.after(replace(slow.step("manifest"), seconds=500.0))
     slow.save(workspace)
@@ -206,12 +204,12 @@ def test_listing_and_planning_take_as_long_as_now_whatever_the_first_night_took(
 
 def test_getting_ready_takes_as_long_for_a_few_as_for_many():
     facts = {"planned": 1000, "working_seconds": 10.0}
-    past = PastNights([night(0, 10, 1.0).after(Step("score", "done", "", 40.0, facts))])
+    past = PastRuns([run(0, 10, 1.0).after(Step("score", "done", "", 40.0, facts))])
     assert past.seconds("score", 10) == pytest.approx(30.1)
     assert past.seconds("score", 2000) == pytest.approx(50)
 
 
-def night(number: int, embedded: int, seconds: float) -> Night:
+def run(number: int, embedded: int, seconds: float) -> WorkflowRun:
     counts = {"planned": embedded, "done": embedded, "bytes_read": embedded * 1000}
     steps = [
         Step("manifest", "done", "", 1.0, {"objects": 1000}),
@@ -223,7 +221,7 @@ def night(number: int, embedded: int, seconds: float) -> Night:
         Step("score", "done", "", 10.0, {"planned": 100, "bytes_read": 0}),
         Step("report", "done", "", 2.0),
     ]
-    return replace(Night.begin("nightly", f"n{number}"), steps=tuple(steps))
+    return replace(WorkflowRun.begin("nightly", f"n{number}"), steps=tuple(steps))
 
 
 @pytest.mark.parametrize(
@@ -237,12 +235,12 @@ def night(number: int, embedded: int, seconds: float) -> Night:
         ([(100, 5), (200, 25)], 5),  # never below zero
     ],
 )
-def test_a_line_through_earlier_nights(points, expected):
+def test_a_line_through_earlier_runs(points, expected):
     assert on_line(points, 50) == (None if expected is None else pytest.approx(expected))
 
 
-def test_no_nights_say_nothing(workspace):
-    assert PastNights.of(workspace, "nightly").seconds("embed", 5) is None
+def test_no_runs_say_nothing(workspace):
+    assert PastRuns.of(workspace, "nightly").seconds("embed", 5) is None
 
 
 @pytest.mark.usefixtures("prepared")
@@ -260,7 +258,7 @@ def test_a_forecast_in_words(workspace, workflow):
 @pytest.mark.usefixtures("prepared")
 def test_the_plan_against_what_became_of_it(workspace, workflow):
     plan = json.loads(json.dumps(asdict(forecast(workspace, workflow))))
-    rows = {row.what: row for row in against_actual(plan, night(0, 25, 3.0))}
+    rows = {row.what: row for row in against_actual(plan, run(0, 25, 3.0))}
     assert (rows["listed"].expected, rows["listed"].actual) == (20, 1000)
     assert (rows["embedded"].expected, rows["embedded"].actual) == (20, 25)
     assert (rows["read"].actual, rows["read"].unit) == (25_000, "bytes")
@@ -277,9 +275,9 @@ def test_the_plan_against_what_became_of_it(workspace, workflow):
 
 
 @pytest.mark.usefixtures("prepared")
-def test_a_night_that_stopped_early_has_gaps(workspace, workflow):
+def test_a_workflow_run_that_stopped_early_has_gaps(workspace, workflow):
     plan = asdict(forecast(workspace, workflow))
-    stopped = Night.begin("nightly", "n").after(Step("manifest", "failed", "no bucket", 1.0))
+    stopped = WorkflowRun.begin("nightly", "n").after(Step("manifest", "failed", "no bucket", 1.0))
     rows = {row.what: row for row in against_actual(plan, stopped)}
     assert (rows["listed"].actual, rows["embed"].actual, rows["read"].actual) == (None, None, None)
     assert against_actual({}, stopped) == []

@@ -1,9 +1,9 @@
-"""Runs a workflow with the work of a night done by many pods: the launcher of components/sliced.
+"""Runs a workflow whose work is done by many pods: the launcher of components/sliced.
 
-python -m linnaeus.workflow.on_kubernetes.night /etc/linnaeus/nightly.toml --night ID --slices 16
+python -m linnaeus.workflow.on_kubernetes.launcher /etc/linnaeus/nightly.toml --id ID --slices 16
 
 What is to do is frozen here, done by slices in Jobs, and gated and committed here again, by the
-commands that a person would type. Any pod may die: the night's next pod joins what it left.
+commands that a person would type. Any pod may die: the run's next pod joins what it left.
 """
 
 import argparse
@@ -47,12 +47,12 @@ def linnaeus(arguments: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True)
-class SlicedNight:
-    """One night of one workflow file."""
+class SlicedWorkflowRun:
+    """One run of one workflow file."""
 
     cluster: Cluster
     workflow: str
-    night: str
+    id: str
     slices: int
     run: Run = field(default=linnaeus)
 
@@ -61,7 +61,7 @@ class SlicedNight:
 
         Raises:
             CommandFailed: a step failed, or a gate refused.
-            LinnaeusError: the cluster does not do as it is asked.
+            LinnaeusError: the cluster does not do as requested.
         """
         try:
             self._sliced("embed", EMBED)
@@ -78,23 +78,24 @@ class SlicedNight:
         if count := frozen["slices"]:
             environment = {"PLAN": frozen["plan"], "LINNAEUS_SLICES": str(count)}
             self._say(f"{step}: {frozen['objects']} objects in {count} slices")
-            if not self._job(JobRequest(template, f"{self.night}-{step}", environment, count)):
+            request = JobRequest(template, f"{self.id}-{step}", environment, count)
+            if not self._job(request):
                 self._say(f"{step}: slices failed; what they left undone is done here")
         self._say(self._command("--only", step))
 
     def _train(self) -> None:
-        request = JobRequest(TRAIN, f"{self.night}-train", {"NIGHT": self.night})
+        request = JobRequest(TRAIN, f"{self.id}-train", {"WORKFLOW_RUN": self.id})
         if not self._job(request):
             self._say(f"train: job/{request.name} failed; its log says why")
             raise CommandFailed(1)
 
     def _job(self, request: JobRequest) -> bool:
-        # The Job that this pod is of has the night's name, unless a person chose another.
-        owned = replace(request, owner=self.cluster.job(self.night))
+        # The Job that this pod is of has the run's name, unless a person chose another.
+        owned = replace(request, owner=self.cluster.job(self.id))
         return self.cluster.wait(self.cluster.start(owned))
 
     def _command(self, *arguments: str) -> str:
-        return self.run(["run", self.workflow, "--night", self.night, *arguments])
+        return self.run(["run", self.workflow, "--id", self.id, *arguments])
 
     def _say(self, text: str) -> None:
         if text.strip():
@@ -103,9 +104,9 @@ class SlicedNight:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The options; what is none of them prints the usage and ends the process."""
-    parser = argparse.ArgumentParser(prog="linnaeus.workflow.on_kubernetes.night")
+    parser = argparse.ArgumentParser(prog="linnaeus.workflow.on_kubernetes.launcher")
     parser.add_argument("workflow", help="the workflow file")
-    parser.add_argument("--night", required=True, help="name of the night, and of its Job")
+    parser.add_argument("--id", required=True, help="name of the run, and of its Job")
     parser.add_argument("--slices", type=int, default=16, help="most pods of a Job")
     return parser.parse_args(argv)
 
@@ -114,11 +115,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run as a program.
 
     Returns:
-        0 if the night is done, else what `linnaeus run` would.
+        0 if the run is done, else the exit status of `linnaeus run`.
     """
     options = parse(argv)
     try:
-        SlicedNight(Cluster.around(), options.workflow, options.night, options.slices).go()
+        SlicedWorkflowRun(Cluster.around(), options.workflow, options.id, options.slices).go()
     except CommandFailed as failed:
         return failed.status
     except LinnaeusError as error:

@@ -1,4 +1,4 @@
-"""The scheduled job: a whole night by one workflow file."""
+"""The scheduled job: runs a whole workflow, by one file."""
 
 import signal
 import traceback
@@ -15,7 +15,7 @@ from linnaeus.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from linnaeus.workflow.file.config import Workflow
-    from linnaeus.workflow.night import Night
+    from linnaeus.workflow.workflow_run import WorkflowRun
 
 
 def run(  # noqa: PLR0913, PLR0917 - a parameter an option
@@ -26,17 +26,18 @@ def run(  # noqa: PLR0913, PLR0917 - a parameter an option
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what it would do, take and cost.")
     ] = False,
-    night: Annotated[
+    workflow_run: Annotated[
         str | None,
         typer.Option(
+            "--id",
             metavar="ID",
-            help="Of the night; commands of one night have the same.",
+            help="ID of the workflow run; commands of one run have the same.",
             show_default="the time, UTC",
         ),
     ] = None,
     only: Annotated[
         str | None,
-        typer.Option(metavar="STEP,STEP", help="Do only these steps of the night."),
+        typer.Option(metavar="STEP,STEP", help="Do only these steps."),
     ] = None,
     freeze: Annotated[
         Literal["embed", "score"] | None,
@@ -47,23 +48,23 @@ def run(  # noqa: PLR0913, PLR0917 - a parameter an option
         typer.Option(min=2, help="With --freeze: at most so many slices.", show_default="16"),
     ] = None,
 ) -> None:
-    """Run a night: list, embed, retrain, publish, label, report, as a file says."""
+    """Run a workflow: list, embed, retrain, publish, label, report, as a file says."""
     from linnaeus.workflow.file.loading import read_workflow
-    from linnaeus.workflow.night import check_night
+    from linnaeus.workflow.workflow_run import check_id
 
     read = read_workflow(workflow)
     if [dry_run, only is not None, freeze is not None].count(True) > 1:
         raise ConfigurationError("choose one of --dry-run, --only and --freeze")
     if slices is not None and not freeze:
         raise ConfigurationError("--slices goes with --freeze embed or --freeze score")
-    if night is not None:
-        check_night(night)
+    if workflow_run is not None:
+        check_id(workflow_run)
     if dry_run:
         _forecast(session, read)
     elif freeze:
-        _freeze(session, read, night, freeze, slices or 16)
+        _freeze(session, read, workflow_run, freeze, slices or 16)
     else:
-        _run(session, read, night, only)
+        _run(session, read, workflow_run, only)
 
 
 def _forecast(session: Session, workflow: "Workflow") -> None:
@@ -78,27 +79,29 @@ def _forecast(session: Session, workflow: "Workflow") -> None:
 def _freeze(
     session: Session,
     workflow: "Workflow",
-    night: str | None,
+    workflow_run: str | None,
     job: Literal["embed", "score"],
     slices: int,
 ) -> None:
     from linnaeus.workflow.freezing import FreezeRequest, freeze
 
-    if night is None:
-        raise ConfigurationError("--freeze needs the night's --night ID: others go on with it")
-    frozen = freeze(workflow, FreezeRequest(night, job, slices), session.progress)
+    if workflow_run is None:
+        raise ConfigurationError("--freeze needs the run's --id ID: others go on with it")
+    frozen = freeze(workflow, FreezeRequest(workflow_run, job, slices), session.progress)
     session.show(frozen, facts_text(asdict(frozen)))
 
 
-def _run(session: Session, workflow: "Workflow", night: str | None, only: str | None) -> None:
-    from linnaeus.workflow.engine import NightRequest, night_id, run_night, steps_of, trouble
-    from linnaeus.workflow.night import STEPS
+def _run(
+    session: Session, workflow: "Workflow", workflow_run: str | None, only: str | None
+) -> None:
+    from linnaeus.workflow.engine import WorkflowRunRequest, new_id, run_workflow, steps_of, trouble
+    from linnaeus.workflow.workflow_run import STEPS
 
     steps = steps_of(only) if only is not None else STEPS
-    request = NightRequest(night or night_id(), steps, unexpected=_shower(session))
+    request = WorkflowRunRequest(workflow_run or new_id(), steps, unexpected=_shower(session))
     with _ended_like_interrupts():
-        done = run_night(workflow, request, session.progress)
-    session.show(asdict(done), night_text(done))
+        done = run_workflow(workflow, request, session.progress)
+    session.show(asdict(done), run_text(done))
     if wrong := trouble(done, steps):
         session.fail(f"{wrong.name}: {wrong.line}", FAILED, wrong.status)
 
@@ -109,7 +112,7 @@ def _shower(session: Session) -> Callable[[Exception], None]:
 
 @contextmanager
 def _ended_like_interrupts() -> Iterator[None]:
-    """Let a scheduler's SIGTERM end a night as Ctrl-C does, so that the next need not wait."""
+    """Let a scheduler's SIGTERM end a run as Ctrl-C does, so that the next one need not wait."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -117,25 +120,25 @@ def _ended_like_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def night_text(night: "Night") -> str:
+def run_text(workflow_run: "WorkflowRun") -> str:
     """A line a step, and what all comes to."""
-    lines = [f"{step.name:<8}  {step.status:<7}  {step.line}" for step in night.steps]
-    return "\n".join([*lines, *_expected_lines(night), _end_text(night)])
+    lines = [f"{step.name:<8}  {step.status:<7}  {step.line}" for step in workflow_run.steps]
+    return "\n".join([*lines, *_expected_lines(workflow_run), _end_text(workflow_run)])
 
 
-def _expected_lines(night: "Night") -> Iterator[str]:
+def _expected_lines(workflow_run: "WorkflowRun") -> Iterator[str]:
     """The plan against what became of it."""
     from linnaeus.workflow.forecast.against_actual import against_actual, table_text
 
-    if rows := against_actual(night.forecast, night):
+    if rows := against_actual(workflow_run.forecast, workflow_run):
         yield from ("", table_text(rows), "")
 
 
-def _end_text(night: "Night") -> str:
-    named = f"Night {night.night} of {night.workflow}"
-    if wrong := night.trouble:
+def _end_text(workflow_run: "WorkflowRun") -> str:
+    named = f"Run {workflow_run.id} of {workflow_run.workflow}"
+    if wrong := workflow_run.trouble:
         return f"{named} stopped at {wrong.name}"
-    done = {s.name: s.facts.get("done", 0) for s in night.steps if s.status == "done"}
+    done = {s.name: s.facts.get("done", 0) for s in workflow_run.steps if s.status == "done"}
     embedded, labelled = (f"{done.get(name, 0):,}" for name in ("embed", "score"))
     if not set(done) - {"report", "manifest"}:
         return f"{named}: nothing to do"

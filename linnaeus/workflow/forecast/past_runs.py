@@ -1,4 +1,4 @@
-"""How long the steps of earlier nights took, for what the next one will take."""
+"""How long the steps of earlier runs took, for what the next one will take."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -6,39 +6,40 @@ from contextlib import suppress
 from dataclasses import dataclass
 from statistics import fmean
 
+from linnaeus import layout
 from linnaeus.errors import StorageError
 from linnaeus.storage import Folder
-from linnaeus.workflow.night import NIGHTS, Night, Step, StepName
+from linnaeus.workflow.workflow_run import Step, StepName, WorkflowRun
 
-NIGHTS_READ = 10
+RUNS_READ = 10
 AMOUNTS: dict[StepName, str] = {"manifest": "objects", "embed": "planned", "score": "planned"}
-"""The fact that says how much a step had to do; others take the same time each night."""
+"""The fact that says how much a step had to do; others take the same time in each run."""
 
 _NO_RECORD = re.compile(r"\.summary\.json$|-(embed|score)\.json$")
 
 
 @dataclass(frozen=True)
-class PastNights:
-    """The newest nights of a workflow."""
+class PastRuns:
+    """The newest runs of a workflow."""
 
-    nights: Sequence[Night] = ()
+    runs: Sequence[WorkflowRun] = ()
 
     @classmethod
-    def of(cls, workspace: Folder, workflow: str) -> "PastNights":
+    def of(cls, workspace: Folder, workflow: str) -> "PastRuns":
         """Read them; a record that cannot be read is left out."""
-        folder = f"{NIGHTS}/{workflow}"
+        folder = f"{layout.WORKFLOW_RUNS}/{workflow}"
         entries = sorted(workspace.page(folder)[0], key=lambda entry: entry.modified, reverse=True)
         names = [entry.key.rsplit("/", 1)[-1] for entry in entries]
         records = [one for one in names if one.endswith(".json") and not _NO_RECORD.search(one)]
-        loaded = (_load(workspace, workflow, name) for name in records[:NIGHTS_READ])
-        return cls([night for night in loaded if night])
+        loaded = (_load(workspace, workflow, name) for name in records[:RUNS_READ])
+        return cls([run for run in loaded if run])
 
     def seconds(self, name: StepName, amount: float = 1.0) -> float | None:
-        """What a step takes for so many objects; None where no night has done it.
+        """What a step takes for so many objects; None where no run has done it.
 
         Getting ready (a server, a backbone) takes as long for one object as for a million.
         """
-        steps = [step for night in self.nights if (step := night.step(name))]
+        steps = [step for run in self.runs if (step := run.step(name))]
         done = [step for step in steps if step.status == "done" and _amount(step)]
         working = on_line([(_amount(step), _working_seconds(step)) for step in done], amount)
         if working is None:
@@ -46,8 +47,8 @@ class PastNights:
         return working + fmean(step.seconds - _working_seconds(step) for step in done)
 
     def count(self, name: StepName) -> int:
-        """In how many nights a step was done."""
-        steps = (night.step(name) for night in self.nights)
+        """In how many runs a step was done."""
+        steps = (run.step(name) for run in self.runs)
         return sum(1 for step in steps if step and step.status == "done" and _amount(step))
 
 
@@ -67,9 +68,9 @@ def on_line(points: Iterable[tuple[float, float]], x: float) -> float | None:
     return mean_y + slope * (x - mean_x)
 
 
-def _load(workspace: Folder, workflow: str, name: str) -> Night | None:
+def _load(workspace: Folder, workflow: str, name: str) -> WorkflowRun | None:
     with suppress(StorageError):
-        return Night.load(workspace, workflow, name.removesuffix(".json"))
+        return WorkflowRun.load(workspace, workflow, name.removesuffix(".json"))
     return None
 
 

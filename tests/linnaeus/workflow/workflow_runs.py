@@ -1,13 +1,13 @@
-"""Nights and summaries that tests make up."""
+"""Workflow runs and summaries that tests make up."""
 
 from dataclasses import replace
 
 from linnaeus.workflow.drift.measuring import Drift
 from linnaeus.workflow.file.config import Images, Workflow
-from linnaeus.workflow.night import Night, Step
-from linnaeus.workflow.summary.summary import ModelChange, NightCounts, Summary
+from linnaeus.workflow.summary.summary import ImageCounts, ModelChange, Summary
+from linnaeus.workflow.workflow_run import Step, WorkflowRun
 
-NIGHT = "20260301T020000Z"
+WORKFLOW_RUN = "20260301T020000Z"
 
 
 def workflow_of(**settings) -> Workflow:
@@ -15,9 +15,11 @@ def workflow_of(**settings) -> Workflow:
     return Workflow(workspace="/nowhere", images=Images(location="/pictures"), **settings)
 
 
-def done_night(**facts) -> Night:
-    """A night of which every step but the report is done; facts of steps by their name."""
-    night = replace(Night.begin("nightly", NIGHT), started_at="2026-03-01T02:00:00+00:00")
+def done_run(**facts) -> WorkflowRun:
+    """A workflow run of which every step but the report is done; facts of steps by their name."""
+    run = replace(
+        WorkflowRun.begin("nightly", WORKFLOW_RUN), started_at="2026-03-01T02:00:00+00:00"
+    )
     lines = {
         "manifest": {"objects": 105},
         "plan": {"to_embed": 7},
@@ -29,26 +31,24 @@ def done_night(**facts) -> Night:
     }
     for name, own in lines.items():
         status = "skipped" if not own else "done"
-        night = night.after(
-            Step(name, status, f"{name} it is", 1.5, {**own, **facts.get(name, {})})
-        )
-    return replace(night, finished_at="2026-03-01T02:10:00+00:00")
+        run = run.after(Step(name, status, f"{name} it is", 1.5, {**own, **facts.get(name, {})}))
+    return replace(run, finished_at="2026-03-01T02:10:00+00:00")
 
 
 def summary_of(**fields) -> Summary:
-    """A good night's summary, with other fields where they are given."""
+    """A good run's summary, with other fields where they are given."""
     known = {
         "workflow": "nightly",
-        "night": NIGHT,
+        "workflow_run": WORKFLOW_RUN,
         "workspace": "/nowhere",
         "status": "done",
         "exit": 0,
-        "headline": f"nightly {NIGHT} done: 7 embedded, 7 labelled",
+        "headline": f"nightly {WORKFLOW_RUN} done: 7 embedded, 7 labelled",
         "started_at": "2026-03-01T02:00:00+00:00",
         "finished_at": "2026-03-01T02:10:00+00:00",
         "seconds": 600.0,
         "steps": (),
-        "counts": NightCounts(listed=105, embedded=7, labelled=7, skipped=98),
+        "counts": ImageCounts(listed=105, embedded=7, labelled=7, skipped=98),
         "bytes_read": 7_000,
         "churn": None,
         "drift": Drift(why_not="nothing was labelled"),

@@ -1,8 +1,8 @@
-"""A night's summary posted to a URL, in the form that chat programs' webhooks take.
+"""A workflow run's summary posted to a URL, in the form that chat programs' webhooks take.
 
 The JSON has the text for people as `text`, which is what Slack, Mattermost, Rocket.Chat and Teams
 show, and the whole summary as `summary`. The URL is itself the secret, so it comes from the
-environment, and only its host is ever said.
+environment, and only its host is ever shown.
 """
 
 import json
@@ -39,19 +39,19 @@ def post(webhook: str, summary: Summary) -> str:
 
     Args:
         webhook: `env:VARIABLE`, which holds the URL.
-        summary: of the night.
+        summary: of the run.
     """
     variable = webhook.removeprefix(FROM_ENVIRONMENT)
     address = os.environ.get(variable, "").strip()
     if not address:
-        return f"webhook: not told: the environment variable {variable} is not set"
+        return f"webhook: not notified: the environment variable {variable} is not set"
     url = _parsed(address)
     if url is None:
-        return f"webhook: not told: {variable} holds no http:// or https:// URL"
-    answer = _persistently(url, _body(summary))
+        return f"webhook: not notified: {variable} holds no http:// or https:// URL"
+    answer = _with_retries(url, _body(summary))
     if answer.reason:
-        return f"webhook {url.hostname}: not told: {answer.reason}"
-    return f"webhook {url.hostname}: told"
+        return f"webhook {url.hostname}: not notified: {answer.reason}"
+    return f"webhook {url.hostname}: notified"
 
 
 def _parsed(address: str) -> SplitResult | None:
@@ -68,7 +68,7 @@ def _body(summary: Summary) -> bytes:
     return json.dumps({"text": text(summary), "summary": asdict(summary)}).encode("ascii")
 
 
-def _persistently(url: SplitResult, body: bytes) -> _Answer:
+def _with_retries(url: SplitResult, body: bytes) -> _Answer:
     answer = _once(url, body)
     for pause_seconds in PAUSES_SECONDS:
         if not answer.may_pass:
@@ -79,9 +79,9 @@ def _persistently(url: SplitResult, body: bytes) -> _Answer:
 
 
 def _once(url: SplitResult, body: bytes) -> _Answer:
-    """One attempt. An exception's own text may have the URL, so it is not said."""
+    """One attempt. An exception's own text may have the URL, so it is not shown."""
     try:
-        return _judged(_status(url, body))
+        return _answer_of(_status(url, body))
     except InvalidURL:
         return _Answer("its URL has characters that no URL has")
     except HTTPException as error:
@@ -121,7 +121,7 @@ def _status(url: SplitResult, body: bytes) -> int:
         return error.code
 
 
-def _judged(status: int) -> _Answer:
+def _answer_of(status: int) -> _Answer:
     if 200 <= status < 300:
         return _Answer("")
     if 300 <= status < 400:

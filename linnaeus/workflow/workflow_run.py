@@ -1,7 +1,7 @@
-"""A night: one execution of a workflow, as its record in the workspace says it.
+"""A workflow run: one execution of a workflow, as its record in the workspace says it.
 
-The record lies in `nights/<workflow>/<night>.json`. It is written after every step, so a scheduler
-may have each step done by another process on another machine.
+The record lies in `workflow_runs/<workflow>/<id>.json`. It is written after every step, so a
+scheduler may have each step done by another process on another machine.
 """
 
 import json
@@ -10,13 +10,12 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from linnaeus import documents
+from linnaeus import documents, layout
 from linnaeus.errors import ConfigurationError
 from linnaeus.storage import Folder
 
 StepName = Literal["manifest", "plan", "embed", "train", "evaluate", "publish", "score", "report"]
 STEPS: tuple[StepName, ...] = get_args(StepName)
-NIGHTS = "nights"
 Status = Literal["done", "skipped", "failed", "refused"]
 
 
@@ -42,11 +41,11 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Night:
+class WorkflowRun:
     """One execution of a workflow; immutable, `after` gives the next state."""
 
     workflow: str
-    night: str
+    id: str
     started_at: str
     """ISO 8601, UTC."""
     steps: tuple[Step, ...] = ()
@@ -59,9 +58,9 @@ class Night:
     """
 
     @classmethod
-    def begin(cls, workflow: str, night: str) -> "Night":
-        """A night of which nothing is done."""
-        return cls(workflow, night, now_text())
+    def begin(cls, workflow: str, workflow_run: str) -> "WorkflowRun":
+        """A workflow run of which nothing is done."""
+        return cls(workflow, workflow_run, now_text())
 
     def step(self, name: StepName) -> Step | None:
         """What became of that step, or None if it was not reached."""
@@ -72,8 +71,8 @@ class Night:
         step = self.step(name)
         return step.facts if step else {}
 
-    def after(self, done: Step) -> "Night":
-        """The night with that step, in place of what it had of the same name, in STEPS' order."""
+    def after(self, done: Step) -> "WorkflowRun":
+        """The run with that step, in place of what it had of the same name, in STEPS' order."""
         kept = [step for step in self.steps if step.name != done.name]
         steps = sorted([*kept, done], key=lambda step: STEPS.index(step.name))
         refused = dict(self.refused)
@@ -83,8 +82,8 @@ class Night:
             refused.pop(done.name, None)
         return replace(self, steps=tuple(steps), refused=refused)
 
-    def finished(self) -> "Night":
-        """The night with its end's time."""
+    def finished(self) -> "WorkflowRun":
+        """The run with its end's time."""
         return replace(self, finished_at=now_text())
 
     @property
@@ -95,23 +94,23 @@ class Night:
     def save(self, workspace: Folder) -> None:
         """Write the record."""
         text = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
-        workspace.write(record_key(self.workflow, self.night), text.encode())
+        workspace.write(record_key(self.workflow, self.id), text.encode())
 
     @classmethod
-    def load(cls, workspace: Folder, workflow: str, night: str) -> "Night | None":
-        """The record of a night, or None if there is none."""
-        remedy = "delete it, and the night begins anew"
-        return documents.read(workspace, record_key(workflow, night), remedy, cls._of)
+    def load(cls, workspace: Folder, workflow: str, workflow_run: str) -> "WorkflowRun | None":
+        """The record of a workflow run, or None if there is none."""
+        remedy = "delete it, and the run begins anew"
+        return documents.read(workspace, record_key(workflow, workflow_run), remedy, cls._of)
 
     @classmethod
-    def _of(cls, text: bytes) -> "Night":
+    def _of(cls, text: bytes) -> "WorkflowRun":
         fields = documents.fields(text)
         return cls(**{**fields, "steps": tuple(Step(**step) for step in fields["steps"])})
 
 
-def record_key(workflow: str, night: str) -> str:
-    """Where a night's record lies in the workspace."""
-    return f"{NIGHTS}/{workflow}/{night}.json"
+def record_key(workflow: str, workflow_run: str) -> str:
+    """Where a workflow run's record lies in the workspace."""
+    return f"{layout.WORKFLOW_RUNS}/{workflow}/{workflow_run}.json"
 
 
 def now_text() -> str:
@@ -119,14 +118,19 @@ def now_text() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def check_night(night: str) -> str:
-    """Return a night's id if it can be one: any name of a file that is not hidden.
+def check_id(workflow_run: str) -> str:
+    """Return a workflow run's id if it can be one: any name of a file that is not hidden.
 
     Raises:
         ConfigurationError: it cannot; its record would lie elsewhere, or be found by nobody.
     """
-    if not night or night.startswith(".") or "/" in night or not night.isprintable():
+    if (
+        not workflow_run
+        or workflow_run.startswith(".")
+        or "/" in workflow_run
+        or not workflow_run.isprintable()
+    ):
         raise ConfigurationError(
-            f"--night {night!r} is no name of a night: leave out '/' and a '.' in front"
+            f"--id {workflow_run!r} cannot be used: leave out '/' and a '.' in front"
         )
-    return night
+    return workflow_run

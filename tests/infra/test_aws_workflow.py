@@ -47,15 +47,15 @@ class Pretended:
         if task.job == self.failing and task.environment.get(INDEX, "1") == "1":
             return 1
         if said.get("freeze"):
-            self.keep_plan(str(said["night"]), str(said["freeze"]))
+            self.keep_plan(str(said["workflow_run"]), str(said["freeze"]))
         return 0
 
-    def keep_plan(self, night: str, job: str) -> None:
+    def keep_plan(self, workflow_run: str, job: str) -> None:
         assert self.cloud
-        plan = {"plan": f"nightly-{night}-{job}", "slices": self.slices[job]}
+        plan = {"plan": f"nightly-{workflow_run}-{job}", "slices": self.slices[job]}
         self.cloud.client("s3").put_object(
             Bucket=self.cloud.outputs["storage"]["WorkspaceBucket"],
-            Key=f"workspace/nights/nightly/{night}-{job}.json",
+            Key=f"workspace/workflow_runs/nightly/{workflow_run}-{job}.json",
             Body=json.dumps(plan).encode(),
         )
 
@@ -72,17 +72,17 @@ def pretended(stacks: Cloud) -> Iterator[Pretended]:
     stacks.tasks.clear()
     stacks.runner = Pretended(cloud=stacks)
     yield stacks.runner
-    stacks.told()
+    stacks.notified()
 
 
 def commands(cloud: Cloud, job: str) -> list[list[str]]:
     return [task.command for task in cloud.tasks if task.job == job]
 
 
-def test_a_night_goes_through_all_its_jobs(stacks, pretended):
-    assert stacks.night("good")["status"] == "SUCCEEDED"
+def test_a_workflow_run_goes_through_all_its_jobs(stacks, pretended):
+    assert stacks.workflow_run("good")["status"] == "SUCCEEDED"
     assert stacks.jobs == JOBS
-    assert stacks.told() == []
+    assert stacks.notified() == []
     assert stacks.servers == 0
     [train] = commands(stacks, "train")
     assert train[train.index("--only") + 1] == "train,evaluate,publish"
@@ -97,47 +97,47 @@ def test_a_night_goes_through_all_its_jobs(stacks, pretended):
     }
 
 
-def test_a_night_with_nothing_to_do_starts_no_slices(stacks, pretended):
+def test_a_workflow_run_with_nothing_to_do_starts_no_slices(stacks, pretended):
     pretended.slices = {"embed": 0, "score": 0}
-    assert stacks.night("quiet")["status"] == "SUCCEEDED"
+    assert stacks.workflow_run("quiet")["status"] == "SUCCEEDED"
     assert stacks.jobs == [job for job in JOBS if not job.endswith("-slices")]
 
 
 @pytest.mark.parametrize("job", JOBS)
 def test_whatever_job_fails_is_reported_and_told(stacks, pretended, job):
     pretended.failing = job
-    ended = stacks.night(f"without-{job}")
-    assert (ended["status"], ended["error"]) == ("FAILED", "NightFailed")
+    ended = stacks.workflow_run(f"without-{job}")
+    assert (ended["status"], ended["error"]) == ("FAILED", "RunFailed")
     done = JOBS[: JOBS.index(job) + 1]
     assert stacks.jobs == (done if job == "report" else [*done, "report"])
-    [message] = stacks.told()
-    assert f"The night without-{job} of nightly failed" in message
+    [message] = stacks.notified()
+    assert f"The run without-{job} of nightly failed" in message
     assert job in message
     assert stacks.servers == 0
 
 
 def test_a_plan_that_is_not_there_is_reported_and_told(stacks, pretended, monkeypatch):
     monkeypatch.setattr(Pretended, "keep_plan", lambda *_: None)
-    assert stacks.night("lost")["status"] == "FAILED"
+    assert stacks.workflow_run("lost")["status"] == "FAILED"
     assert stacks.jobs == ["freeze-embed", "report"]
-    [message] = stacks.told()
+    [message] = stacks.notified()
     assert "NoSuchKey" in message
 
 
-def test_a_job_that_never_begins_ends_the_night_and_names_the_quota(stacks, pretended):
+def test_a_job_that_never_begins_ends_the_run_and_names_the_quota(stacks, pretended):
     pretended.stuck = "train"
     client = stacks.client("stepfunctions")
-    arn = stacks.outputs["night"]["StateMachine"]
+    arn = stacks.outputs["workflow"]["StateMachine"]
     text = client.describe_state_machine(stateMachineArn=arn)["definition"]
     hasty = json.loads(text)
     hasty["States"]["Train"]["TimeoutSeconds"] = 1
     client.update_state_machine(stateMachineArn=arn, definition=json.dumps(hasty))
     try:
-        assert stacks.night("stuck")["status"] == "FAILED"
+        assert stacks.workflow_run("stuck")["status"] == "FAILED"
     finally:
         client.update_state_machine(stateMachineArn=arn, definition=text)
     assert stacks.jobs[-2:] == ["train", "report"]
-    [message] = stacks.told()
+    [message] = stacks.notified()
     assert "a quota is too small" in message
 
 
@@ -148,13 +148,13 @@ def test_servers_that_cannot_be_started_are_reported_and_told(stacks, pretended,
         raise ecs.ServiceNotFoundException
 
     monkeypatch.setattr(ecs.EC2ContainerServiceBackend, "update_service", refuse)
-    assert stacks.night("serverless")["status"] == "FAILED"
+    assert stacks.workflow_run("serverless")["status"] == "FAILED"
     assert stacks.jobs == ["freeze-embed", "embed-slices", "commit-embed", "report"]
-    [message] = stacks.told()
+    [message] = stacks.notified()
     assert "unstopped" in message
 
 
-def test_a_topic_that_is_gone_does_not_make_a_bad_night_good(stacks, pretended, monkeypatch):
+def test_a_topic_that_is_gone_does_not_make_a_bad_run_good(stacks, pretended, monkeypatch):
     import moto.sns.models as sns
 
     def refuse(*_: Any, **__: Any) -> None:
@@ -162,7 +162,7 @@ def test_a_topic_that_is_gone_does_not_make_a_bad_night_good(stacks, pretended, 
 
     monkeypatch.setattr(sns.SNSBackend, "publish", refuse)
     pretended.failing = "train"
-    assert stacks.night("untold")["error"] == "NightFailed"
+    assert stacks.workflow_run("untold")["error"] == "RunFailed"
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_topic_that_is_gone_does_not_make_a_bad_night_good(stacks, pretended, 
         ("ScoreSlice", "--server"),
     ],
 )
-def test_a_typing_mistake_in_a_command_line_fails_the_night(stacks, pretended, definition, word):
+def test_a_typing_mistake_in_a_command_line_fails_the_run(stacks, pretended, definition, word):
     """What the tests above are worth: the definition's own command, with one letter more."""
     from moto.batch.models import batch_backends
 
@@ -185,7 +185,7 @@ def test_a_typing_mistake_in_a_command_line_fails_the_night(stacks, pretended, d
     at = command.index(word)
     command[at] = f"{word}s"
     try:
-        ended = stacks.night(f"typo-{definition}-{at}")
+        ended = stacks.workflow_run(f"typo-{definition}-{at}")
     finally:
         command[at] = word
     assert ended["status"] == "FAILED"

@@ -1,4 +1,4 @@
-"""A night's summary on an SNS topic: text for people, JSON for queues and functions."""
+"""A workflow run's summary on an SNS topic: text for people, JSON for queues and functions."""
 
 import json
 from typing import Any
@@ -25,14 +25,16 @@ def publish(topic: str, summary: Summary) -> str:
         _client(boto3, topic).publish(TopicArn=topic, **_message(summary))
     except ClientError as error:
         answer = error.response.get("Error", {})
-        return f"SNS topic {name}: not told: {answer.get('Code')}: {_line(answer.get('Message'))}"
+        return (
+            f"SNS topic {name}: not notified: {answer.get('Code')}: {_line(answer.get('Message'))}"
+        )
     except (BotoCoreError, ValueError) as error:
-        return f"SNS topic {name}: not told: {_line(error)}"
-    return f"SNS topic {name}: told"
+        return f"SNS topic {name}: not notified: {_line(error)}"
+    return f"SNS topic {name}: notified"
 
 
-def _line(said: object) -> str:
-    return " ".join(str(said).split())
+def _line(message: object) -> str:
+    return " ".join(str(message).split())
 
 
 def _client(boto3: Any, topic: str) -> Any:
@@ -48,13 +50,13 @@ def _client(boto3: Any, topic: str) -> Any:
 
 
 def _message(summary: Summary) -> dict[str, Any]:
-    attributes = {"status": summary.status, "workflow": summary.workflow, "night": summary.night}
+    names = ("status", "workflow", "workflow_run")
     return {
         "Subject": subject(summary),
         "Message": message(summary),
         "MessageStructure": "json",
         "MessageAttributes": {
-            name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+            name: {"DataType": "String", "StringValue": getattr(summary, name)} for name in names
         },
     }
 
@@ -68,9 +70,9 @@ def subject(summary: Summary) -> str:
 
 def message(summary: Summary) -> str:
     """A JSON object of what each kind of subscriber gets; the text alone where JSON is too long."""
-    told = text(summary)
+    plain = text(summary)
     whole = json.dumps(json.loads(summary.to_json()), separators=(",", ":"))
-    forms = json.dumps({"default": told, **dict.fromkeys(_MACHINES, whole)})
+    forms = json.dumps({"default": plain, **dict.fromkeys(_MACHINES, whole)})
     if len(forms) <= MESSAGE_BYTES:
         return forms
-    return json.dumps({"default": told})
+    return json.dumps({"default": plain})
