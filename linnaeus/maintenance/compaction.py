@@ -186,7 +186,9 @@ def _encoded(
     group_rows = STORED_SHARD_OBJECTS if schema == EMBEDDINGS else ROW_GROUP_ROWS
     sink, rows = io.BytesIO(), 0
     with parts.open_writer(sink, schema) as writer:
-        for group in parts.row_groups(_rows(schema, contents, kept), schema, group_rows):
+        for group in _one_ahead(
+            parts.row_groups(_rows(schema, contents, kept), schema, group_rows)
+        ):
             writer.write_table(group, row_group_size=group_rows)
             rows += group.num_rows
     return sink.getvalue(), rows
@@ -199,7 +201,16 @@ def _rows(
     for content in contents:
         for batch in content.iter_batches(batch_size=ROW_GROUP_ROWS, columns=schema.names):
             rows = pa.Table.from_batches([batch]).select(schema.names).cast(schema)
-            if kept is not None:
-                rows = rows.filter(pa.array(kept[start : start + batch.num_rows]))
+            if kept is not None and not (own := kept[start : start + batch.num_rows]).all():
+                rows = rows.filter(pa.array(own))
             start += batch.num_rows
             yield from rows.to_batches()
+
+
+def _one_ahead(groups: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same groups, each read while the one before is encoded."""
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, groups, None)
+        while (group := following.result()) is not None:
+            following = pool.submit(next, groups, None)
+            yield group
