@@ -1,16 +1,11 @@
 """What is known of a prepared backbone: the content of its `spec.json`."""
 
-import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from linnaeus.augmentation_settings import Augmentation
-from linnaeus.errors import ConfigurationError
-
-FORMAT = 1
-"""Version of the `spec.json` layout."""
+from linnaeus.documents import Document
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,7 @@ class Tuning:
 
 
 @dataclass(frozen=True)
-class BackboneSpec:
+class BackboneSpec(Document, remedy="delete its folder and prepare it again", indent=2):
     """A backbone of a workspace: uint8 `[N, height, width, 3]` to float32 `[N, embedding_size]`.
 
     Equal fingerprints mean equal vectors, within the engines' tolerance, for equal bytes.
@@ -76,37 +71,3 @@ class BackboneSpec:
     """None for a backbone that sees pictures as they are."""
     tuning: Tuning | None = None
     """None for a network as it was published."""
-
-    def to_json(self) -> str:
-        """The text of `spec.json`; equal specs give equal text."""
-        values = {"format": FORMAT, **dataclasses.asdict(self)}
-        return json.dumps(values, indent=2, sort_keys=True) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> "BackboneSpec":
-        """Read `spec.json`; raises ConfigurationError when it is not one, or a later layout."""
-        try:
-            values = json.loads(text)
-            written = values.pop("format")
-        except (ValueError, KeyError, AttributeError) as error:
-            raise ConfigurationError(
-                "A backbone's spec.json is damaged: delete its folder and prepare it again."
-            ) from error
-        if written != FORMAT:
-            raise ConfigurationError(
-                f"A backbone's spec.json has layout {written!r}, this release reads {FORMAT}: "
-                "use the release of linnaeus that prepared it, or prepare it in a new workspace."
-            )
-        engines = {
-            engine: tuple(StoredFile(**file) for file in files)
-            for engine, files in values.pop("engines").items()
-        }
-        view, tuning = _view(values.pop("view", None)), values.pop("tuning", None)
-        tuning = None if tuning is None else Tuning(**tuning)
-        return cls(engines=engines, view=view, tuning=tuning, **values)
-
-
-def _view(values: dict[str, Any] | None) -> View | None:
-    if values is None:
-        return None
-    return View(**{**values, "augmentation": Augmentation(**values["augmentation"])})

@@ -1,21 +1,29 @@
 """The prepared backbones of a workspace, and their files on this machine."""
 
 import fcntl
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from linnaeus import documents
 from linnaeus.backbones.digests import file_sha256
 from linnaeus.backbones.spec import BackboneSpec
+from linnaeus.documents import Document
 from linnaeus.errors import ConfigurationError, StorageError
 from linnaeus.storage import Folder, inside, is_local
 
 ROOT = "backbones"
 NAMES = f"{ROOT}/names"
+
+
+@dataclass(frozen=True)
+class _Entry(Document):
+    """Which backbone was prepared under a key of the index."""
+
+    fingerprint: str
+    name: str
 
 
 def load_spec(workspace: Folder, fingerprint: str) -> BackboneSpec:
@@ -31,21 +39,18 @@ def load_spec(workspace: Folder, fingerprint: str) -> BackboneSpec:
 
 def find(workspace: Folder, fingerprint: str) -> BackboneSpec | None:
     """The backbone's spec, or None where there is no such backbone."""
-    remedy = "delete its folder and prepare it again"
-    return documents.read(workspace, _spec_key(fingerprint), remedy, BackboneSpec.from_json)
+    return BackboneSpec.read_or_none(workspace, _spec_key(fingerprint))
 
 
 def find_named(workspace: Folder, key: str) -> BackboneSpec | None:
     """The backbone that was prepared under a key of the index, or None."""
-    entry = documents.find(workspace, _name_key(key), documents.fields) or {}
-    spec_key = _spec_key(entry.get("fingerprint", ""))
-    return documents.find(workspace, spec_key, BackboneSpec.from_json) if entry else None
+    entry = _Entry.read_if_sound(workspace, _name_key(key))
+    return BackboneSpec.read_if_sound(workspace, _spec_key(entry.fingerprint)) if entry else None
 
 
 def remember(workspace: Folder, key: str, spec: BackboneSpec) -> BackboneSpec:
     """Enter the backbone in the index; where another is entered already, that one is returned."""
-    text = json.dumps({"fingerprint": spec.fingerprint, "name": spec.name}) + "\n"
-    entry = text.encode()
+    entry = _Entry(spec.fingerprint, spec.name).to_json().encode()
     if workspace.write_new(_name_key(key), entry):
         return spec
     other = find_named(workspace, key)

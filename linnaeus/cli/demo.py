@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ import typer
 
 from linnaeus.cli.session import Session
 from linnaeus.cli.wording import accuracy_text
+from linnaeus.documents import json_values
 from linnaeus.errors import ReconciliationError
 from linnaeus.progress import count_text
 
@@ -103,7 +103,7 @@ def _trained_on(workspace: Workspace, manifest: Manifest, dataset: Dataset) -> M
 
 
 def _would_repeat(model: Model, manifest: Manifest, config: TrainConfig) -> bool:
-    asked = json.loads(json.dumps(asdict(config)))
+    asked = json_values(asdict(config))
     known = {name: model.hyperparameters.get(name) for name in asked}
     return (model.data["manifest_id"], known) == (manifest.id, asked)
 

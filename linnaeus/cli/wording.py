@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +111,7 @@ def run_facts(of: RunProgress | RunDetails) -> dict[str, Any]:
     from linnaeus.status import RunProgress
 
     if isinstance(of, RunProgress):
-        return dict(json.loads(of.to_json()))
+        return of.to_dict()
     described = {name: getattr(of.run, name) for name in ("source", "manifest_id", "model")}
     more = {"trouble": of.sight.trouble, "codes": of.codes, "failures": of.failures}
     return {**run_facts(of.sight.progress), **described, **more}

@@ -4,12 +4,11 @@ A name is given once, by a create-only file in `runs/.names/`. Asking for it aga
 run, whatever has changed since.
 """
 
-import json
 import re
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-from linnaeus import documents, layout, runs
+from linnaeus import layout, runs
+from linnaeus.documents import Document
 from linnaeus.errors import ConfigurationError, ReconciliationError
 from linnaeus.jobs.execution import RunSummary, commit_run, is_current
 from linnaeus.manifests import Manifest
@@ -47,6 +46,14 @@ class FrozenRun:
     known_failures: int = 0
 
 
+@dataclass(frozen=True)
+class _NamedRun(FrozenRun, Document, remedy="delete it and freeze the plan again", indent=1):
+    """The file of a name."""
+
+    of: str = field(kw_only=True)
+    """Identity of the job that it was given to."""
+
+
 def check_name(name: str) -> None:
     """Refuse a name that no file could have everywhere, or that looks like a run's id.
 
@@ -72,16 +79,14 @@ def freeze_run(workspace: Folder, job: Job, manifest: Manifest, name: str) -> Fr
     identity = job.index(manifest.source)
     if not workspace.head(layout.run_name(name)):
         frozen = _frozen(workspace, job, manifest, name)
-        named = json.dumps({**asdict(frozen), "of": identity}, indent=1) + "\n"
+        named = _NamedRun(**vars(frozen), of=identity).to_json()
         if workspace.write_new(layout.run_name(name), named.encode()):
             return frozen
-    fields = _read(workspace, name)
-    if fields["of"] != identity:
+    frozen, of = _read(workspace, name)
+    if of != identity:
         raise ConfigurationError(
-            f"Plan {name} is another job's ({fields['job']} of {fields['source']}): choose another "
-            "name"
+            f"Plan {name} is another job's ({frozen.job} of {frozen.source}): choose another name"
         )
-    frozen = _of_fields(fields)
     is_over(workspace, frozen)
     return frozen
 
@@ -126,29 +131,20 @@ def load(workspace: Folder, plan: str) -> FrozenRun:
             )
         return _of_run(plans.read_spec(workspace, plan), plan, joined=False)
     check_name(plan)
-    return _of_fields(_read(workspace, plan))
+    return _read(workspace, plan)[0]
 
 
-def _read(workspace: Folder, name: str) -> dict[str, object]:
-    remedy = "delete it and freeze the plan again"
-    fields = documents.read(workspace, layout.run_name(name), remedy, _fields)
-    if fields is None:
+def _read(workspace: Folder, name: str) -> tuple[FrozenRun, str]:
+    """A run by its name, and its job's identity."""
+    named = _NamedRun.read_or_none(workspace, layout.run_name(name))
+    if named is None:
         raise ConfigurationError(
             f"There is no plan {name} in {workspace.uri}: linnaeus plan IMAGES --freeze {name} "
             "makes it"
         )
-    return fields
-
-
-def _fields(text: bytes) -> dict[str, Any]:
-    fields = documents.fields(text)
-    _of_fields(fields)
-    return {"of": fields["of"], **fields}
-
-
-def _of_fields(fields: dict[str, object]) -> FrozenRun:
-    known = FrozenRun.__dataclass_fields__
-    return FrozenRun(**{k: v for k, v in fields.items() if k in known})  # type: ignore[arg-type]
+    fields = dict(vars(named))
+    of = fields.pop("of")
+    return FrozenRun(**fields), of
 
 
 def is_over(workspace: Folder, frozen: FrozenRun) -> bool:

@@ -1,14 +1,14 @@
 """Churn: which labels a scoring run changes, against what the run before it said."""
 
 import io
-import json
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from duckdb import DuckDBPyConnection
 
-from linnaeus import documents, layout
+from linnaeus import layout
+from linnaeus.documents import Document, intact
 from linnaeus.records import CHANGES
 from linnaeus.storage import Folder
 from linnaeus.tables import parts
@@ -27,7 +27,7 @@ _CHANGED = "SELECT * FROM compared WHERE list_sort(was) <> list_sort(labels)"
 
 
 @dataclass(frozen=True)
-class Churn:
+class Churn(Document):
     """How many objects had labels before, and how many of these have others now."""
 
     compared: int = 0
@@ -59,8 +59,9 @@ def of_run(workspace: Folder, run_id: str) -> Churn:
     key = layout.changes(run_id)
     if workspace.head(key) is None:
         return Churn()
-    with documents.intact(workspace.uri_of(key), "delete it"):
-        return Churn(**json.loads(parts.read_metadata(workspace, key)["churn"]))
+    with intact(workspace.uri_of(key), "delete it"):
+        text = parts.read_metadata(workspace, key)["churn"]
+    return Churn.from_json(text, workspace.uri_of(key))
 
 
 def _encoded(changed: pa.RecordBatchReader, compared: int) -> bytes:
@@ -69,6 +70,5 @@ def _encoded(changed: pa.RecordBatchReader, compared: int) -> bytes:
         for batch in changed:
             writer.write_batch(batch)
             rows += batch.num_rows
-        churn = json.dumps({"compared": compared, "changed": rows})
-        writer.add_key_value_metadata({"churn": churn})
+        writer.add_key_value_metadata({"churn": Churn(compared, rows).to_json()})
     return sink.getvalue()

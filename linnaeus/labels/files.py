@@ -3,8 +3,8 @@
 import io
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from linnaeus import documents
+from linnaeus.documents import Document
 from linnaeus.errors import ConfigurationError
 from linnaeus.labels.table import LabelsTable
 from linnaeus.models import Model
@@ -26,6 +26,28 @@ _PART = re.compile(r"part-\d{5}-of-\d{5}\.(parquet|jsonl|csv)")
 _IDENTITY = ("source", "format", "model", "model_version", "trained_by", "table", "labels")
 """Of a commit of a table that was made once, by Delta's id, and of the model that gave the labels.
 """
+
+
+@dataclass(frozen=True)
+class Marker(Document, remedy="move it away, or choose another folder", indent=1):
+    """What `_SUCCESS.json` says: which labels lie beside it, and whose they are."""
+
+    files: Mapping[str, int | None]
+    """Bytes of each; None of one that is about to be written."""
+    source: str = ""
+    format: str = ""
+    model: str = ""
+    model_version: int = 0
+    trained_by: str = ""
+    run_id: str | None = None
+    counts: Mapping[str, Any] = field(default_factory=dict)
+    table: str = ""
+    """Delta's id of the labels table."""
+    labels: int = 0
+    """Number of the table's commit."""
+    rows: int = 0
+    labelled: int = 0
+    failed: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,25 +83,25 @@ class LabelFiles:
         """
         table = labels.table.load()
         assert table is not None
-        commit = {"table": str(table.metadata().id), "labels": table.version()}
-        marker = {**summary, "source": source, "format": self.format, **commit}
+        commit: dict[str, Any] = {"table": str(table.metadata().id), "labels": table.version()}
+        marker = Marker({}, source, self.format, **summary, **commit)
         self.refuse_strangers()
         if self._is_written(marker):
             return
         rows = table.to_pyarrow_dataset().to_table(filter=pc.field("source") == source)
         names, earlier = self._names(rows.num_rows), self._earlier()
-        self._mark(UNFINISHED, {"files": {**earlier, **dict.fromkeys(names)}})
+        self._mark(UNFINISHED, Marker({**earlier, **dict.fromkeys(names)}))
         self.folder.delete(SUCCESS)
         files = self._write_files(rows.sort_by("uri"), names)
         for name in earlier.keys() - files.keys():
             self.folder.delete(name)
-        self._mark(SUCCESS, {**marker, "files": files, "rows": rows.num_rows, **_by_status(rows)})
+        self._mark(SUCCESS, replace(marker, files=files, rows=rows.num_rows, **_by_status(rows)))
         self.folder.delete(UNFINISHED)
 
-    def _is_written(self, marker: dict[str, Any]) -> bool:
+    def _is_written(self, marker: Marker) -> bool:
         written = self._read(SUCCESS)
-        same = all(written.get(name) == marker.get(name) for name in _IDENTITY)
-        return same and written.get("files") == self._parts()
+        same = all(getattr(written, name) == getattr(marker, name) for name in _IDENTITY)
+        return same and written.files == self._parts()
 
     def _parts(self) -> dict[str, int]:
         """Bytes of each part that is there, whoever wrote it."""
@@ -87,16 +109,14 @@ class LabelFiles:
 
     def _earlier(self) -> dict[str, Any]:
         """The parts that our markers name."""
-        named = {**self._read(UNFINISHED).get("files", {}), **self._read(SUCCESS).get("files", {})}
+        named = {**self._read(UNFINISHED).files, **self._read(SUCCESS).files}
         return {name: size for name, size in named.items() if _PART.fullmatch(name)}
 
-    def _read(self, marker: str) -> dict[str, Any]:
-        remedy = "move it away, or choose another folder"
-        return documents.read(self.folder, marker, remedy, _marker) or {}
+    def _read(self, name: str) -> Marker:
+        return Marker.read_or_none(self.folder, name) or Marker({})
 
-    def _mark(self, marker: str, fields: dict[str, Any]) -> None:
-        text = json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
-        self.folder.write(marker, text.encode())
+    def _mark(self, name: str, marker: Marker) -> None:
+        self.folder.write(name, marker.to_json().encode())
 
     def _names(self, rows: int) -> list[str]:
         count = max(1, -(-rows // self.rows_per_file))
@@ -116,12 +136,7 @@ def written_by(model: Model) -> dict[str, Any]:
     return {"model": model.name, "model_version": model.version, "trained_by": model.run_id}
 
 
-def _marker(text: bytes) -> dict[str, Any]:
-    said = documents.fields(text)
-    return {**said, "files": {**said["files"]}}
-
-
-def _by_status(rows: pa.Table) -> dict[str, int]:
+def _by_status(rows: pa.Table) -> dict[str, Any]:
     counts = rows["status"].value_counts().to_pylist()
     return {"labelled": 0, "failed": 0, **{c["values"]: c["counts"] for c in counts}}
 

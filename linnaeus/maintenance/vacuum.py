@@ -21,7 +21,8 @@ from datetime import UTC, datetime, timedelta
 
 from deltalake import DeltaTable
 
-from linnaeus import documents, layout
+from linnaeus import layout
+from linnaeus.documents import Document
 from linnaeus.errors import ConfigurationError, DamagedFile
 from linnaeus.runs import give_up
 from linnaeus.storage import Entry, Folder, is_local, local, store_time
@@ -232,11 +233,16 @@ def survey(workspace: Folder) -> dict[str, RunTraces]:
     return found
 
 
+@dataclass(frozen=True)
+class _Name(Document):
+    """Of the file of a run's name: which run it is."""
+
+    run_id: str | None
+
+
 def named_run(workspace: Folder, name: Entry) -> str | None:
     """The id of the run that the file of a name says; None where there was nothing to do."""
-    with documents.intact(workspace.uri_of(name.key), "delete it"):
-        run_id: str | None = documents.fields(workspace.read(name.key))["run_id"]
-        return run_id
+    return _Name.from_json(workspace.read(name.key), workspace.uri_of(name.key)).run_id
 
 
 def _files(workspace: Folder) -> Iterator[tuple[str, str, Entry]]:

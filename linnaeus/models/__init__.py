@@ -17,13 +17,24 @@ from linnaeus.models.description import (
     version_prefix,
     versions,
 )
-from linnaeus.models.golden_images import MOST_RELATIVE, GoldenImage, load, logarithms
+from linnaeus.models.golden_images import (
+    GOLDEN_INDEX,
+    MOST_RELATIVE,
+    GoldenImage,
+    GoldenIndex,
+    GoldenRecord,
+    load,
+    logarithms,
+)
 
 __all__ = [
     "DEFAULT_THRESHOLD",
     "DESCRIPTION",
+    "GOLDEN_INDEX",
     "MOST_RELATIVE",
     "GoldenImage",
+    "GoldenIndex",
+    "GoldenRecord",
     "Model",
     "ModelBackbone",
     "check_name",

@@ -4,13 +4,13 @@ A version lies in `models/<name>/<version>/` and exists from the moment its `lin
 whatever publishes a version makes that file visible last.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from linnaeus import documents, layout
+from linnaeus import layout
 from linnaeus.backbones import BackboneSpec
+from linnaeus.documents import Document
 from linnaeus.errors import ConfigurationError
 from linnaeus.storage import Folder
 
@@ -38,7 +38,7 @@ class ModelBackbone:
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(Document, remedy="delete the folder that it is in", indent=2):
     """One published version of a model, as its `linnaeus.json` describes it."""
 
     name: str
@@ -87,22 +87,6 @@ class Model:
     def prefix(self) -> str:
         """The version's folder, relative to the workspace."""
         return version_prefix(self.name, self.version)
-
-    def to_json(self) -> str:
-        """The text of `linnaeus.json`."""
-        fields = asdict(self)
-        ordered = {"model": fields.pop("name"), **fields}
-        return json.dumps(ordered, indent=2, ensure_ascii=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> "Model":
-        """Reads `linnaeus.json`; fields that a later release may have added are left aside."""
-        fields = json.loads(text)
-        known = {name: fields[name] for name in cls.__dataclass_fields__ if name in fields}
-        known["name"] = fields["model"]
-        known["labels"] = tuple(fields["labels"])
-        known["backbone"] = ModelBackbone(**fields["backbone"])
-        return cls(**known)
 
 
 def model_prefix(name: str) -> str:
@@ -171,8 +155,7 @@ def load_model(workspace: Folder, name_and_version: str, trained_by: str = "") -
     found = version or next((v for v in newest_first if _exists(workspace, name, v)), None)
     if found is None:
         raise _absent(workspace, name_and_version)
-    key, remedy = f"{version_prefix(name, found)}/{DESCRIPTION}", "delete the folder that it is in"
-    model = documents.read(workspace, key, remedy, Model.from_json)
+    model = Model.read_or_none(workspace, f"{version_prefix(name, found)}/{DESCRIPTION}")
     if model is None:
         raise _absent(workspace, name_and_version)
     if trained_by not in ("", model.identity):

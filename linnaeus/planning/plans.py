@@ -4,14 +4,12 @@ The file `plan.parquet` has one row group a shard and the run's description in i
 worker needs only (run, shard) to find its work.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from linnaeus import documents, images, layout
+from linnaeus import images, layout
+from linnaeus.documents import Document, intact
 from linnaeus.records import (
     ObjectReference,
 )
@@ -43,8 +42,11 @@ LARGE_RUN_OBJECTS = 1_000_000
 STORED_SHARD_OBJECTS = 2_048
 
 
+_REMEDY = "delete it and issue the run's command again"
+
+
 @dataclass(frozen=True)
-class RunSpec:
+class RunSpec(Document, remedy=_REMEDY):
     """What a run is: everything that its workers and its commit need to know."""
 
     run_id: str
@@ -76,16 +78,6 @@ class RunSpec:
     def named(self) -> str:
         """`NAME:VERSION` of its model."""
         return f"{self.model}:{self.model_version}"
-
-    def to_json(self) -> str:
-        """For the plan's metadata."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "RunSpec":
-        """The inverse of `to_json`."""
-        fields: dict[str, Any] = json.loads(text)
-        return cls(**{**fields, "shard_sizes": tuple(fields["shard_sizes"])})
 
 
 @dataclass(frozen=True)
@@ -214,14 +206,14 @@ def _metadata(workspace_uri: str, run_id: str) -> pq.FileMetaData:
 
 
 def _intact(workspace: Folder, run_id: str) -> AbstractContextManager[None]:
-    remedy = "delete it and issue the run's command again"
-    return documents.intact(workspace.uri_of(layout.plan(run_id)), remedy)
+    return intact(workspace.uri_of(layout.plan(run_id)), _REMEDY)
 
 
 def read_spec(workspace: Folder, run_id: str) -> RunSpec:
     """The run's description."""
     with _intact(workspace, run_id):
-        return RunSpec.from_json(_metadata(workspace.uri, run_id).metadata[b"run"].decode())
+        text = _metadata(workspace.uri, run_id).metadata[b"run"]
+    return RunSpec.from_json(text, workspace.uri_of(layout.plan(run_id)))
 
 
 def read_shard(workspace: Folder, run_id: str, shard: int) -> list[PlannedObject]:

@@ -1,14 +1,14 @@
 """Which finished run a person means, by its id or by the model that it made."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
 
-from linnaeus import documents, layout, models
+from linnaeus import layout, models
 from linnaeus.errors import ConfigurationError
 from linnaeus.models import Model
-from linnaeus.runs import GIVEN_UP, WHY, endings
+from linnaeus.records import Counts
+from linnaeus.runs import RunEnding, endings
 from linnaeus.storage import Folder
 
 JOBS = ("train", "score")
@@ -22,7 +22,7 @@ class FinishedRun:
     job: str
     source: str
     manifest_id: str
-    counts: Mapping[str, Any]
+    counts: Counts
     model: Model
     home: Folder
     """The workspace, or the folder of a candidate whose training it is."""
@@ -69,44 +69,38 @@ def _training_run(workspace: Folder, reference: str) -> str:
 
 
 def _read(workspace: Folder, home: Folder, run_id: str) -> FinishedRun:
-    remedy = "delete it and issue the run's command again"
-    with documents.intact(home.uri_of(layout.summary(run_id)), remedy):
-        return _described(workspace, home, run_id)
-
-
-def _described(workspace: Folder, home: Folder, run_id: str) -> FinishedRun:
     summary = endings.read_summary(home, run_id)
-    if not summary:
+    if summary is None:
         raise ConfigurationError(
             f"run {run_id} is not finished: issue its command again, or `linnaeus commit {run_id}`"
         )
-    if GIVEN_UP in summary and "counts" not in summary:
+    if summary.counts is None:
         raise ConfigurationError(f"run {run_id} was given up unfinished: issue its command again")
-    if summary["job"] not in JOBS:
+    if summary.job not in JOBS:
         raise ConfigurationError(
-            f"run {run_id} is of the job {summary['job']!r}, of which there is nothing to look at: "
+            f"run {run_id} is of the job {summary.job!r}, of which there is nothing to look at: "
             "name a training or a scoring run, or a model"
         )
     return FinishedRun(
         run_id,
-        summary["job"],
-        summary["source"],
-        summary["manifest_id"],
-        summary["counts"],
+        summary.job,
+        summary.source,
+        summary.manifest_id,
+        summary.counts,
         _model(workspace, home, summary),
         home,
-        summary.get(WHY, ""),
+        summary.given_up_because,
     )
 
 
-def _model(workspace: Folder, home: Folder, summary: Mapping[str, Any]) -> Model:
-    reference = f"{summary['model']}:{summary['model_version']}"
-    trained_by = summary.get("trained_by", "")
+def _model(workspace: Folder, home: Folder, summary: RunEnding) -> Model:
     try:
-        return models.load_model(home, reference, trained_by)
+        return models.load_model(
+            home, f"{summary.model}:{summary.model_version}", summary.trained_by
+        )
     except ConfigurationError:
-        kept = (one for one in _candidates(workspace) if models.versions(one, summary["model"]))
-        found = (models.load_model(one, summary["model"]) for one in kept)
-        if model := next((one for one in found if one.identity == trained_by), None):
-            return replace(model, version=summary["model_version"])
+        kept = (one for one in _candidates(workspace) if models.versions(one, summary.model))
+        found = (models.load_model(one, summary.model) for one in kept)
+        if model := next((one for one in found if one.identity == summary.trained_by), None):
+            return replace(model, version=summary.model_version)
         raise

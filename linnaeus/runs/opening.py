@@ -10,7 +10,8 @@ from functools import partial
 
 from ulid import ULID
 
-from linnaeus import documents, layout, manifests
+from linnaeus import layout, manifests
+from linnaeus.documents import intact
 from linnaeus.manifests import Manifest
 from linnaeus.planning import Question, RunPlan, RunSpec, decoder_of, known, plans, work_list
 from linnaeus.runs.job import Job
@@ -32,9 +33,9 @@ def _newest(workspace: Folder, index: str) -> tuple[int, str | None]:
 
 def claimed(workspace: Folder, claim: str) -> str | None:
     """The id of the run that an entry of the index names; None where there is no such entry."""
-    return documents.read(
-        workspace, claim, "delete it", lambda data: str(ULID.from_str(data.decode()))
-    )
+    data = workspace.read_or_none(claim)
+    with intact(workspace.uri_of(claim), "delete it"):
+        return None if data is None else str(ULID.from_str(data.decode()))
 
 
 def is_over(workspace: Folder, run_id: str) -> bool:

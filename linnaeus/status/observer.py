@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from linnaeus import documents, layout, runs
+from linnaeus import layout, runs
 from linnaeus.errors import ConfigurationError
 from linnaeus.planning import plans
 from linnaeus.records import Counts
@@ -52,7 +52,7 @@ class Observer:
         plan = workspace.head(layout.plan(run_id))
         if plan is None:
             if workspace.head(layout.summary(run_id)):
-                endings.refuse_given_up(workspace, run_id)
+                endings.require_committed(workspace, run_id)
                 raise ConfigurationError(
                     f"run {run_id} is a training: `linnaeus report {run_id}` tells of it"
                 )
@@ -123,7 +123,7 @@ def committed_counts(workspace: Folder, run_id: str) -> Counts | None:
 def last_sign(workspace: Folder, run_id: str) -> Sign | None:
     """What the run's launcher last wrote of it; None where it never wrote."""
     written = workspace.head(layout.progress(run_id))
-    said = documents.find(workspace, layout.progress(run_id), RunProgress.from_json)
+    said = RunProgress.read_if_sound(workspace, layout.progress(run_id))
     return Sign(said, written.modified) if written and said else None
 
 

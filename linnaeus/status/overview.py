@@ -1,15 +1,17 @@
 """What a workspace holds: tables, models, runs."""
 
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from linnaeus import documents, layout, models
+from linnaeus import layout, models
+from linnaeus.documents import Document
 from linnaeus.errors import ConfigurationError, DamagedFile
 from linnaeus.planning import plans
 from linnaeus.progress import duration_text
-from linnaeus.runs import GIVEN_UP, endings
+from linnaeus.records import Counts
+from linnaeus.runs import RunEnding, endings
 from linnaeus.status.observer import unfinished
 from linnaeus.status.run_progress import is_alive
 from linnaeus.storage import Entry, Folder, is_local
@@ -20,6 +22,26 @@ NEWEST_RUNS = 10
 NEWEST_WORKFLOW_RUNS = 3
 """Of each workflow."""
 _SUMMARY = ".summary.json"
+
+
+@dataclass(frozen=True)
+class _Counts:
+    embedded: int = 0
+    labelled: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True)
+class _RunSummary(Document):
+    """As much of a workflow run's summary as is shown."""
+
+    status: str
+    headline: str = ""
+    counts: _Counts = _Counts()
+
+    def row(self) -> dict[str, Any]:
+        row = {"status": self.status, **asdict(self.counts)}
+        return row if self.status == "done" else {**row, "why": self.headline}
 
 
 def overview(workspace: Folder) -> dict[str, Any]:
@@ -94,17 +116,16 @@ def _runs(workspace: Folder) -> list[dict[str, Any]]:
 def _ended(workspace: Folder, run_id: str) -> list[dict[str, Any]]:
     """Nothing where a command was ended before the run was its own, or lost the race for it."""
     try:
-        with documents.intact(layout.summary(run_id), ""):
-            summary = endings.read_summary(workspace, run_id)
-            return [{"run": run_id, "job": summary["job"], **_ending(summary)}] if summary else []
+        ended = endings.read_summary(workspace, run_id)
+        return [{"run": run_id, "job": ended.job, **_ending(ended)}] if ended else []
     except DamagedFile:
         return [{"run": run_id, "state": "damaged"}]
 
 
-def _ending(summary: dict[str, Any]) -> dict[str, Any]:
-    if GIVEN_UP in summary:
+def _ending(ended: RunEnding) -> dict[str, Any]:
+    if ended.given_up_because:
         return {"state": "given up"}
-    return {"state": "committed", **_result(summary)}
+    return {"state": "committed", **_result(ended)}
 
 
 def _unfinished(workspace: Folder, run_id: str) -> dict[str, Any]:
@@ -135,32 +156,20 @@ def _workflow_runs(workspace: Folder) -> list[dict[str, Any]]:
     described: list[dict[str, Any]] = []
     for workflow in sorted(workspace.folders(layout.WORKFLOW_RUNS)):
         # By their time, since a scheduler or a person chooses ids as they like.
-        entries, _ = workspace.page(f"{layout.WORKFLOW_RUNS}/{workflow}")
+        folder = f"{layout.WORKFLOW_RUNS}/{workflow}"
+        entries, _ = workspace.page(folder)
         kept = sorted((one.modified, one.key) for one in entries if one.key.endswith(_SUMMARY))
         newest = [key.rpartition("/")[2] for _, key in reversed(kept)]
         for name in newest[:NEWEST_WORKFLOW_RUNS]:
-            read_row = partial(_workflow_run, workflow, name.removesuffix(_SUMMARY))
-            row = documents.find(workspace, f"{layout.WORKFLOW_RUNS}/{workflow}/{name}", read_row)
-            described += [row] if row else []
+            summary = _RunSummary.read_if_sound(workspace, f"{folder}/{name}")
+            run = {"workflow": workflow, "workflow_run": name.removesuffix(_SUMMARY)}
+            described += [{**run, **summary.row()}] if summary else []
     return described
 
 
-def _workflow_run(workflow: str, workflow_run: str, text: bytes) -> dict[str, Any]:
-    summary = documents.fields(text)
-    counts = summary.get("counts", {})
-    told = {name: counts.get(name, 0) for name in ("embedded", "labelled", "failed")}
-    row = {
-        "workflow": workflow,
-        "workflow_run": workflow_run,
-        "status": summary.get("status"),
-        **told,
-    }
-    return row if row["status"] == "done" else {**row, "why": summary.get("headline", "")}
-
-
-def _result(summary: dict[str, Any]) -> dict[str, Any]:
-    if summary["job"] == "train":
-        model = f"{summary['model']}:{summary['model_version']}"
-        return {"model": model, "test accuracy": summary["test"]["accuracy"]}
-    counts = summary["counts"]
-    return {"done": counts["done"], "failed": counts["failed"]}
+def _result(ended: RunEnding) -> dict[str, Any]:
+    if ended.job == "train":
+        model = f"{ended.model}:{ended.model_version}"
+        return {"model": model, "test accuracy": ended.test.get("accuracy")}
+    counts = ended.counts or Counts()
+    return {"done": counts.done, "failed": counts.failed}

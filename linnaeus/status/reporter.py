@@ -65,7 +65,7 @@ def tell_handed_over(workspace: Folder, run: RunSpec) -> None:
 
 
 def _write(workspace: Folder, progress: RunProgress) -> None:
-    workspace.write(layout.progress(progress.run_id), (progress.to_json() + "\n").encode())
+    workspace.write(layout.progress(progress.run_id), progress.to_json().encode())
 
 
 def _one_line(error: BaseException) -> str:

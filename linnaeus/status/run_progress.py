@@ -4,13 +4,12 @@ Nothing here reads or writes. Times are those that the store gave its objects, s
 many workers and the launcher's sign of life are told by one clock.
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
+from linnaeus.documents import Document
 from linnaeus.planning import RunSpec
 from linnaeus.progress import Figures, duration_text
 from linnaeus.records import Counts
@@ -23,8 +22,6 @@ WINDOW_RECEIPTS = 16
 STALLED_SECONDS = 300.0
 SILENT_SECONDS = 60.0
 """A launcher that lives writes its progress several times as often."""
-
-_TIMES = ("started_at", "last_shard_at", "updated_at")
 
 
 class RunState(StrEnum):
@@ -39,7 +36,7 @@ class RunState(StrEnum):
 
 
 @dataclass(frozen=True)
-class RunProgress:
+class RunProgress(Document):
     """How far a run is; `progress.json` in its folder has these fields."""
 
     run_id: str
@@ -73,24 +70,6 @@ class RunProgress:
     def figures(self) -> Figures:
         """For a step's display."""
         return Figures(self.objects_per_second, self.seconds_left, self.bytes_read, self.cache_hits)
-
-    def to_json(self) -> str:
-        """One line; times in ISO 8601, rates to three decimals."""
-        fields = asdict(self)
-        for name in _TIMES:
-            fields[name] = fields[name] and fields[name].isoformat(timespec="milliseconds")
-        for name in ("objects_per_second", "seconds_left"):
-            fields[name] = None if fields[name] is None else round(fields[name], 3)
-        return json.dumps(fields, ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> "RunProgress":
-        """The inverse of `to_json`; fields of later releases are left out."""
-        known = cls.__dataclass_fields__
-        fields: dict[str, Any] = {k: v for k, v in json.loads(text).items() if k in known}
-        for name in _TIMES:
-            fields[name] = fields.get(name) and datetime.fromisoformat(fields[name])
-        return cls(**{**fields, "state": RunState(fields["state"])})
 
 
 def measure(

@@ -58,7 +58,7 @@ class Folder:
         """Read an object; with an etag, raise `StorageError(CHANGED)` if it is another version."""
         return self._objects.read(key, etag)
 
-    def find(self, key: str) -> bytes | None:
+    def read_or_none(self, key: str) -> bytes | None:
         """Read an object, or return None where there is none."""
         try:
             return self.read(key)
@@ -199,7 +199,7 @@ def _each(do: Callable[[str], None], keys: Iterable[str]) -> None:
 
 def read_named(uri: str) -> bytes:
     """Read the file that a person named; `ConfigurationError` where there is none."""
-    data = Folder(parent(uri)).find(posixpath.basename(uri))
+    data = Folder(parent(uri)).read_or_none(posixpath.basename(uri))
     if data is None:
         bucket = "" if is_local(uri) else ", or no such bucket"
         raise ConfigurationError(f"there is no file {uri}{bucket}: check the name")

@@ -7,19 +7,18 @@ nothing: whoever was asleep may wake up without it, so what must not be done twi
 create-only write.
 """
 
-import json
 import os
 import secrets
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
-from linnaeus import documents, layout
-from linnaeus.errors import DamagedFile, LinnaeusError
+from linnaeus import layout
+from linnaeus.documents import Document
+from linnaeus.errors import LinnaeusError
 from linnaeus.process import identity, is_dead
 from linnaeus.storage.folder import Folder
 from linnaeus.storage.uris import Entry
@@ -67,7 +66,7 @@ class Lease:
         newest = _newest(self.workspace, self.name)
         if newest is None or newest[0] != self.number:
             return False
-        return self.workspace.find(self._key) == self.owner
+        return self.workspace.read_or_none(self._key) == self.owner
 
 
 @contextmanager
@@ -86,14 +85,23 @@ def leased(
             taken.release()
 
 
-def holder(workspace: Folder, name: str) -> dict[str, Any] | None:
-    """Who has the lease: `host`, `process`, and what their note says; None where nobody has."""
+@dataclass(frozen=True)
+class Holder(Document):
+    """Who has a lease, and what for."""
+
+    host: str = ""
+    process: int = 0
+    identity: str = ""
+    note: Mapping[str, str] = field(default_factory=dict)
+    token: str = ""
+
+
+def holder(workspace: Folder, name: str) -> Holder | None:
+    """Who has the lease, as far as their file can be understood; None where nobody has."""
     newest = _newest(workspace, name)
     if newest is None:
         return None
-    with suppress(DamagedFile):
-        return documents.read(workspace, newest[1].key, "", documents.fields)
-    return {}
+    return Holder.read_if_sound(workspace, newest[1].key) or Holder()
 
 
 def _take(workspace: Folder, name: str, lease: timedelta, note: Mapping[str, str]) -> Lease | None:
@@ -101,7 +109,7 @@ def _take(workspace: Folder, name: str, lease: timedelta, note: Mapping[str, str
     number = 0
     if newest is not None:
         number, entry = newest
-        dead = is_dead((holder(workspace, name) or {}).get("identity"))
+        dead = is_dead((Holder.read_if_sound(workspace, entry.key) or Holder()).identity)
         if not dead and CLOCKS_APART < store_time(workspace) - entry.modified < lease:
             return None
     taken = Lease(workspace, name, number + 1, _owner(note))
@@ -119,14 +127,8 @@ def _newest(workspace: Folder, name: str) -> tuple[int, Entry] | None:
 
 
 def _owner(note: Mapping[str, str]) -> bytes:
-    owner = {
-        **note,
-        "host": socket.gethostname(),
-        "process": os.getpid(),
-        "identity": identity(),
-        "token": secrets.token_hex(),
-    }
-    return json.dumps(owner).encode()
+    host, token = socket.gethostname(), secrets.token_hex()
+    return Holder(host, os.getpid(), identity(), note, token).to_json().encode()
 
 
 def store_time(workspace: Folder) -> datetime:

@@ -59,7 +59,7 @@ class StoredCheckpoints:
             StorageError: If the workspace cannot be read.
         """
         key = self._key(name)
-        data = self._workspace.find(key)
+        data = self._workspace.read_or_none(key)
         if data is None:
             return None
         try:

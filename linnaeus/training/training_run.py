@@ -1,7 +1,6 @@
 """What a training leaves in `runs/<run_id>/`, from which its report is made."""
 
 import io
-import json
 from datetime import UTC, datetime
 
 import numpy as np
@@ -9,6 +8,8 @@ import pyarrow.parquet as pq
 
 from linnaeus import layout
 from linnaeus.models import Model
+from linnaeus.records import Counts
+from linnaeus.runs import RunEnding
 from linnaeus.storage import Folder
 from linnaeus.training.evaluation.assessment import Verdict
 
@@ -27,8 +28,7 @@ def record(workspace: Folder, model: Model, verdict: Verdict) -> None:
 
 def write_summary(workspace: Folder, model: Model) -> None:
     """Writes that the training of a version is finished, unless that is written already."""
-    summary = json.dumps(_summary(model), indent=2, ensure_ascii=False) + "\n"
-    workspace.write_new(layout.summary(model.run_id), summary.encode())
+    workspace.write_new(layout.summary(model.run_id), _ending(model).to_json().encode())
 
 
 def summarise(verdict: Verdict, summaries_dir: str) -> None:
@@ -40,16 +40,16 @@ def summarise(verdict: Verdict, summaries_dir: str) -> None:
         confusion_image(summaries_dir, confusion, verdict.rule.labels)
 
 
-def _summary(model: Model) -> dict[str, object]:
+def _ending(model: Model) -> RunEnding:
     test = model.metrics["test"]
-    return {
-        "run_id": model.run_id,
-        "job": "train",
-        "source": model.data["source"],
-        "manifest_id": model.data["manifest_id"],
-        "model": model.name,
-        "model_version": model.version,
-        "counts": {},
-        "test": {name: test[name] for name in ("accuracy", "accuracy_interval", "images")},
-        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    return RunEnding(
+        run_id=model.run_id,
+        job="train",
+        source=model.data["source"],
+        manifest_id=model.data["manifest_id"],
+        model=model.name,
+        model_version=model.version,
+        counts=Counts(),
+        test={name: test[name] for name in ("accuracy", "accuracy_interval", "images")},
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

@@ -1,19 +1,20 @@
 """What says that a shard is done: the last part of the attempt that did it, and its metadata."""
 
-import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
-from linnaeus import documents, layout
+from linnaeus import layout
+from linnaeus.documents import Document, intact
 from linnaeus.planning import RunSpec
 from linnaeus.records import Counts
 from linnaeus.storage import Entry, Folder
 from linnaeus.tables import Part, parts
 
 READERS = 32
+_REMEDY = "delete it and run the same command again"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Timings:
 
 
 @dataclass(frozen=True)
-class Receipt:
+class Receipt(Document, remedy=_REMEDY):
     """What a finished shard did: its counts, and the parts of the attempt that did it."""
 
     shard: int
@@ -34,21 +35,6 @@ class Receipt:
     parts: dict[str, Part] = field(default_factory=dict)
     """By table's key; without the receipt's own part, and without empty ones."""
     timings: Timings = Timings()
-
-    def to_json(self) -> str:
-        """For the last part's metadata."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "Receipt":
-        """The inverse of `to_json`."""
-        fields = json.loads(text)
-        return cls(
-            fields["shard"],
-            Counts(**fields["counts"]),
-            {table: Part(**part) for table, part in fields["parts"].items()},
-            Timings(**fields["timings"]),
-        )
 
 
 def receipt_table(run: RunSpec) -> str:
@@ -63,8 +49,10 @@ def read_receipt(workspace: Folder, run: RunSpec, number: int) -> Receipt:
 
 def _read(workspace: Folder, key: str, size_bytes: int | None = None) -> Receipt:
     """`size_bytes`, of its part, saves a request."""
-    with documents.intact(workspace.uri_of(key), "delete it and run the same command again"):
-        return Receipt.from_json(parts.read_metadata(workspace, key, size_bytes)["receipt"])
+    uri = workspace.uri_of(key)
+    with intact(uri, _REMEDY):
+        text = parts.read_metadata(workspace, key, size_bytes)["receipt"]
+    return Receipt.from_json(text, uri)
 
 
 @dataclass(frozen=True)

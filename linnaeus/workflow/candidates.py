@@ -4,16 +4,23 @@ Each lies in a folder that is laid out as a workspace, `candidates/<model>/<work
 so whatever reads a published model reads a candidate.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from linnaeus import documents, layout, models
+from linnaeus import layout, models
+from linnaeus.documents import Document
 from linnaeus.models import Model
 from linnaeus.storage import Folder
 
 _CHURN = "churn.json"
+
+
+@dataclass(frozen=True)
+class _KnownChurn(Document):
+    """What a candidate would change."""
+
+    churn: float
 
 
 @dataclass(frozen=True)
@@ -102,14 +109,13 @@ def note_churn(workspace: Folder, candidate: Candidate, counts: Mapping[str, Any
     """Keep what a candidate would change, so that it need not be found out in every run."""
     if counts.get("compared"):
         share = counts["changed"] / counts["compared"]
-        workspace.write(f"{candidate.key}/{_CHURN}", json.dumps({"churn": share}).encode())
+        workspace.write(f"{candidate.key}/{_CHURN}", _KnownChurn(share).to_json().encode())
 
 
 def known_churn(candidate: Candidate) -> float | None:
     """The share of labels that a candidate would change, where an earlier run found it out."""
-    return documents.find(
-        candidate.home, _CHURN, lambda text: float(documents.fields(text)["churn"])
-    )
+    known = _KnownChurn.read_if_sound(candidate.home, _CHURN)
+    return known.churn if known else None
 
 
 def withdraw(workspace: Folder, name: str, version: int) -> None:

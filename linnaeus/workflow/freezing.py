@@ -1,10 +1,10 @@
 """A workflow run whose jobs are done in slices: plans one, and freezes its run under a name."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from linnaeus import layout, models
+from linnaeus.documents import Document
 from linnaeus.errors import LinnaeusError
 from linnaeus.jobs import frozen_runs
 from linnaeus.progress import SILENT, Progress
@@ -31,7 +31,7 @@ class FreezeRequest:
 
 
 @dataclass(frozen=True)
-class Slices:
+class Slices(Document):
     """What a scheduler needs to know to start the slices."""
 
     plan: str
@@ -77,7 +77,7 @@ def _frozen(context: Context, request: FreezeRequest) -> Slices:
     slices = max(FEWEST, min(request.slices, run.shards)) if run.shards else 0
     frozen = Slices(run.plan, run.run_id, run.shards, slices, run.objects)
     key = f"{layout.WORKFLOW_RUNS}/{context.workflow.name}/{context.run.id}-{request.job}.json"
-    context.workspace.write(key, (json.dumps(asdict(frozen)) + "\n").encode())
+    context.workspace.write(key, frozen.to_json().encode())
     return frozen
 
 

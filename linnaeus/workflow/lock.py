@@ -64,10 +64,10 @@ def _wait(lock: WorkflowLock, progress: Progress, waited_seconds: float) -> None
     holder = leases.holder(lock.workspace, lock.lease)
     if holder is None:
         return
-    same = holder.get("workflow_run") == lock.workflow_run
+    running = holder.note.get("workflow_run")
+    same = running == lock.workflow_run
     who = (
-        f"run {holder.get('workflow_run')} of {lock.workflow} is going on "
-        f"(process {holder.get('process')} on {holder.get('host')})"
+        f"run {running} of {lock.workflow} is going on (process {holder.process} on {holder.host})"
     )
     limit_seconds = lock.schedule.wait_minutes * 60
     if lock.schedule.overlap == "leave":

@@ -1,11 +1,10 @@
 """Whether a new model is to be trained, and why."""
 
-import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from linnaeus import manifests
+from linnaeus import documents, manifests
 from linnaeus.errors import ConfigurationError
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model
@@ -72,8 +71,8 @@ def decide(
 
 def same_settings(model: Model, config: TrainConfig) -> bool:
     """Whether a model was trained as it would be now; settings that it does not know are passed."""
-    asked: dict[str, Any] = json.loads(json.dumps(asdict(config)))
-    was: dict[str, Any] = json.loads(json.dumps(dict(model.hyperparameters)))
+    asked: dict[str, Any] = documents.json_values(asdict(config))
+    was: dict[str, Any] = documents.json_values(dict(model.hyperparameters))
     shared = (asked.keys() & was.keys()).difference(_NOT_COMPARED)
     return all(asked[name] == was[name] for name in shared)
 

@@ -4,13 +4,13 @@ The record lies in `workflow_runs/<workflow>/<id>.json`. It is written after eve
 scheduler may have each step done by another process on another machine.
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from linnaeus import documents, layout
+from linnaeus import layout
+from linnaeus.documents import Document
 from linnaeus.errors import ConfigurationError
 from linnaeus.storage import Folder
 
@@ -41,7 +41,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class WorkflowRun:
+class WorkflowRun(Document, remedy="delete it, and the run begins anew", indent=1):
     """One execution of a workflow; immutable, `after` gives the next state."""
 
     workflow: str
@@ -93,19 +93,12 @@ class WorkflowRun:
 
     def save(self, workspace: Folder) -> None:
         """Write the record."""
-        text = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
-        workspace.write(record_key(self.workflow, self.id), text.encode())
+        workspace.write(record_key(self.workflow, self.id), self.to_json().encode())
 
     @classmethod
     def load(cls, workspace: Folder, workflow: str, workflow_run: str) -> "WorkflowRun | None":
         """The record of a workflow run, or None if there is none."""
-        remedy = "delete it, and the run begins anew"
-        return documents.read(workspace, record_key(workflow, workflow_run), remedy, cls._of)
-
-    @classmethod
-    def _of(cls, text: bytes) -> "WorkflowRun":
-        fields = documents.fields(text)
-        return cls(**{**fields, "steps": tuple(Step(**step) for step in fields["steps"])})
+        return cls.read_or_none(workspace, record_key(workflow, workflow_run))
 
 
 def record_key(workflow: str, workflow_run: str) -> str:

@@ -73,7 +73,7 @@ def test_a_run_is_followed_to_its_commit_from_another_process(
     assert seen["bytes_read"] == summary["counts"]["bytes_read"]
     events = [json.loads(line) for line in told.splitlines()]
     assert (events[-1]["event"], events[-1]["done"]) == ("done", 61)
-    last = RunProgress.from_json(workspace.read(layout.progress(run_id)).decode())
+    last = RunProgress.read_or_none(workspace, layout.progress(run_id))
     assert (last.state, last.done, last.failed, last.shards_done) == ("committed", 60, 1, 16)
 
 

@@ -121,7 +121,7 @@ def test_two_models_at_once_do_not_disturb_each_other(desk, undisturbed):
     other = desk.root / "models" / "tints"
     shutil.copytree(desk.root / "models" / "colours", other)
     description = json.loads((other / "1" / "linnaeus.json").read_text())
-    (other / "1" / "linnaeus.json").write_text(json.dumps(description | {"model": "tints"}))
+    (other / "1" / "linnaeus.json").write_text(json.dumps(description | {"name": "tints"}))
     with start_server(str(desk.root), "tints", 1) as address:
         for process in [desk.start(), desk.start(model="tints", server=address)]:
             status, said = ended(process)

@@ -20,7 +20,7 @@ from linnaeus.report.finished import find
 from linnaeus.status import overview
 from linnaeus.status.observer import Observer, last_sign, unfinished
 from linnaeus.storage import Folder, leased
-from linnaeus.storage.leases import holder
+from linnaeus.storage.leases import Holder, holder
 from linnaeus.tables import parts, tables_in
 from linnaeus.training.exporting.publication import claim_version
 from linnaeus.workflow import candidates
@@ -51,7 +51,8 @@ def lived_in(workspace, tmp_path) -> Folder:
     workspace.write(f"{MODEL.prefix}/linnaeus.json", MODEL.to_json().encode())
     claim_version(workspace, "m")
     WorkflowRun.begin("nightly", "1").after(Step("score", "done", "labelled", 1.0)).save(workspace)
-    workspace.write("workflow_runs/nightly/1.summary.json", b'{"status": "done"}')
+    kept = b'{"schema_version": 1, "status": "done"}'
+    workspace.write("workflow_runs/nightly/1.summary.json", kept)
     manifest = manifests.freeze(workspace, str(tmp_path / "bucket"))
     frozen_runs.freeze_run(workspace, SCORE, manifest, "named")
     workspace.write(layout.lease("work", 3), b"{}")
@@ -123,7 +124,7 @@ def test_what_is_only_told_is_passed_over(lived_in, tmp_path, subtests):
             assert last_sign(lived_in, begun) is None
             assert Observer(lived_in, begun).look().progress.done == 0
             lived_in.write(layout.lease("work", 3), text.encode())
-            assert holder(lived_in, "work") == {}
+            assert holder(lived_in, "work") == Holder()
             lived_in.write("churn.json", text.encode())
             assert candidates.known_churn(candidate) is None
             lived_in.write("backbones/names/key.json", text.encode())

@@ -6,7 +6,6 @@ how far others' may be from these (`tolerance`) and what the model says of them.
 They are drawn, not photographed: the same on every machine and nobody's property.
 """
 
-import json
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from linnaeus import images
 from linnaeus.engines import Engine
-from linnaeus.models import ModelBackbone
+from linnaeus.models import GOLDEN_INDEX, GoldenIndex, GoldenRecord, ModelBackbone
 from linnaeus.training.evaluation.decisions import DecisionRule, scores_of
 from linnaeus.training.exporting import tolerance
 from linnaeus.training.heads.head import Head
@@ -41,19 +40,19 @@ def write(
     rounding = tolerance.rounding(head, embeddings)
     sensitivity = tolerance.sensitivity(head, embeddings, rule.task)
     expected = [
-        {
-            "file": name,
-            "label": said.label[i],
-            "labels": said.labels[i],
-            "scores": _digits(scores[i]),
-            "rounding": float(rounding[i]),
-            "sensitivity": _digits(sensitivity[i]),
-            "embedding": _digits(embeddings[i]),
-        }
+        GoldenRecord(
+            file=name,
+            label=said.label[i],
+            labels=said.labels[i],
+            scores=_digits(scores[i]),
+            rounding=float(rounding[i]),
+            sensitivity=_digits(sensitivity[i]),
+            embedding=_digits(embeddings[i]),
+        )
         for i, name in enumerate(pictures)
     ]
-    text = json.dumps({"labels": rule.labels, "images": expected}, ensure_ascii=False) + "\n"
-    (folder / "golden.json").write_text(text, "utf-8")
+    index = GoldenIndex(rule.labels, expected)
+    (folder / GOLDEN_INDEX).write_text(index.to_json(), "utf-8")
 
 
 def embed(data: list[bytes], engine: Engine, backbone: ModelBackbone) -> NDArray[np.float32]:

@@ -1,14 +1,14 @@
 """Writes a published model as TFLite files, each tested on pictures after its conversion."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from linnaeus.documents import Document
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model
 from linnaeus.process import processors
@@ -55,7 +55,7 @@ class SmallModel:
 
 
 @dataclass(frozen=True)
-class SmallModels:
+class SmallModels(Document, indent=2):
     """What an export wrote; `tflite.json` beside the files says the same."""
 
     model: str
@@ -107,8 +107,7 @@ def export_tflite(
         bench = _Bench(model, _source(published, model), calibration.pixels, test, right)
         files = tuple(_file(bench, kind, output, progress) for kind in export.kinds)
         made = _summary(bench, files)
-    description = json.dumps(asdict(made), indent=2, ensure_ascii=False) + "\n"
-    output.write(DESCRIPTION, description.encode())
+    output.write(DESCRIPTION, made.to_json().encode())
     return made
 
 

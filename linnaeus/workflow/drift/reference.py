@@ -4,16 +4,16 @@ It is made when a workflow run first asks for it and lies in `drift/<model>/<tra
 create-only: a version's training images do not change.
 """
 
-import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from linnaeus import documents, manifests
+from linnaeus import manifests
+from linnaeus.documents import Document
 from linnaeus.errors import ConfigurationError
 from linnaeus.models import Model
 from linnaeus.storage import Folder
@@ -35,26 +35,37 @@ class Reference:
     labels: dict[str, int]
     """Images by label; of several labels each counts."""
 
-    def to_json(self, model: Model) -> str:
-        """For the workspace."""
-        fields: dict[str, Any] = {
-            "model": model.name,
-            "version": model.version,
-            "fingerprint": model.fingerprint,
-            "images": self.images,
-            "sampled": self.moments.count,
-            "mean": self.moments.mean.tolist(),
-            "variance": self.moments.variance.tolist(),
-            "labels": self.labels,
-        }
-        return json.dumps(fields, ensure_ascii=False) + "\n"
+
+@dataclass(frozen=True)
+class _Kept(Document):
+    """A reference as it lies in the workspace, and of which model it is."""
+
+    model: str
+    version: int
+    fingerprint: str
+    images: int
+    sampled: int
+    mean: Sequence[float]
+    variance: Sequence[float]
+    labels: dict[str, int]
 
     @classmethod
-    def from_json(cls, text: bytes) -> "Reference":
-        """The inverse of `to_json`."""
-        fields = json.loads(text)
-        mean, variance = np.array(fields["mean"]), np.array(fields["variance"])
-        return cls(fields["images"], Moments(fields["sampled"], mean, variance), fields["labels"])
+    def of(cls, model: Model, found: Reference) -> "_Kept":
+        moments = found.moments
+        return cls(
+            model.name,
+            model.version,
+            model.fingerprint,
+            found.images,
+            moments.count,
+            moments.mean.tolist(),
+            moments.variance.tolist(),
+            found.labels,
+        )
+
+    def reference(self) -> Reference:
+        moments = Moments(self.sampled, np.array(self.mean), np.array(self.variance))
+        return Reference(self.images, moments, self.labels)
 
 
 def reference_key(model: Model) -> str:
@@ -70,11 +81,10 @@ def reference_of(workspace: Folder, model: Model) -> Reference:
         StorageError: the workspace cannot be read or written.
     """
     key = reference_key(model)
-    kept = documents.read(workspace, key, "delete it", Reference.from_json)
-    if kept is not None:
-        return kept
+    if kept := _Kept.read_or_none(workspace, key):
+        return kept.reference()
     found = _found(workspace, model)
-    workspace.write_new(key, found.to_json(model).encode())
+    workspace.write_new(key, _Kept.of(model, found).to_json().encode())
     return found
 
 

@@ -71,7 +71,7 @@ def subject(summary: Summary) -> str:
 def message(summary: Summary) -> str:
     """A JSON object of what each kind of subscriber gets; the text alone where JSON is too long."""
     plain = text(summary)
-    whole = json.dumps(json.loads(summary.to_json()), separators=(",", ":"))
+    whole = json.dumps(summary.to_dict(), separators=(",", ":"))
     forms = json.dumps({"default": plain, **dict.fromkeys(_MACHINES, whole)})
     if len(forms) <= MESSAGE_BYTES:
         return forms

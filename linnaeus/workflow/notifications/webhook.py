@@ -9,7 +9,7 @@ import json
 import os
 import time
 from base64 import b64encode
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from http.client import HTTPException, InvalidURL
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -65,7 +65,7 @@ def _parsed(address: str) -> SplitResult | None:
 
 def _body(summary: Summary) -> bytes:
     """ASCII, whatever files are called."""
-    return json.dumps({"text": text(summary), "summary": asdict(summary)}).encode("ascii")
+    return json.dumps({"text": text(summary), "summary": summary.to_dict()}).encode("ascii")
 
 
 def _with_retries(url: SplitResult, body: bytes) -> _Answer:

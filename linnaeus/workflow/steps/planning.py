@@ -1,12 +1,12 @@
 """plan: hold the lists against the tables, and say what the run will take."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from linnaeus import models, preparation, runs
 from linnaeus.backbones import BackboneSpec
+from linnaeus.documents import json_values
 from linnaeus.errors import ConfigurationError
 from linnaeus.manifests import Manifest, sampler
 from linnaeus.progress import SILENT, Progress, bytes_text
@@ -34,7 +34,7 @@ def plan(context: Context) -> Outcome:
     if facts["to_embed"] or context.manifest != labelled:
         lists = Lists(context.manifest, context.labelled_manifest)
         expected = expect(context.workspace, context.workflow, lists, context.progress)
-        context.run = replace(context.run, forecast=json.loads(json.dumps(asdict(expected))))
+        context.run = replace(context.run, forecast=json_values(asdict(expected)))
     if not facts["to_embed"] and not facts["unfinished"]:
         return skipped(f"nothing to embed, {facts['up_to_date']:,} up to date", **facts)
     return Outcome(_line(facts), facts)

@@ -3,14 +3,14 @@
 The schema of the JSON is docs/how-to/workflow-run-summary.schema.json.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
-from linnaeus import documents, layout, models
+from linnaeus import layout, models
+from linnaeus.documents import Document
 from linnaeus.progress import count_text
 from linnaeus.storage import Folder
 from linnaeus.workflow.drift import measuring
@@ -22,7 +22,6 @@ from linnaeus.workflow.workflow_run import STEPS, WorkflowRun, now_text
 
 _KEPT = re.compile(r"[^.].*\.summary\.json")
 
-VERSION = 1
 """Of the JSON; fields may be added within one."""
 
 Found = TypeVar("Found")
@@ -83,7 +82,7 @@ class ModelChange:
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Document, indent=1):
     """A workflow run in figures."""
 
     workflow: str
@@ -115,11 +114,6 @@ class Summary:
     """What the plan expected."""
     last_success_at: str | None = None
     """When a run of this workflow last ended well."""
-    schema_version: int = VERSION
-
-    def to_json(self) -> str:
-        """The text of the kept file."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
 
     @property
     def anything_done(self) -> bool:
@@ -283,8 +277,8 @@ def _last_success(workspace: Folder, run: WorkflowRun) -> str | None:
     if not others:
         return None
     newest = max(others, key=lambda name: (kept_at[name], name))
-    kept = documents.fields(workspace.read(f"{folder}/{newest}"))
-    return kept.get("last_success_at")
+    kept = Summary.read_or_none(workspace, f"{folder}/{newest}")
+    return kept.last_success_at if kept else None
 
 
 def _runs(run: WorkflowRun) -> list[str]:

@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -76,12 +75,6 @@ def test_a_view_of_nothing_varied_or_an_impossible_seed_is_refused(
         views.prepare(workspace, base, Augmentation(), 0, 1)
     with pytest.raises(ConfigurationError, match="at least 0"):
         views.prepare(workspace, base, TURNED, -1, 1)
-
-
-def test_a_spec_written_before_there_were_views_is_read(base: BackboneSpec):
-    values = json.loads(base.to_json())
-    del values["view"]
-    assert BackboneSpec.from_json(json.dumps(values)) == base
 
 
 def test_a_view_sees_each_content_varied_in_its_own_way(workspace: Folder, base: BackboneSpec):

@@ -89,7 +89,7 @@ def test_a_model_of_other_images_or_hyperparameters_is_trained_anew():
     backbone = ModelBackbone("pixels", "f00d", 8, 8, 192)
     kept = {**asdict(config), "chosen": {"head": "linear"}}
     model = Model("d", 1, ("0", "1"), backbone, hyperparameters=kept, data={"manifest_id": "m-1"})
-    stored = Model.from_json(model.to_json())
+    stored = Model.from_json(model.to_json(), "")
     assert _would_repeat(stored, manifest, config)
     assert not _would_repeat(stored, manifest, replace(config, seed=1))
     assert not _would_repeat(stored, replace(manifest, id="m-2"), config)

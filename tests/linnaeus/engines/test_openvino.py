@@ -165,7 +165,7 @@ from pathlib import Path
 import numpy as np
 from linnaeus.backbones import BackboneSpec
 from linnaeus.engines import open_engine
-spec = BackboneSpec.from_json({convolution.spec.to_json()!r})
+spec = BackboneSpec.from_json({convolution.spec.to_json()!r}, "")
 engine = open_engine(Path({str(convolution.files)!r}), spec, "openvino")
 pixels = np.zeros((64, spec.height, spec.width, 3), np.uint8)
 stream = engine.stream(enumerate(pixels))

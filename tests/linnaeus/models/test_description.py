@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -30,26 +29,6 @@ MODEL = Model(
 
 def publish(workspace: Folder, model: Model) -> None:
     assert workspace.write_new(f"{model.prefix}/linnaeus.json", model.to_json().encode())
-
-
-def test_a_description_survives_json() -> None:
-    assert Model.from_json(MODEL.to_json()) == MODEL
-    assert "größe" in MODEL.to_json()
-    assert json.loads(MODEL.to_json())["backbone"]["fingerprint"] == MODEL.fingerprint
-
-
-def test_a_field_of_a_later_release_is_left_aside() -> None:
-    later = {**json.loads(MODEL.to_json()), "gate": 0.9}
-    assert Model.from_json(json.dumps(later)) == MODEL
-
-
-def test_a_description_of_an_earlier_release_is_read() -> None:
-    fields = json.loads(MODEL.to_json())
-    for later in ("thresholds", "run_id", "tried", "curve", "mistakes"):
-        del fields[later]
-    read = Model.from_json(json.dumps(fields))
-    assert (read.thresholds, read.run_id) == ({}, "")
-    assert read.tried == read.curve == read.mistakes == []
 
 
 def test_without_a_version_the_newest_by_number_is_loaded(workspace: Folder) -> None:

@@ -2,9 +2,8 @@
 
 import hashlib
 import io
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,9 +13,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from linnaeus import layout, manifests, models
+from linnaeus.labels.churn import Churn
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model, ModelBackbone
 from linnaeus.records import CHANGES, EMBEDDINGS, FAILURES, JUDGED, PREDICTIONS, Counts
+from linnaeus.runs import RunEnding
 from linnaeus.storage import Folder
 from linnaeus.tables import Part, Table
 from linnaeus.training.evaluation.decisions import DecisionRule, Task
@@ -86,16 +87,16 @@ def write_training(workspace: Folder, pictures: Pictures, **facts: Any) -> Model
     workspace.write(layout.judged(TRAINING_RUN), sink.getvalue())
     model = replace(_model(pictures, splits), **facts)
     workspace.write(f"{model.prefix}/{models.DESCRIPTION}", model.to_json().encode())
-    summary = {
-        "run_id": TRAINING_RUN,
-        "job": "train",
-        "source": "/pictures",
-        "manifest_id": "m",
-        "model": model.name,
-        "model_version": model.version,
-        "counts": {},
-    }
-    workspace.write(layout.summary(TRAINING_RUN), json.dumps(summary).encode())
+    ending = RunEnding(
+        TRAINING_RUN,
+        "train",
+        "/pictures",
+        "m",
+        model=model.name,
+        model_version=model.version,
+        counts=Counts(),
+    )
+    workspace.write(layout.summary(TRAINING_RUN), ending.to_json().encode())
     return model
 
 
@@ -169,22 +170,22 @@ def write_scoring(
     if failed:
         columns = {name: [one.get(name) for one in failed] for name in FAILURES.names}
         _append(Table(workspace, layout.FAILURES, FAILURES), columns, SCORING_RUN)
-    summary = {
-        "run_id": SCORING_RUN,
-        "job": "score",
-        "source": manifest.source,
-        "manifest_id": manifest.id,
-        "model": "things",
-        "model_version": 1,
-        "trained_by": TRAINING_RUN,
-        "counts": asdict(Counts(planned=count, done=count, failed=len(failed))),
-    }
-    workspace.write(layout.summary(SCORING_RUN), json.dumps(summary).encode())
+    ending = RunEnding(
+        SCORING_RUN,
+        "score",
+        manifest.source,
+        manifest.id,
+        model="things",
+        model_version=1,
+        trained_by=TRAINING_RUN,
+        counts=Counts(planned=count, done=count, failed=len(failed)),
+    )
+    workspace.write(layout.summary(SCORING_RUN), ending.to_json().encode())
 
 
 def write_changes(workspace: Folder, rows: Sequence[dict[str, Any]], compared: int) -> None:
     """What a scoring run leaves of the labels that it changed."""
-    churn = json.dumps({"compared": compared, "changed": len(rows)})
+    churn = Churn(compared, len(rows)).to_json()
     sink = io.BytesIO()
     table = pa.Table.from_pylist(rows, schema=CHANGES.with_metadata({"churn": churn}))
     pq.write_table(table, sink)

@@ -1,12 +1,12 @@
 """A run is named by its id or by its model; what cannot be shown is refused in one line."""
 
-import json
-
 import pytest
 
 from linnaeus import layout, manifests
 from linnaeus.errors import ConfigurationError
+from linnaeus.records import Counts
 from linnaeus.report.finished import find
+from linnaeus.runs import RunEnding
 from linnaeus.storage import Folder
 from tests.linnaeus.report.finished_runs import (
     SCORING_RUN,
@@ -68,11 +68,12 @@ def test_a_run_of_a_model_whose_name_another_one_has_is_refused(
 
 
 def test_a_run_that_only_embedded_is_refused(workspace: Folder):
-    workspace.write(layout.summary(TRAINING_RUN), json.dumps({"job": "embed"}).encode())
+    embedded = RunEnding(TRAINING_RUN, "embed", "", "", counts=Counts())
+    workspace.write(layout.summary(TRAINING_RUN), embedded.to_json().encode())
     assert "'embed'" in refusal(workspace, TRAINING_RUN)
 
 
 def test_a_run_that_was_given_up_is_refused(workspace: Folder):
-    given_up = {"job": "score", "given_up": True}
-    workspace.write(layout.summary(TRAINING_RUN), json.dumps(given_up).encode())
+    given_up = RunEnding(TRAINING_RUN, "score", "", "", given_up_because="silent")
+    workspace.write(layout.summary(TRAINING_RUN), given_up.to_json().encode())
     assert "given up unfinished" in refusal(workspace, TRAINING_RUN)

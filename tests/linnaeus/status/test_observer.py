@@ -64,7 +64,7 @@ def begin(workspace, bucket, shards=0):
 
 
 def written(workspace, run_id) -> RunProgress:
-    return RunProgress.from_json(workspace.read(layout.progress(run_id)).decode())
+    return RunProgress.read_or_none(workspace, layout.progress(run_id))
 
 
 def age(workspace, *keys, seconds=3600.0):

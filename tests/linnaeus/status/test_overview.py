@@ -27,7 +27,8 @@ def test_a_prefix_without_objects_is_no_workspace(s3):
 
 def summary(workspace, workflow, name, status="done"):
     counts = {"embedded": 7, "labelled": 6, "failed": 1, "listed": 105}
-    summary = {"status": status, "counts": counts, "headline": f"{workflow} {name} {status}: why"}
+    why = f"{workflow} {name} {status}: why"
+    summary = {"schema_version": 1, "status": status, "counts": counts, "headline": why}
     key = f"workflow_runs/{workflow}/{name}"
     workspace.write(f"{key}.json", b"the record, which nobody reads here")
     workspace.write(f"{key}.summary.json", json.dumps(summary).encode())

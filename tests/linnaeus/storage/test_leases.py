@@ -72,7 +72,7 @@ def test_the_lease_of_a_process_of_this_machine_that_was_killed_is_free_at_once(
 @pytest.mark.parametrize("foreign", ["", "x", None, 7, "other-boot pid:[1] 999999999 5"])
 def test_of_a_process_elsewhere_nobody_says_that_it_is_dead(workspace: Folder, foreign: object):
     assert not is_dead(foreign)
-    owner = json.dumps({"host": "elsewhere", "identity": foreign}).encode()
+    owner = json.dumps({"schema_version": 1, "host": "elsewhere", "identity": foreign}).encode()
     workspace.write(layout.lease("work", 1), owner)
     with leased(workspace, "work") as mine:
         assert mine is None

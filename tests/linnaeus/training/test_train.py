@@ -102,7 +102,7 @@ def test_all_labels_that_were_not_tested_are_told() -> None:
 
 
 def test_what_is_published_is_what_is_returned(workspace: Folder, model: Model) -> None:
-    assert load_model(workspace, "colours:1") == Model.from_json(model.to_json())
+    assert load_model(workspace, "colours:1") == Model.from_json(model.to_json(), "")
     folder = Path(workspace.uri_of(model.prefix))
     assert {path.name for path in folder.iterdir()} >= {
         "saved_model.pb",

@@ -1,7 +1,5 @@
 import dataclasses
-import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -43,10 +41,3 @@ def test_what_is_no_tuned_backbone_of_that_name_is_not_found(
     publish_spec(workspace, other(SPEC))
     with pytest.raises(ConfigurationError, match=r"has no backbone tuned:0123.*name the workspace"):
         prepare(workspace, SPEC.name)
-
-
-def test_a_spec_from_before_there_were_tuned_ones_can_be_read():
-    values: dict[str, Any] = json.loads(SPEC.to_json())
-    assert BackboneSpec.from_json(json.dumps(values)) == SPEC
-    del values["tuning"]
-    assert BackboneSpec.from_json(json.dumps(values)).tuning is None

@@ -96,7 +96,7 @@ def made(workspace: Folder, manifest: Manifest, model: Model) -> SmallModels:
 def test_every_kind_is_written_and_described(made: SmallModels, workspace: Folder):
     folder = Path(f"{workspace.uri}-small")
     described = json.loads((folder / "tflite.json").read_text("utf-8"))
-    assert described == json.loads(json.dumps(asdict(made)))
+    assert described == made.to_dict()
     assert described["labels"] == list(LABELS)
     assert [file.kind for file in made.files] == ["float32", "dynamic", "int8"]
     assert all(Path(file.uri).stat().st_size == file.size_bytes for file in made.files)

@@ -1,7 +1,7 @@
 """A run's figures, from its record and what its jobs left; and how they are kept and shown."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -141,7 +141,7 @@ def test_both_forms_are_kept_beside_the_record(workspace):
         summary
     )
     kept = json.loads(workspace.read(f"workflow_runs/nightly/{WORKFLOW_RUN}.summary.json"))
-    assert kept == json.loads(json.dumps(asdict(summary)))
+    assert kept == summary.to_dict()
 
 
 def test_new_failures_are_grouped_by_code_with_examples(workspace, tmp_path):
