@@ -16,8 +16,6 @@ from PIL import Image
 
 from linnaeus.augmentation_settings import Augmentation
 
-__all__ = ["Augmentation", "Distortion", "augmented", "decode_size", "distorted", "draw"]
-
 # Whoever changes a pixel that `augmented` returns raises it: stored views have it in their name.
 VERSION = 1
 MOST_ENLARGED = 4.0

@@ -15,29 +15,6 @@ from typing import Any, TextIO
 from linnaeus.plain_text import plain, plain_json
 from linnaeus.progress.meter import Clock, Figures, Meter
 from linnaeus.progress.protocols import Progress, Step, ending
-from linnaeus.progress.wording import (
-    bytes_text,
-    count_text,
-    duration_text,
-    rate_text,
-    settings_text,
-)
-
-__all__ = [
-    "SILENT",
-    "Figures",
-    "JsonProgress",
-    "Meter",
-    "PlainProgress",
-    "Progress",
-    "Step",
-    "bytes_text",
-    "count_text",
-    "duration_text",
-    "for_stream",
-    "rate_text",
-    "settings_text",
-]
 
 FIRST_LINE_SECONDS = 5.0
 

@@ -16,8 +16,6 @@ from linnaeus.storage.buckets import Bucket
 from linnaeus.storage.local import LocalFiles, read_file
 from linnaeus.storage.uris import Entry, Page, inside, is_local, join, normalise, parent, split_uri
 
-__all__ = ["Entry", "Folder", "is_local", "join", "normalise", "read_object"]
-
 Names = list[str]
 
 _TRANSFERS = 16
