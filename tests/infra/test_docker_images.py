@@ -139,7 +139,7 @@ def extras(stage: str) -> set[str]:
 def test_an_image_installs_what_its_work_needs_and_all_of_it_is_pinned():
     assert extras("worker-packages") == {"worker"}
     trainer = extras("trainer-packages")
-    assert trainer == {"train", "serve", "workflow"}
+    assert trainer == {"train", "serve", "workflow", "kubernetes"}
     found = {canonicalize_name(name) for name in pins(ROOT / "requirements" / "dev.txt")}
     brought = installed_with(f"linnaeus[{','.join(trainer)}]") - {"linnaeus"}
     assert brought <= found

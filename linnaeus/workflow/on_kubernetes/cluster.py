@@ -1,20 +1,17 @@
-"""Jobs made of a CronJob's template, by Kubernetes' own interface: three calls, no library."""
+"""Jobs made of a CronJob's template: what a launcher asks of Kubernetes, by lightkube."""
 
 import copy
-import json
-import os
-import ssl
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from linnaeus.errors import ConfigurationError, LinnaeusError
 
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+if TYPE_CHECKING:
+    from lightkube import Client
+
+ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 ASK_SECONDS = 30.0
 POLL_SECONDS = 10.0
 PATIENCE_SECONDS = 600.0
@@ -83,31 +80,41 @@ def _reference(owner: Object) -> Object:
 class Cluster:
     """A namespace of a cluster, seen from a pod in it."""
 
-    url: str
-    namespace: str
-    account: Path = ACCOUNT
-    """The folder with the account's token, and what the cluster's certificate is checked by."""
+    client: "Client"
     poll_seconds: float = POLL_SECONDS
 
     @classmethod
-    def around(cls, account: Path = ACCOUNT) -> "Cluster":
+    def around(cls, account: str = ACCOUNT) -> "Cluster":
         """The cluster that this pod is in.
 
+        Args:
+            account: the folder with the token, and what the cluster's certificate is checked by.
+
         Raises:
-            ConfigurationError: this is no pod, or its account's token is not mounted.
+            ConfigurationError: this is no pod, its account's token is not mounted, or lightkube is
+                not installed.
         """
-        host, port = (os.environ.get(f"KUBERNETES_SERVICE_{one}") for one in ("HOST", "PORT"))
-        if not host or not (account / "token").exists():
+        try:
+            import httpx2
+            from lightkube import Client, KubeConfig
+            from lightkube.core.exceptions import ConfigError
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(
+                f"a launcher needs {error.name}: pip install 'linnaeus[kubernetes]'"
+            ) from error
+        try:
+            config = KubeConfig.from_service_account(account)
+            return cls(Client(config, timeout=httpx2.Timeout(ASK_SECONDS)))
+        except (ConfigError, KeyError, OSError) as error:
             raise ConfigurationError(
                 "this is no pod of Kubernetes with an account's token: set "
                 "automountServiceAccountToken, or use `linnaeus run`"
-            )
-        bracketed = f"[{host}]" if ":" in host else host
-        return cls(f"https://{bracketed}:{port}", (account / "namespace").read_text().strip())
+            ) from error
 
     def job(self, name: str) -> Object | None:
         """A Job as it is, or None where there is none."""
-        return self._ask(f"jobs/{name}")
+        kind = _kind("Job")
+        return self._ask(f"jobs/{name}", lambda: self.client.get(kind, name))
 
     def start(self, request: JobRequest) -> str:
         """Make a Job, or join the one of that name: a launcher may have been started anew.
@@ -115,13 +122,15 @@ class Cluster:
         Returns:
             Its name.
         """
-        cron_job = self._ask(f"cronjobs/{request.template}")
+        kind, path = _kind("CronJob"), f"cronjobs/{request.template}"
+        cron_job = self._ask(path, lambda: self.client.get(kind, request.template))
         if cron_job is None:
             raise ConfigurationError(
-                f"there is no cronjob/{request.template} in namespace {self.namespace}: "
+                f"there is no cronjob/{request.template} in namespace {self.client.namespace}: "
                 "apply infra/kubernetes/components/sliced"
             )
-        self._ask("jobs", request.of(cron_job))
+        job = _kind("Job")(request.of(cron_job))
+        self._ask("jobs", lambda: self.client.create(job))
         return request.name
 
     def wait(self, name: str) -> bool:
@@ -139,49 +148,31 @@ class Cluster:
                     return bool(condition["type"] == "Complete")
             time.sleep(self.poll_seconds)
 
-    def _ask(self, path: str, body: Object | None = None) -> Object | None:
-        """An object, or None where there is none (GET) or there is one already (POST)."""
+    def _ask(self, path: str, call: Callable[[], Object]) -> Object | None:
+        """What a call gives, or None where there is no such object, or there is one already."""
+        from httpx2 import HTTPError
+
         give_up_at = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                return self._call(path, body)
-            except urllib.error.HTTPError as error:
-                if error.code in {_NOT_FOUND, _CONFLICT}:
+                return call()
+            # The last two are an answer that breaks off, and a status without a content type.
+            except (HTTPError, ValueError, KeyError) as error:
+                status = getattr(getattr(error, "response", None), "status_code", _SERVER_ERROR)
+                if status in {_NOT_FOUND, _CONFLICT}:
                     return None
-                passes = error.code == _TOO_MANY or error.code >= _SERVER_ERROR
-                reason = _reason(error)
-            except (OSError, ValueError) as error:
-                passes, reason = True, " ".join(str(error).split())
-            if not passes or time.monotonic() > give_up_at:
-                raise ClusterError(
-                    f"Kubernetes at {self.url} gives no {path}: {reason}: check the Role and the "
-                    "network policies of components/sliced"
-                )
+                passes = status == _TOO_MANY or status >= _SERVER_ERROR
+                if not passes or time.monotonic() > give_up_at:
+                    raise ClusterError(
+                        f"Kubernetes at {self.client.config.cluster.server} gives no {path}: "
+                        f"{' '.join(str(error).split())}: check the Role and the network policies "
+                        "of components/sliced"
+                    ) from error
             time.sleep(self.poll_seconds)
 
-    def _call(self, path: str, body: Object | None) -> Object:
-        request = urllib.request.Request(
-            f"{self.url}/apis/batch/v1/namespaces/{self.namespace}/{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            # The token is replaced every hour or so.
-            headers={
-                "Authorization": f"Bearer {(self.account / 'token').read_text().strip()}",
-                "Content-Type": "application/json",
-            },
-        )
-        with urllib.request.urlopen(request, timeout=ASK_SECONDS, context=self._trust()) as answer:
-            found: Object = json.load(answer)
-        return found
 
-    def _trust(self) -> ssl.SSLContext | None:
-        if not self.url.startswith("https"):
-            return None
-        return ssl.create_default_context(cafile=str(self.account / "ca.crt"))
+def _kind(name: str) -> Any:
+    """Objects of a kind as plain mappings, with the settings that newer clusters know, too."""
+    from lightkube.generic_resource import create_namespaced_resource
 
-
-def _reason(error: urllib.error.HTTPError) -> str:
-    """Kubernetes' own words, which are a Status object's message."""
-    try:
-        return str(json.load(error)["message"])
-    except (ValueError, KeyError):
-        return f"status {error.code}"
+    return create_namespaced_resource("batch", "v1", name, f"{name.lower()}s")

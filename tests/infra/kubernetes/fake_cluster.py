@@ -1,15 +1,20 @@
 """The part of Kubernetes' interface that the launcher uses, which lets by what its Role does."""
 
 import json
+import os
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from infra.kubernetes import check
 from linnaeus.workflow.on_kubernetes.cluster import Cluster
+from tests.certificates import Authority
 from tests.infra.kubernetes.objects import Objects
 
 TOKEN = "token-of-the-launcher"
@@ -26,6 +31,9 @@ class FakeCluster:
         self.end: Callable[[Object], str] = lambda job: "Complete"
         self.refuse_next: list[int] = []
         """Statuses of the next answers."""
+        self.refusal_type: str | None = "application/json"
+        """Content type of these; None: they have none, as a proxy's on the way may not."""
+        self.token = TOKEN
 
     def add(self, job: Object) -> None:
         """Start a Job, which ends."""
@@ -68,31 +76,56 @@ class FakeCluster:
 
 @contextmanager
 def served(fake: FakeCluster, account: Path) -> Iterator[Cluster]:
-    """The fake over HTTP, and the launcher's view of it."""
+    """The fake over HTTPS, and the launcher's view of it, by what a pod finds around it."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._tell(*fake.answer("get", self.path, None))
+            self._tell("get", None)
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self._tell(*fake.answer("create", self.path, body))
+            self._tell("create", json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
-        def _tell(self, status: int, answer: Object) -> None:
-            assert self.headers["Authorization"] == f"Bearer {TOKEN}"
+        def _tell(self, verb: str, body: Object | None) -> None:
+            content_type = fake.refusal_type if fake.refuse_next else "application/json"
+            known = self.headers["Authorization"] == f"Bearer {fake.token}"
+            unknown = 401, {"message": "Unauthorized"}
+            status, answer = fake.answer(verb, self.path, body) if known else unknown
             self.send_response(status)
+            if content_type:
+                self.send_header("Content-Type", content_type)
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 
         def log_message(self, *_: Any) -> None:
             pass
 
-    account.mkdir()
-    (account / "token").write_text(f"{TOKEN}\n")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.socket = _secured(account).wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    around = {
+        "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+        "KUBERNETES_SERVICE_PORT": str(server.server_port),
+    }
     try:
-        yield Cluster(f"http://127.0.0.1:{server.server_port}", NAMESPACE, account, 0.01)
+        with mock.patch.dict(os.environ, around):
+            yield replace(Cluster.around(str(account)), poll_seconds=0.01)
     finally:
         server.shutdown()
         server.server_close()
+
+
+def _secured(account: Path) -> ssl.SSLContext:
+    """Of a server whose authority a pod's account knows."""
+    authority = Authority("a cluster")
+    account.mkdir()
+    for name, text in {
+        "token": f"{TOKEN}\n",
+        "namespace": NAMESPACE,
+        "ca.crt": authority.pem,
+    }.items():
+        (account / name).write_text(text)
+    pair = account.with_name("server.pem")
+    pair.write_text("".join(authority.pair()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair)
+    return context

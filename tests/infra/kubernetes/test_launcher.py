@@ -2,8 +2,9 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from linnaeus.workflow.on_kubernetes.launcher import (
 )
 from linnaeus.workflow.workflow_run import WorkflowRun
 from tests.buckets import fill
+from tests.certificates import Authority
 from tests.infra.kubernetes.fake_cluster import FakeCluster, served
 from tests.infra.kubernetes.objects import Objects
 
@@ -166,7 +168,11 @@ def test_a_launcher_that_is_started_anew_joins_the_runs_jobs(fake: FakeCluster, 
     assert json.dumps(fake.jobs) == before
 
 
-def test_a_cluster_that_is_busy_for_a_while_is_waited_for(fake: FakeCluster, go: Any) -> None:
+@pytest.mark.parametrize("content_type", ["application/json", "text/html", None])
+def test_a_cluster_that_is_busy_for_a_while_is_waited_for(
+    fake: FakeCluster, go: Any, content_type: str | None
+) -> None:
+    fake.refusal_type = content_type
     fake.refuse_next = [503, 429, 500]
     go(Commands())
     assert made(fake) == ["embed", "train", "score"]
@@ -192,6 +198,38 @@ def test_a_right_that_is_missing_is_named(fake: FakeCluster, go: Any) -> None:
             go(Commands())
     finally:
         role["rules"][0]["verbs"].append("create")
+
+
+def test_a_token_that_is_replaced_is_read_again(
+    fake: FakeCluster, cluster: Cluster, tmp_path: Path
+) -> None:
+    assert cluster.job(WORKFLOW_RUN) is not None
+    fake.token = "the next hour's"
+    with pytest.raises(ClusterError, match="Unauthorized"):
+        cluster.job(WORKFLOW_RUN)
+    (tmp_path / "account" / "token").write_text(fake.token)
+    assert cluster.job(WORKFLOW_RUN) is not None
+
+
+def test_settings_that_no_library_knows_are_kept(fake: FakeCluster, go: Any) -> None:
+    template = fake.objects.of("CronJob")["linnaeus-train"]["spec"]["jobTemplate"]
+    template["metadata"]["annotations"] = {"of-tomorrow": "kept"}
+    try:
+        go(Commands())
+    finally:
+        del template["metadata"]["annotations"]
+    assert fake.jobs[f"{WORKFLOW_RUN}-train"]["metadata"]["annotations"] == {"of-tomorrow": "kept"}
+
+
+def test_a_cluster_of_another_authority_is_not_believed(
+    fake: FakeCluster, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_module, "PATIENCE_SECONDS", 0.1)
+    (tmp_path / "account" / "ca.crt").write_text(Authority("somebody").pem)
+    other = Cluster.around(str(tmp_path / "account"))
+    with pytest.raises(ClusterError, match="certificate verify failed") as refused:
+        replace(other, poll_seconds=0.01).job(WORKFLOW_RUN)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_job_that_somebody_deletes_is_no_success(fake: FakeCluster, cluster: Cluster) -> None:
@@ -261,3 +299,11 @@ def test_outside_of_a_cluster_it_says_so(
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     assert main([FILE, "--id", "n"]) == 2
     assert "use `linnaeus run`" in capsys.readouterr().err
+
+
+def test_without_its_library_the_extra_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lightkube", None)
+    assert main([FILE, "--id", "n"]) == 2
+    assert "pip install 'linnaeus[kubernetes]'" in capsys.readouterr().err
