@@ -1,6 +1,8 @@
 """Sends a summary somewhere, for so long at most: no receiver can hold a run up."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from threading import Thread
 
@@ -39,3 +41,15 @@ def sent(send: Send, to: str, summary: Summary) -> str:
     if isinstance(came, Exception):
         raise came
     return came
+
+
+@contextmanager
+def unlogged(library: str) -> Iterator[None]:
+    """Have a library say nothing of what it sends, since its lines name the whole URL."""
+    logger = logging.getLogger(library)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

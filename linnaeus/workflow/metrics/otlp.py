@@ -3,9 +3,6 @@
 Headers, such as a key, come from the environment: `OTEL_EXPORTER_OTLP_HEADERS`.
 """
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -23,6 +20,7 @@ from linnaeus.workflow.metrics.measurements import (
     measurements,
 )
 from linnaeus.workflow.summary.summary import Summary
+from linnaeus.workflow.time_limits import unlogged
 
 TIMEOUT_SECONDS = 10.0
 """For all attempts."""
@@ -38,7 +36,7 @@ def send(collector: str, summary: Summary) -> str:
     session.hooks["response"].append(lambda response, **_: answers.append(response.status_code))
     exporter = OTLPMetricExporter(endpoint(collector), timeout=TIMEOUT_SECONDS, session=session)
     try:
-        with _said_to_nobody():
+        with unlogged("opentelemetry"):
             result = exporter.export(data, timeout_millis=TIMEOUT_SECONDS * 1000)
     finally:
         exporter.shutdown()
@@ -65,15 +63,3 @@ def _data(summary: Summary) -> MetricsData:
     provider.shutdown()
     assert data is not None, "a workflow run has numbers"
     return data
-
-
-@contextmanager
-def _said_to_nobody() -> Iterator[None]:
-    """The exporter's own lines, which name the whole URL."""
-    logger = logging.getLogger("opentelemetry")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -7,31 +7,17 @@ environment, and only its host is ever shown.
 
 import json
 import os
-import time
-from base64 import b64encode
-from dataclasses import dataclass
-from http.client import HTTPException, InvalidURL
-from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.parse import SplitResult, urlsplit
 
 from linnaeus.workflow.summary.summary import Summary
 from linnaeus.workflow.summary.text import text
+from linnaeus.workflow.time_limits import unlogged
 
 FROM_ENVIRONMENT = "env:"
 TIMEOUT_SECONDS = 10.0
-PAUSES_SECONDS = (1.0, 4.0)
-"""Between attempts."""
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What came of one attempt."""
-
-    reason: str
-    """Empty where the receiver took it."""
-    may_pass: bool = False
+MORE_ATTEMPTS, BACKOFF_SECONDS = 2, 2.0
+"""One more at once, then one after twice the time."""
+_MAY_PASS = (408, 429, *range(500, 600))
 
 
 def post(webhook: str, summary: Summary) -> str:
@@ -48,10 +34,9 @@ def post(webhook: str, summary: Summary) -> str:
     url = _parsed(address)
     if url is None:
         return f"webhook: not notified: {variable} holds no http:// or https:// URL"
-    answer = _with_retries(url, _body(summary))
-    if answer.reason:
-        return f"webhook {url.hostname}: not notified: {answer.reason}"
-    return f"webhook {url.hostname}: notified"
+    refusal = _refusal(url, _body(summary))
+    told = f"not notified: {refusal}" if refusal else "notified"
+    return f"webhook {url.hostname}: {told}"
 
 
 def _parsed(address: str) -> SplitResult | None:
@@ -68,62 +53,48 @@ def _body(summary: Summary) -> bytes:
     return json.dumps({"text": text(summary), "summary": summary.to_dict()}).encode("ascii")
 
 
-def _with_retries(url: SplitResult, body: bytes) -> _Answer:
-    answer = _once(url, body)
-    for pause_seconds in PAUSES_SECONDS:
-        if not answer.may_pass:
-            break
-        time.sleep(pause_seconds)
-        answer = _once(url, body)
-    return answer
+def _refusal(url: SplitResult, body: bytes) -> str:
+    """Why the receiver did not take it; empty where it did. Of an answer nobody reads the body.
 
+    Whoever redirects might send the summary anywhere, and an error's own text may have the URL.
+    """
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3 import Retry
 
-def _once(url: SplitResult, body: bytes) -> _Answer:
-    """One attempt. An exception's own text may have the URL, so it is not shown."""
-    try:
-        return _answer_of(_status(url, body))
-    except InvalidURL:
-        return _Answer("its URL has characters that no URL has")
-    except HTTPException as error:
-        return _Answer(f"it answers what is no HTTP: {type(error).__name__}", may_pass=True)
-    except OSError as error:
-        return _Answer(_reason(error), may_pass=True)
-
-
-def _reason(error: OSError) -> str:
-    cause = error.reason if isinstance(error, URLError) else error
-    if isinstance(cause, TimeoutError):
-        return f"no answer within {TIMEOUT_SECONDS:g} s"
-    known = cause.strerror if isinstance(cause, OSError) else None
-    return f"cannot be reached: {known or type(cause).__name__}"
-
-
-class _NoRedirects(HTTPRedirectHandler):
-    """Whoever redirects might send the summary anywhere."""
-
-    def redirect_request(self, *_: Any) -> None:
-        """Follows none: the answer stays as it is."""
-
-
-def _status(url: SplitResult, body: bytes) -> int:
-    """The status of the answer, whose body nobody reads."""
+    retries = Retry(
+        MORE_ATTEMPTS,
+        allowed_methods=None,
+        status_forcelist=_MAY_PASS,
+        backoff_factor=BACKOFF_SECONDS,
+        raise_on_status=False,
+        respect_retry_after_header=False,
+    )
     headers = {"Content-Type": "application/json", "User-Agent": "linnaeus"}
-    userinfo, at, host = url.netloc.rpartition("@")
-    if at:
-        headers["Authorization"] = f"Basic {b64encode(unquote(userinfo).encode()).decode()}"
-    address = url._replace(netloc=host, fragment="").geturl()
-    request = Request(address, body, headers, method="POST")
-    try:
-        with build_opener(_NoRedirects).open(request, timeout=TIMEOUT_SECONDS) as response:
-            return int(response.status)
-    except HTTPError as error:
-        error.close()
-        return error.code
+    with unlogged("urllib3"), requests.Session() as session:
+        session.mount(f"{url.scheme}://", HTTPAdapter(max_retries=retries))
+        try:
+            answer = session.post(
+                url.geturl(),
+                body,
+                headers=headers,
+                timeout=TIMEOUT_SECONDS,
+                allow_redirects=False,
+                stream=True,
+            )
+        except requests.RequestException as error:
+            return _unreached(error)
+    if 300 <= answer.status_code < 400:
+        return f"it answers {answer.status_code}: redirects are not followed, set its newest URL"
+    return "" if answer.ok else f"it answers {answer.status_code}"
 
 
-def _answer_of(status: int) -> _Answer:
-    if 200 <= status < 300:
-        return _Answer("")
-    if 300 <= status < 400:
-        return _Answer(f"it answers {status}: redirects are not followed, set its newest URL")
-    return _Answer(f"it answers {status}", may_pass=status >= 500 or status in (408, 429))
+def _unreached(error: BaseException) -> str:
+    """By what it came from in the end, below what libraries made of it."""
+    causes = [error]
+    while cause := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(cause)
+    known = next((one.strerror for one in causes if isinstance(one, OSError) and one.strerror), "")
+    if not known and any(isinstance(one, TimeoutError) for one in causes):
+        return f"no answer within {TIMEOUT_SECONDS:g} s"
+    return f"cannot be reached: {known or type(causes[-1]).__name__}"
