@@ -32,6 +32,8 @@ SIGNATURES = ("serving_default", "pixels", "embedding", "embed", "classify")
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
 """Of buckets, in objects."""
+LABEL_FORMATS = ("parquet", "jsonl", "csv")
+LABEL_ROWS = (100_000, 1_000_000, 10_000_000)
 LARGE = 10_000_000
 """What is so large takes minutes and gigabytes, and is measured when it is named."""
 
@@ -85,6 +87,13 @@ MEASUREMENTS = {
             ("nightly", "nightly"),
         )
         for objects in SIZES
+    },
+    **{
+        f"label-files-{form}-{rows}": Measurement(
+            "label_files", "written", (form, str(rows)), fresh=True, on_demand=rows >= LARGE
+        )
+        for form in LABEL_FORMATS
+        for rows in LABEL_ROWS
     },
     "scale-commit-10000": Measurement("scale", "commit", ("10000",), fresh=True),
 }

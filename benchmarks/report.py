@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
-from benchmarks.catalogue import SIZES
+from benchmarks.catalogue import LABEL_FORMATS, LABEL_ROWS, SIZES
 from benchmarks.measuring import Readings
 
 LIMITS = {
@@ -111,6 +111,13 @@ def _sizes(key: str, title: str) -> Iterator[Row]:
         yield from _scale(f"{key}-{objects}", f"{title}: {objects:,} objects")
 
 
+def _label_files(form: str) -> Iterator[Row]:
+    for rows in LABEL_ROWS:
+        key = f"label-files-{form}-{rows}"
+        yield Row(key, f"Write {rows:,} labels as {form}", "rows/s")
+        yield Row(f"{key}-memory", "  peak memory of the process", "MB")
+
+
 MAIN_JOB = (
     ("list", "20,000 pictures on an S3 server: list"),
     ("embed", "  embed"),
@@ -174,6 +181,7 @@ ROWS = (
     *_sizes("plan", "Plan where all but 1,000 are known"),
     *_sizes("nightly", "Inventory, plan and first shard, 1,000 new"),
     *_scale("commit-10000", "Commit a run of 10,000 shards"),
+    *(row for form in LABEL_FORMATS for row in _label_files(form)),
 )
 
 
@@ -266,6 +274,26 @@ GOALS = (
     Goal("  its memory", "scale-plan-10000000-memory", 4000.0, "MB", at_most=True),
     Goal("ten million, 1,000 new, first shard", "scale-nightly-10000000", 120.0, "s", at_most=True),
     Goal("  its memory", "scale-nightly-10000000-memory", 4000.0, "MB", at_most=True),
+    *(
+        goal
+        for form in LABEL_FORMATS
+        for goal in (
+            Goal(
+                f"ten million labels as {form} against a hundred thousand",
+                f"label-files-{form}-10000000",
+                1.0,
+                "x",
+                f"label-files-{form}-100000",
+            ),
+            Goal(
+                "  their memory",
+                f"label-files-{form}-10000000-memory",
+                1000.0,
+                "MB",
+                at_most=True,
+            ),
+        )
+    ),
 )
 
 

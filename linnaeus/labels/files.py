@@ -1,27 +1,36 @@
 """The current labels as plain sharded files beside the tables, `_SUCCESS.json` last."""
 
-import io
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Any
+from itertools import islice
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
+from deltalake import DeltaTable
 
 from linnaeus.documents import Document
 from linnaeus.errors import ConfigurationError
 from linnaeus.labels.table import LabelsTable
 from linnaeus.models import Model
-from linnaeus.storage import Folder
+from linnaeus.records import LABELS
+from linnaeus.storage import Folder, translated
+from linnaeus.tables import Table, database, gathered
 
 SUCCESS = "_SUCCESS.json"
 UNFINISHED = "_UNFINISHED.json"
 """While files change: which of them are ours, so that whoever is killed leaves no stranger's."""
 ROWS_PER_FILE = 500_000
+BATCH_ROWS = 20_000
+"""So many are held as Python objects, or as text, at once, and are a row group of Parquet."""
+MEMORY_LIMIT = "300MB"
+"""Of the database that sorts; what is more goes to disk, 0.5 GB for a million rows."""
 _PART = re.compile(r"part-\d{5}-of-\d{5}\.(parquet|jsonl|csv)")
 _IDENTITY = ("source", "format", "model", "model_version", "trained_by", "table", "labels")
 """Of a commit of a table that was made once, by Delta's id, and of the model that gave the labels.
@@ -57,6 +66,7 @@ class LabelFiles:
     folder: Folder
     format: str = "parquet"
     rows_per_file: int = ROWS_PER_FILE
+    """At most `BATCH_ROWS`, or a multiple of it."""
 
     def __post_init__(self) -> None:
         if self.format not in ENCODERS:
@@ -88,14 +98,18 @@ class LabelFiles:
         self.refuse_strangers()
         if self._is_written(marker):
             return
-        rows = table.to_pyarrow_dataset().to_table(filter=pc.field("source") == source)
-        names, earlier = self._names(rows.num_rows), self._earlier()
+        of_source = pc.field("source") == source
+        with translated("read", labels.table.uri):
+            counts = _counted(labels.table.stream(table, of_source, ["source", "status"]))
+        names, earlier = self._names(counts["rows"]), self._earlier()
         self._mark(UNFINISHED, Marker({**earlier, **dict.fromkeys(names)}))
         self.folder.delete(SUCCESS)
-        files = self._write_files(rows.sort_by("uri"), names)
+        self.folder.sweep()
+        with closing(_by_uri(labels.table, table, of_source)) as sorted_rows:
+            files = self._write_files(sorted_rows, names)
         for name in earlier.keys() - files.keys():
             self.folder.delete(name)
-        self._mark(SUCCESS, replace(marker, files=files, rows=rows.num_rows, **_by_status(rows)))
+        self._mark(SUCCESS, replace(marker, files=files, **counts))
         self.folder.delete(UNFINISHED)
 
     def _is_written(self, marker: Marker) -> bool:
@@ -122,12 +136,13 @@ class LabelFiles:
         count = max(1, -(-rows // self.rows_per_file))
         return [f"part-{i:05d}-of-{count:05d}.{self.format}" for i in range(count)]
 
-    def _write_files(self, rows: pa.Table, names: list[str]) -> dict[str, int]:
-        sizes = {}
-        for i, name in enumerate(names):
-            data = ENCODERS[self.format](rows.slice(i * self.rows_per_file, self.rows_per_file))
-            self.folder.write(name, data)
-            sizes[name] = len(data)
+    def _write_files(self, rows: Iterator[pa.RecordBatch], names: list[str]) -> dict[str, int]:
+        batch_rows = min(self.rows_per_file, BATCH_ROWS)
+        batches, sizes = gathered(rows, LABELS, batch_rows), {}
+        for name in names:
+            with self.folder.writing(name) as file:
+                ENCODERS[self.format](file, islice(batches, self.rows_per_file // batch_rows))
+                sizes[name] = file.tell()
         return sizes
 
 
@@ -136,31 +151,51 @@ def written_by(model: Model) -> dict[str, Any]:
     return {"model": model.name, "model_version": model.version, "trained_by": model.run_id}
 
 
-def _by_status(rows: pa.Table) -> dict[str, Any]:
-    counts = rows["status"].value_counts().to_pylist()
-    return {"labelled": 0, "failed": 0, **{c["values"]: c["counts"] for c in counts}}
+def _counted(rows: Iterable[pa.RecordBatch]) -> dict[str, Any]:
+    counts = Counter({"rows": 0, "labelled": 0, "failed": 0})
+    for batch in rows:
+        counts.update(batch["status"].to_pylist())
+        counts["rows"] += batch.num_rows
+    return dict(counts)
 
 
-def _parquet(rows: pa.Table) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(rows, sink, compression="zstd")
-    return sink.getvalue()
+def _by_uri(
+    labels: Table, snapshot: DeltaTable, where: pc.Expression
+) -> Generator[pa.RecordBatch, None, None]:
+    """A snapshot's rows, sorted by a database that keeps most of them on disk."""
+    rows = pa.RecordBatchReader.from_batches(LABELS, labels.stream(snapshot, where))
+    with translated("read", labels.uri), database({}, MEMORY_LIMIT) as connection:
+        connection.execute("SET threads = 1")  # each wants memory of its own
+        connection.register("labels", rows)
+        ordered = connection.sql("FROM labels ORDER BY uri").to_arrow_reader(BATCH_ROWS)
+        yield from ordered.cast(LABELS)
 
 
-def _jsonl(rows: pa.Table) -> bytes:
-    lines = (json.dumps(row, ensure_ascii=False, default=_iso) for row in rows.to_pylist())
-    return "".join(line + "\n" for line in lines).encode()
+def _parquet(file: IO[bytes], batches: Iterable[pa.RecordBatch]) -> None:
+    with pq.ParquetWriter(file, LABELS, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_batch(batch)
 
 
-def _csv(rows: pa.Table) -> bytes:
+def _jsonl(file: IO[bytes], batches: Iterable[pa.RecordBatch]) -> None:
+    for batch in batches:
+        for row in batch.to_pylist():
+            file.write(json.dumps(row, ensure_ascii=False, default=_iso).encode() + b"\n")
+
+
+def _csv(file: IO[bytes], batches: Iterable[pa.RecordBatch]) -> None:
     """Lists become `a|b|c`."""
+    with pyarrow.csv.CSVWriter(file, _joined(LABELS.empty_table()).schema) as writer:
+        for batch in batches:
+            writer.write_table(_joined(pa.Table.from_batches([batch])))
+
+
+def _joined(rows: pa.Table) -> pa.Table:
     for i, column in enumerate(rows.schema):
         if pa.types.is_list(column.type):
             texts = rows[column.name].cast(pa.list_(pa.string()))
             rows = rows.set_column(i, column.name, pc.binary_join(texts, "|"))
-    sink = io.BytesIO()
-    pyarrow.csv.write_csv(rows, sink)
-    return sink.getvalue()
+    return rows
 
 
 def _iso(value: Any) -> str:
@@ -168,7 +203,7 @@ def _iso(value: Any) -> str:
     return text
 
 
-ENCODERS: dict[str, Callable[[pa.Table], bytes]] = {
+ENCODERS: dict[str, Callable[[IO[bytes], Iterable[pa.RecordBatch]], None]] = {
     "parquet": _parquet,
     "jsonl": _jsonl,
     "csv": _csv,

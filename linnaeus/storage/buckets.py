@@ -8,7 +8,9 @@ Settings come from the environment (`AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `GO
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache, partial
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 from linnaeus.errors import ConfigurationError, FailureCode, StorageError
@@ -169,14 +171,27 @@ class Bucket:
         with self._translated("write", key):
             self._put(key, data, "overwrite")
 
-    def _put(self, key: str, data: bytes | memoryview, mode: Any) -> None:
+    @contextmanager
+    def writing(self, key: str) -> Iterator[IO[bytes]]:
+        with TemporaryFile(prefix="linnaeus-") as file:
+            yield file
+            with self._translated("write", key):
+                self._put(key, file, "overwrite")
+
+    def sweep(self) -> None:
+        """Nothing: an object is whole, or it is not there."""
+
+    def _put(self, key: str, data: bytes | memoryview | IO[bytes], mode: Any) -> None:
         """Write; obstore itself does not repeat a write that got no answer in time."""
-        store = open_store(self._scheme, self._bucket, retries.write_seconds(len(data)))
-        retries.persistently(
-            lambda: store.put(self._path(key), data, mode=mode),
-            got_no_answer,
-            retries.SILENT_WRITES,
-        )
+        size = len(data) if isinstance(data, bytes | memoryview) else data.seek(0, os.SEEK_END)
+        store = open_store(self._scheme, self._bucket, retries.write_seconds(size))
+
+        def put() -> None:
+            if not isinstance(data, bytes | memoryview):
+                data.seek(0)
+            store.put(self._path(key), data, mode=mode)
+
+        retries.persistently(put, got_no_answer, retries.SILENT_WRITES)
 
     def head(self, key: str) -> Entry | None:
         path = self._path(key)

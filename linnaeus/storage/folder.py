@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from mmap import ACCESS_READ, mmap
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -117,6 +118,17 @@ class Folder:
     def write(self, key: str, data: bytes) -> None:
         """Write or replace an object, whole or not at all."""
         self._objects.write(key, data)
+
+    def writing(self, key: str) -> AbstractContextManager[IO[bytes]]:
+        """Open a file that is the object, in place of an earlier one, when its context ends well.
+
+        One that goes to an object store is kept on the local disk until then, without a name.
+        """
+        return self._objects.writing(key)
+
+    def sweep(self) -> None:
+        """Delete what killed writes of objects directly in this folder left on a local disk."""
+        self._objects.sweep()
 
     def head(self, key: str) -> Entry | None:
         """Describe an object, or return None where there is none."""

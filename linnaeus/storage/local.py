@@ -2,11 +2,14 @@
 # ruff: noqa: D102 - the methods are documented where they are public, at `storage.Folder`
 
 import errno
+import fcntl
 import math
 import os
+import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -19,6 +22,7 @@ RECENT_MARK = "~"
 """Separates a local etag from the listing time of a file that may still be changing."""
 
 _PARTIAL = ".partial"
+_PARTIAL_NAME = re.compile(r"\.[0-9a-f]{16}\.partial")
 _READ_CODES = {
     errno.EACCES: FailureCode.ACCESS_DENIED,
     errno.EPERM: FailureCode.ACCESS_DENIED,
@@ -104,6 +108,16 @@ def flush_tree(folder: Path) -> None:
         flush(path)
 
 
+def _is_abandoned(partial: Path) -> bool:
+    """Whether nobody alive holds the lock of a file."""
+    try:
+        with partial.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def entry_of(key: str, status: os.stat_result) -> Entry:
     """Describe a file by its `stat`."""
     modified = datetime.fromtimestamp(status.st_mtime, UTC)
@@ -142,28 +156,32 @@ class LocalFiles:
             raise read_error(path, e) from e
 
     def write_new(self, key: str, data: bytes | memoryview) -> bool:
-        path = Path(self._path(key))
-        try:
-            partial = _write_partial(path, data)
+        path, is_new = Path(self._path(key)), True
+
+        def link(partial: Path) -> None:
+            """A hard link fails where the name exists: exactly one of many writers wins."""
+            nonlocal is_new
             try:
-                # A hard link fails where the name exists: exactly one of many writers wins.
                 path.hardlink_to(partial)
             except FileExistsError:
-                return False
-            finally:
-                partial.unlink()
-                flush(path.parent)
-        except OSError as e:
-            raise write_error(str(path), e) from e
-        return True
+                is_new = False
+
+        with _whole(path, link) as file:
+            file.write(data)
+        return is_new
 
     def write(self, key: str, data: bytes) -> None:
+        with self.writing(key) as file:
+            file.write(data)
+
+    def writing(self, key: str) -> AbstractContextManager[IO[bytes]]:
         path = Path(self._path(key))
-        try:
-            _write_partial(path, data).replace(path)
-            flush(path.parent)
-        except OSError as e:
-            raise write_error(str(path), e) from e
+        return _whole(path, lambda partial: partial.replace(path))
+
+    def sweep(self) -> None:
+        for path in Path(self._root).glob(f".*{_PARTIAL}"):
+            if _PARTIAL_NAME.fullmatch(path.name) and _is_abandoned(path):
+                self.delete(path.name)
 
     def head(self, key: str) -> Entry | None:
         try:
@@ -272,18 +290,25 @@ def _make_folder(folder: Path) -> None:
         flush(folder.parent)
 
 
-def _write_partial(path: Path, data: bytes | memoryview) -> Path:
-    _make_folder(path.parent)
+@contextmanager
+def _whole(path: Path, put: Callable[[Path], object]) -> Iterator[IO[bytes]]:
+    """A new file beside `path`, which is put there when its bytes are on disk, else deleted."""
     partial = path.with_name(f".{secrets.token_hex(8)}{_PARTIAL}")
     try:
-        with partial.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-    return partial
+        _make_folder(path.parent)
+        try:
+            with partial.open("xb") as file:
+                with suppress(OSError):  # a file system without locks
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                put(partial)
+        finally:
+            partial.unlink(missing_ok=True)
+            flush(path.parent)
+    except OSError as e:
+        raise write_error(str(path), e) from e
 
 
 def _is_partial(name: str) -> bool:

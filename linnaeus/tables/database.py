@@ -21,7 +21,9 @@ Sources = Mapping[str, Source]
 
 
 @contextmanager
-def database(sources: Sources) -> Iterator[duckdb.DuckDBPyConnection]:
+def database(
+    sources: Sources, memory_limit: str = MEMORY_LIMIT
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """A database with the sources as its tables; it ends with the context.
 
     A stream is copied, since it is gone after one scan. A dataset is read anew by every query that
@@ -29,7 +31,7 @@ def database(sources: Sources) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     with TemporaryDirectory(prefix="linnaeus-duckdb-") as spill:
         config: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": MEMORY_LIMIT,
+            "memory_limit": memory_limit,
             "temp_directory": spill,
             "preserve_insertion_order": False,
         }

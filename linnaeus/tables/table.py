@@ -14,6 +14,7 @@ from typing import cast
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
+import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
@@ -28,6 +29,9 @@ from linnaeus.tables.parts import Part
 COMMIT_ATTEMPTS = 20
 CHECKPOINT_COMMITS = 10
 """So often the log is summed up, so that opening a table reads few commits, however many it has."""
+_STREAMED_ROWS = 10_000
+_BUFFER_BYTES = 1 << 20
+"""Of each column of a part: so much of it is asked for at once."""
 REMEMBERED_DAYS = 30
 """So long the log knows which parts were removed, and when; Delta's default is a week."""
 
@@ -107,6 +111,22 @@ class Table:
             return pa.RecordBatchReader.from_batches(schema, [])
         dataset = table.to_pyarrow_dataset(schema=self.schema)
         return dataset.scanner(columns=columns, filter=where, batch_size=1 << 16).to_reader()
+
+    def stream(
+        self, snapshot: DeltaTable, where: pc.Expression, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of a snapshot that satisfy `where`, part by part, in little memory.
+
+        `columns` has those that `where` names. `scan` is faster where there are many parts, but
+        holds whole row groups of several at once, of a million rows where delta-rs wrote them.
+        """
+        names = list(columns or self.schema.names)
+        schema = pa.schema([self.schema.field(name) for name in names])
+        for part in snapshot.to_pyarrow_dataset(schema=self.schema).get_fragments(filter=where):
+            with part.open() as file:
+                rows = pq.ParquetFile(file, buffer_size=_BUFFER_BYTES)
+                for batch in rows.iter_batches(_STREAMED_ROWS, columns=names):
+                    yield batch.select(names).cast(schema).filter(where)
 
     def dataset(self) -> pads.Dataset:
         """The rows of one snapshot, to be read as often as one likes, by columns and conditions."""

@@ -1,6 +1,13 @@
+import io
 import json
+import random
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
 import pytest
 
 from linnaeus import manifests
@@ -8,6 +15,7 @@ from linnaeus.errors import ConfigurationError, DamagedFile
 from linnaeus.jobs import run_job
 from linnaeus.labels import LabelFiles, LabelsTable
 from linnaeus.progress import SILENT
+from linnaeus.records import LABELS
 from linnaeus.storage import Folder
 from tests.buckets import fill
 from tests.linnaeus.runs.test_opening import SCORE, in_this_process
@@ -97,14 +105,14 @@ def test_a_folder_with_parts_of_a_stranger_is_refused_and_left_as_it_is(labels, 
 def test_whoever_was_killed_while_writing_leaves_nothing_foreign(labels, tmp_path, monkeypatch):
     files = LabelFiles(Folder(str(tmp_path / "output")), "csv", rows_per_file=2)
     files.write(*labels, {})
-    whole = Folder.write
+    whole = Folder.writing
 
-    def killed(folder, key, data):
+    def killed(folder, key):
         if key == "part-00001-of-00004.jsonl":
             raise KeyboardInterrupt
-        whole(folder, key, data)
+        return whole(folder, key)
 
-    monkeypatch.setattr(Folder, "write", killed)
+    monkeypatch.setattr(Folder, "writing", killed)
     with pytest.raises(KeyboardInterrupt):
         LabelFiles(files.folder, "jsonl", rows_per_file=1).write(*labels, {})
     monkeypatch.undo()
@@ -121,3 +129,95 @@ def test_a_marker_that_is_not_ours_is_left_and_told(labels, tmp_path, text):
     with pytest.raises(DamagedFile, match=r"_SUCCESS.json is damaged or not .*move it away"):
         LabelFiles(folder, "csv").write(*labels, {})
     assert folder.read("_SUCCESS.json") == text.encode()
+
+
+TEXTS = ["", "a", 'say "é"\n', "back\\slash,\t|", "\x01\U0001f98a"]
+
+
+def some_labels(count, seed):
+    """Labels of every kind, in no order, of which a third are another source's."""
+    chance = random.Random(seed)
+    kinds = {
+        pa.string(): lambda: chance.choice(TEXTS),
+        pa.int64(): lambda: chance.randrange(-3, 9),
+        pa.float32(): lambda: chance.choice([0.1, 1.0, 1e-7, 3e20]),
+        LABELS.field("scored_at").type: lambda: (
+            datetime(2024, 9, 1, tzinfo=UTC) + timedelta(microseconds=chance.randrange(3) * 500_000)
+        ),
+    }
+
+    def value(kind):
+        if pa.types.is_list(kind):
+            return [kinds[kind.value_type]() for _ in range(chance.randrange(3))]
+        return kinds[kind]()
+
+    def row(number):
+        given = {f.name: value(f.type) for f in LABELS if chance.random() < 0.8}
+        fixed = {
+            "source": "theirs" if number % 3 == 0 else "ours",
+            "uri": f"{chance.choice(['Z', 'a', 'é', '~'])}/{number}",
+            "status": chance.choice(["labelled", "failed"]),
+        }
+        return given | fixed
+
+    return pa.Table.from_pylist([row(n) for n in range(count)], schema=LABELS)
+
+
+def put(workspace, rows):
+    labels = LabelsTable(workspace, "m")
+    known = {"predicate": "true", "versions": {}, "done": lambda _: False, "judge": lambda _: None}
+    labels.table.replace(rows.to_reader, **known)
+    return labels
+
+
+def in_memory(rows, form):
+    """A file's bytes, by a writer that has all rows at once."""
+    sink = io.BytesIO()
+    if form == "jsonl":
+        lines = (
+            json.dumps(r, ensure_ascii=False, default=datetime.isoformat) for r in rows.to_pylist()
+        )
+        return "".join(line + "\n" for line in lines).encode()
+    if form == "parquet":
+        pq.write_table(rows, sink, compression="zstd")
+    else:
+        for i, field in enumerate(rows.schema):
+            if pa.types.is_list(field.type):
+                texts = rows[field.name].cast(pa.list_(pa.string()))
+                rows = rows.set_column(i, field.name, pc.binary_join(texts, "|"))
+        pyarrow.csv.write_csv(rows, sink)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl", "csv"])
+@pytest.mark.parametrize(("count", "rows_per_file"), [(2, 5), (60, 7), (60, 10), (300, 500)])
+def test_files_are_those_of_a_writer_that_has_all_rows_at_once(
+    workspace, tmp_path, form, count, rows_per_file
+):
+    rows = some_labels(count, seed=count)
+    folder = Folder(str(tmp_path / "output"))
+    LabelFiles(folder, form, rows_per_file).write(put(workspace, rows), "ours", {})
+    ours = rows.filter(pc.field("source") == "ours").sort_by("uri").combine_chunks()
+    files = max(1, -(-ours.num_rows // rows_per_file))
+    slices = [ours.slice(i * rows_per_file, rows_per_file) for i in range(files)]
+    names = [f"part-{i:05d}-of-{files:05d}.{form}" for i in range(files)]
+    expected = {name: in_memory(rows, form) for name, rows in zip(names, slices, strict=True)}
+    written = {entry.key: folder.read(entry.key) for entry in folder.list()}
+    marker = json.loads(written.pop("_SUCCESS.json"))
+    assert written == expected
+    assert marker["files"] == {name: len(data) for name, data in expected.items()}
+    assert marker["rows"] == ours.num_rows
+    for status in ("labelled", "failed"):
+        assert marker[status] == ours["status"].to_pylist().count(status)
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl", "csv"])
+def test_a_source_without_objects_has_one_file_without_rows(workspace, tmp_path, form):
+    LabelFiles(Folder(str(tmp_path)), form).write(put(workspace, some_labels(1, 0)), "ours", {})
+    part = tmp_path / f"part-00000-of-00001.{form}"
+    if form == "parquet":
+        assert pq.read_table(part).equals(LABELS.empty_table())
+    else:
+        assert part.read_bytes() == in_memory(LABELS.empty_table(), form)
+    marker = json.loads((tmp_path / "_SUCCESS.json").read_text())
+    assert (marker["rows"], marker["labelled"], marker["failed"]) == (0, 0, 0)

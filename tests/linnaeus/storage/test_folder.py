@@ -242,6 +242,39 @@ def test_a_folder_is_picklable_and_shared_by_threads(folder: Folder):
         ]
 
 
+def test_a_file_that_is_written_in_pieces_is_there_when_it_is_whole(folder: Folder):
+    folder.write("x", b"before")
+    with folder.writing("x") as file:
+        file.write(b"one, ")
+        assert folder.read("x") == b"before"
+        file.write(b"two" * 3_000_000)
+        assert file.tell() == 9_000_005
+    assert folder.read("x") == b"one, " + b"two" * 3_000_000
+
+
+def test_a_file_whose_writer_fails_stays_as_it_was(folder: Folder):
+    folder.write("x", b"before")
+    with pytest.raises(KeyError), folder.writing("x") as file:
+        file.write(b"half")
+        raise KeyError
+    assert folder.read("x") == b"before"
+    assert [entry.key for entry in folder.list()] == ["x"]
+
+
+def test_only_what_killed_writes_left_is_swept(tmp_path: Path):
+    folder = Folder(str(tmp_path))
+    kept = ["photo.partial", ".my.partial", "below/.0011223344556677.partial"]
+    for name in (*kept, ".0011223344556677.partial", ".ffeeddccbbaa9988.partial"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with folder.writing("x") as file:
+        file.write(b"whole")
+        folder.sweep()
+    assert folder.read("x") == b"whole"
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.partial")}
+    assert found == set(kept)
+
+
 def test_a_delta_table_lies_in_a_folder(folder: Folder):
     uri, options = folder.delta()
     write_deltalake(uri, pa.table({"n": [1, 2]}), storage_options=options)
