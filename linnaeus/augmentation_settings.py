@@ -7,7 +7,8 @@ from typing import Any
 from linnaeus.errors import ConfigurationError
 
 
-def _chosen(default: Any, text: str) -> Any:
+def setting(default: Any, text: str) -> Any:
+    """A field of a configuration with its line of help."""
     return field(default=default, metadata={"help": text})
 
 
@@ -15,15 +16,15 @@ def _chosen(default: Any, text: str) -> Any:
 class Augmentation:
     """How training images are varied at random; all zero: not at all."""
 
-    horizontal_flip: bool = _chosen(False, "Mirror half of the pictures left to right.")
-    vertical_flip: bool = _chosen(False, "Mirror half of the pictures top to bottom.")
-    rotation: float = _chosen(0.0, "Turn by up to this many degrees either way.")
-    width_shift: float = _chosen(0.0, "Move sideways by up to this share of the width.")
-    height_shift: float = _chosen(0.0, "Move up or down by up to this share of the height.")
-    zoom: float = _chosen(0.0, "Scale by a factor from 1 - this to 1 + this.")
-    random_crop: float = _chosen(0.0, "Percent of margin that is cropped away at random.")
-    random_scale: float = _chosen(0.0, "Percent by which pictures grow at most before a crop.")
-    random_brightness: float = _chosen(0.0, "Percent by which pixels are multiplied up or down.")
+    horizontal_flip: bool = setting(False, "Mirror half of the pictures left to right.")
+    vertical_flip: bool = setting(False, "Mirror half of the pictures top to bottom.")
+    rotation: float = setting(0.0, "Turn by up to this many degrees either way.")
+    width_shift: float = setting(0.0, "Move sideways by up to this share of the width.")
+    height_shift: float = setting(0.0, "Move up or down by up to this share of the height.")
+    zoom: float = setting(0.0, "Scale by a factor from 1 - this to 1 + this.")
+    random_crop: float = setting(0.0, "Percent of margin that is cropped away at random.")
+    random_scale: float = setting(0.0, "Percent by which pictures grow at most before a crop.")
+    random_brightness: float = setting(0.0, "Percent by which pixels are multiplied up or down.")
 
     @property
     def varies(self) -> bool:

@@ -47,28 +47,20 @@ def serve(
     ] = "127.0.0.1",
 ) -> None:
     """Serve models over TensorFlow Serving's protocol until Ctrl-C."""
-    from linnaeus.models import load_model
     from linnaeus.storage import Folder
     from serving.model_server import stop_signals
 
-    folder = Folder(session.workspace_uri)
-    for reference in model:
-        load_model(folder, reference)
+    served = _served(Folder(session.workspace_uri), model)
     stop = stop_signals()
     with session.progress.step("Load models", None):
         from serving.server import EmbeddedServer
 
-        configs = _served(folder, model)
-        server = EmbeddedServer(configs, port=port, rest_api_port=rest_api_port, host=host)
+        server = EmbeddedServer(served, port=port, rest_api_port=rest_api_port, host=host)
         server.start()
+    places = {"host": host, "port": server.port, "rest_api_port": server.rest_api_port}
     try:
         session.show(
-            {
-                "models": model,
-                "host": host,
-                "port": server.port,
-                "rest_api_port": server.rest_api_port,
-            },
+            {"models": model, **places},
             f"Serving {', '.join(model)}: gRPC at {host}:{server.port}, "
             f"REST at {host}:{server.rest_api_port}; Ctrl-C stops it",
         )
@@ -78,11 +70,17 @@ def serve(
 
 
 def _served(folder: Folder, references: Sequence[str]) -> list[ModelConfig]:
-    """What to serve: the newest version of a model, or all the versions that are named of it."""
-    from linnaeus.models import model_prefix, parse_reference
+    """What to serve: the newest version of a model, or all the versions that are named of it.
+
+    Raises:
+        ConfigurationError: one of them is not there.
+    """
+    from linnaeus.models import load_model, model_prefix, parse_reference
     from serving.models.model_config import ModelConfig
     from serving.models.version_folder import NEWEST, specific
 
+    for reference in references:
+        load_model(folder, reference)
     versions: dict[str, set[int]] = {}
     for name, version in map(parse_reference, references):
         versions.setdefault(name, set()).update([] if version is None else [version])

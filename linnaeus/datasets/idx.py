@@ -1,4 +1,4 @@
-"""IDX files, the form in which MNIST and its kin are given away, read, written and unpacked.
+"""IDX files, the form in which MNIST and its kin are given away, read and unpacked.
 
 An IDX file is a big-endian int32 magic number (0x0800 for unsigned bytes, plus the number of
 dimensions), the dimensions as big-endian int32, then the values, the last index running fastest
@@ -55,12 +55,6 @@ def read_idx(data: bytes) -> NDArray[np.uint8]:
             f"{' x '.join(map(str, shape))}"
         )
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
-
-
-def write_idx(values: NDArray[np.uint8]) -> bytes:
-    """The IDX file of an array of 1 to 255 dimensions."""
-    header = [UNSIGNED_BYTES + values.ndim, *values.shape]
-    return b"".join(number.to_bytes(4, "big") for number in header) + values.tobytes()
 
 
 def samples(images: Path, labels: Path, split: str = "") -> Iterator[Sample]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, get_args, get_type_hints
 
-from linnaeus.augmentation_settings import Augmentation
+from linnaeus.augmentation_settings import Augmentation, setting
 from linnaeus.errors import ConfigurationError
 
 HeadKind = Literal["auto", "linear", "kernel", "layers"]
@@ -20,26 +20,22 @@ Balance = Literal["none", "balanced"]
 STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
 
 
-def _chosen(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass(frozen=True)
 class SplitConfig:
     """Which images are held out where the manifest does not say so itself."""
 
-    validation_percentage: float = _chosen(10.0, "Held out to choose.")
-    testing_percentage: float = _chosen(10.0, "Held out to test.")
-    by: Literal["root-relative", "full-path"] = _chosen(
+    validation_percentage: float = setting(10.0, "Held out to choose.")
+    testing_percentage: float = setting(10.0, "Held out to test.")
+    by: Literal["root-relative", "full-path"] = setting(
         "root-relative",
         "What of a path is hashed: that below IMAGES, which survives a move, or all of it, as "
         "retrain.py did. A split column comes before both.",
     )
-    root: str | None = _chosen(
+    root: str | None = setting(
         None,
         "What stands for IMAGES in a full path that is hashed; retrain.py took it as it was typed.",
     )
-    near_duplicates: Literal["report", "together"] = _chosen(
+    near_duplicates: Literal["report", "together"] = setting(
         "report",
         "Pictures that are nearly equal but in different splits are reported, or kept together.",
     )
@@ -61,8 +57,8 @@ class LinearConfig:
 class KernelConfig:
     """A linear head, as above, on radial basis functions around some training images."""
 
-    centres: int = _chosen(1000, "Training images around which the radial basis functions lie.")
-    gamma: tuple[float, ...] = _chosen(
+    centres: int = setting(1000, "Training images around which the radial basis functions lie.")
+    gamma: tuple[float, ...] = setting(
         (0.1, 0.3), "Candidate widths: exp(-gamma / D * squared distance) of D standardised values."
     )
     l2: tuple[float, ...] = STRENGTHS
@@ -78,24 +74,24 @@ class KernelConfig:
 class LayersConfig:
     """A head of Keras layers: hidden ones with dropout, then the logits, trained by batches."""
 
-    hidden: tuple[int, ...] = _chosen((), "Sizes of hidden layers.")
-    activation: Activation = _chosen("relu", "Of the hidden layers.")
-    dropout: float = _chosen(0.2, "Share of activations dropped before each layer.")
-    l1: float = _chosen(0.0, "Times the absolute weights, added to the loss.")
-    l2: float = _chosen(1e-4, "Times the squared weights, added to the loss.")
-    label_smoothing: float = _chosen(0.1, "Share of a label spread over all classes.")
-    batch_size: int = _chosen(64, "Images a step.")
-    sampling: Sampling = _chosen(
+    hidden: tuple[int, ...] = setting((), "Sizes of hidden layers.")
+    activation: Activation = setting("relu", "Of the hidden layers.")
+    dropout: float = setting(0.2, "Share of activations dropped before each layer.")
+    l1: float = setting(0.0, "Times the absolute weights, added to the loss.")
+    l2: float = setting(1e-4, "Times the squared weights, added to the loss.")
+    label_smoothing: float = setting(0.1, "Share of a label spread over all classes.")
+    batch_size: int = setting(64, "Images a step.")
+    sampling: Sampling = setting(
         "shuffled", "Every image once an epoch, or balanced: a label at random, then its image."
     )
-    optimizer: Optimizer = _chosen("adam", "How weights follow gradients.")
-    learning_rate: float = _chosen(1e-3, "Step size.")
-    momentum: float = _chosen(0.0, "Of sgd and rmsprop.")
-    warmup_steps: int = _chosen(0, "Steps in which the step size grows from 0.")
-    decay: Decay = _chosen("none", "How the step size falls after that, to the last step.")
-    epochs: int = _chosen(50, "Passes over the training images, at most.")
-    steps: int | None = _chosen(None, "Batches in all, instead of epochs.")
-    patience: int = _chosen(
+    optimizer: Optimizer = setting("adam", "How weights follow gradients.")
+    learning_rate: float = setting(1e-3, "Step size.")
+    momentum: float = setting(0.0, "Of sgd and rmsprop.")
+    warmup_steps: int = setting(0, "Steps in which the step size grows from 0.")
+    decay: Decay = setting("none", "How the step size falls after that, to the last step.")
+    epochs: int = setting(50, "Passes over the training images, at most.")
+    steps: int | None = setting(None, "Batches in all, instead of epochs.")
+    patience: int = setting(
         5, "Epochs without a lower validation loss before it stops; the best weights are kept."
     )
 
@@ -113,25 +109,25 @@ class LayersConfig:
 class FineTuningConfig:
     """How the backbone itself is trained on."""
 
-    layers: int | None = _chosen(
+    layers: int | None = setting(
         None, "How many of the backbone's last layers are trained; all of them by default."
     )
-    pooling: Literal["backbone", "flatten"] = _chosen(
+    pooling: Literal["backbone", "flatten"] = setting(
         "backbone", "What comes after the last layer: the backbone's own pooling, or every value."
     )
-    hidden: int | None = _chosen(None, "Size of a dense ReLU layer before the last: the embedding.")
-    dropout: float = _chosen(0.5, "Share of activations dropped before the last layer.")
-    label_smoothing: float = _chosen(0.0, "Share of a label spread over all classes.")
-    l2: float = _chosen(0.0, "Times the squared weights of new layers, added to the loss.")
-    batch_size: int = _chosen(32, "Images a step.")
-    optimizer: Optimizer = _chosen("rmsprop", "How weights follow gradients.")
-    learning_rate: float = _chosen(1e-4, "Step size.")
-    momentum: float = _chosen(0.0, "Of sgd and rmsprop.")
-    warmup_steps: int = _chosen(0, "Steps in which the step size grows from 0.")
-    decay: Decay = _chosen("none", "How the step size falls after that, to the last step.")
-    epochs: int = _chosen(5, "Passes over the training images, at most.")
-    patience: int = _chosen(3, "Epochs without a lower validation loss before it stops.")
-    mixed_precision: bool = _chosen(False, "Compute in float16 on graphics cards.")
+    hidden: int | None = setting(None, "Size of a dense ReLU layer before the last: the embedding.")
+    dropout: float = setting(0.5, "Share of activations dropped before the last layer.")
+    label_smoothing: float = setting(0.0, "Share of a label spread over all classes.")
+    l2: float = setting(0.0, "Times the squared weights of new layers, added to the loss.")
+    batch_size: int = setting(32, "Images a step.")
+    optimizer: Optimizer = setting("rmsprop", "How weights follow gradients.")
+    learning_rate: float = setting(1e-4, "Step size.")
+    momentum: float = setting(0.0, "Of sgd and rmsprop.")
+    warmup_steps: int = setting(0, "Steps in which the step size grows from 0.")
+    decay: Decay = setting("none", "How the step size falls after that, to the last step.")
+    epochs: int = setting(5, "Passes over the training images, at most.")
+    patience: int = setting(3, "Epochs without a lower validation loss before it stops.")
+    mixed_precision: bool = setting(False, "Compute in float16 on graphics cards.")
 
     def __post_init__(self) -> None:
         _check_finite(self)
@@ -143,10 +139,10 @@ class FineTuningConfig:
 class GateConfig:
     """What a model must reach, and when it says nothing."""
 
-    accuracy_at_least: float | None = _chosen(
+    accuracy_at_least: float | None = setting(
         None, "Test accuracy, from 0 to 1, below which nothing is published."
     )
-    target_precision: float | None = _chosen(
+    target_precision: float | None = setting(
         None,
         "Precision on validation images, from 0 to 1, below which scores become 'unknown'.",
     )
@@ -163,24 +159,24 @@ class TrainConfig:
 
     backbone: str = "efficientnet-lite0"
     precision: str = "float32"
-    head: HeadKind = _chosen(
+    head: HeadKind = setting(
         "auto",
         "auto: the best of several on validation, or the kind whose options are given; linear: by "
         "L-BFGS; kernel: on radial basis functions; layers: Keras layers.",
     )
-    sweep: bool = _chosen(False, "Try dozens of heads, not few.")
+    sweep: bool = setting(False, "Try dozens of heads, not few.")
     labels: tuple[str, ...] = ()
     """The labels in the order of the scores; empty: those of the images, sorted."""
-    class_weights: Balance = _chosen(
+    class_weights: Balance = setting(
         "none", "balanced: each label weighs the same, however many images it has."
     )
-    seed: int = _chosen(0, "Of every random choice.")
+    seed: int = setting(0, "Of every random choice.")
     split: SplitConfig = field(default_factory=SplitConfig)
     linear: LinearConfig = field(default_factory=LinearConfig)
     kernel: KernelConfig = field(default_factory=KernelConfig)
     layers: LayersConfig = field(default_factory=LayersConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
-    views: int = _chosen(
+    views: int = setting(
         4, "Varied copies of each training image that are embedded, once, beside the plain one."
     )
     fine_tuning: FineTuningConfig | None = None

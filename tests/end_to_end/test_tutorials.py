@@ -23,9 +23,9 @@ from typer.testing import CliRunner
 
 from linnaeus import Workspace
 from linnaeus.cli.app import app
-from linnaeus.datasets import idx
 from linnaeus.datasets.flowers import URL_VARIABLE
 from tests.crops import LABELS, fill
+from tests.linnaeus.datasets.idx_files import write_idx
 from tests.linnaeus.training import tuning
 
 pytestmark = pytest.mark.slow
@@ -168,7 +168,7 @@ def test_two_hidden_layers_learn_handwritten_digits_from_idx_files(here):
             ("labels-idx1", every.target.astype(np.uint8)),
         ):
             file = here / f"{name}-{kind}-ubyte.gz"
-            file.write_bytes(gzip.compress(idx.write_idx(values[rows])))
+            file.write_bytes(gzip.compress(write_idx(values[rows])))
     *_, train = follow("MNIST")
     assert len(list((here / "digits").rglob("*.png"))) == len(images)
     assert train.accuracy > 0.93

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from linnaeus.datasets.idx import main, read_idx, write_idx
+from linnaeus.datasets.idx import main, read_idx
 from linnaeus.manifests import freeze, load
 from linnaeus.storage import Folder
+from tests.linnaeus.datasets.idx_files import write_idx
 
 PICTURES = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)
 DIGITS = np.array([7, 0, 7], np.uint8)

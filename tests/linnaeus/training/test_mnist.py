@@ -16,6 +16,7 @@ from linnaeus.storage import Folder
 from linnaeus.training.config import LayersConfig, TrainConfig
 from linnaeus.training.data.embedding import embed_missing
 from linnaeus.training.train import train
+from tests.linnaeus.datasets.idx_files import write_idx
 
 pytestmark = pytest.mark.slow
 
@@ -49,8 +50,8 @@ def handwritten() -> list[Arrays]:
 def unpack(arrays: list[Arrays], folder: Path) -> None:
     for split, images, labels in arrays:
         files = folder / f"{split}-images-idx3-ubyte", folder / f"{split}-labels-idx1-ubyte"
-        files[0].write_bytes(idx.write_idx(images))
-        files[1].write_bytes(idx.write_idx(labels))
+        files[0].write_bytes(write_idx(images))
+        files[1].write_bytes(write_idx(labels))
         names = [str(file) for file in files]
         assert idx.main([*names, "--to", str(folder / "pictures"), "--split", split]) == 0
 
