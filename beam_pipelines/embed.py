@@ -18,9 +18,9 @@ from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import RunSummary, retry, run_job, submit_job
 from linnaeus.manifests import Manifest, sampler
 from linnaeus.plain_text import plain_json
+from linnaeus.planning import EmbedJob
 from linnaeus.process import run_program
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.tables import EmbeddingTable
 
@@ -66,7 +66,7 @@ def refuse_unfit(workspace: Folder, request: EmbedRequest, progress: Progress) -
         ConfigurationError: all that is wrong, in one line.
     """
     options = tuple(request.beam_options)
-    asked = Submission("embed", workspace.uri, request.images, beam_options=options)
+    asked = Submission(EmbedJob, workspace.uri, request.images, beam_options=options)
     preflight.refuse(asked, progress)
 
 
@@ -89,7 +89,7 @@ def embed_listed(
         spec = preparation.prepare(workspace, request.backbone, request.precision, sample)
         step.note(f"{spec.name}, {spec.embedding_size:,} values an image, {spec.fingerprint}")
     executor = OnBeam(workspace, request.engine, request.beam_options, progress=progress)
-    job = Job("embed", spec.fingerprint, retried_codes=request.retried_codes)
+    job = EmbedJob(spec.fingerprint, retried_codes=request.retried_codes)
     if launcher_leaves(request.beam_options):
         return submit_job(workspace, job, manifest, executor)
     return run_job(workspace, job, manifest, executor, progress)

@@ -16,7 +16,7 @@ from linnaeus import models
 from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import FrozenRun, frozen_runs
 from linnaeus.plain_text import plain_json
-from linnaeus.planning import RunSpec, plans
+from linnaeus.planning import RunSpec, job_of, plans
 from linnaeus.process import run_program
 from linnaeus.progress import SILENT, Progress, for_stream
 from linnaeus.storage import Folder
@@ -57,7 +57,7 @@ def run_shards(workspace: Folder, request: ShardsRequest, progress: Progress = S
 def _check_server(
     workspace: Folder, run: RunSpec, request: ShardsRequest, progress: Progress
 ) -> None:
-    if run.job != "score":
+    if not job_of(run).asks_server:
         return
     if not request.server:
         raise ConfigurationError(f"Plan {request.plan} scores: --server says which server is asked")

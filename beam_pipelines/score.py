@@ -23,9 +23,10 @@ from linnaeus.labels import LabelFiles, LabelsTable, written_by
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model
 from linnaeus.plain_text import plain_json
+from linnaeus.planning import ScoreJob
 from linnaeus.process import run_program
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
-from linnaeus.runs import Gate, Job
+from linnaeus.runs import Gate, scoring_by
 from linnaeus.storage import Folder
 from linnaeus.worker import SIGNATURES
 
@@ -88,7 +89,7 @@ def refuse_unfit(workspace: Folder, request: ScoreRequest, progress: Progress) -
     """
     options = tuple(request.beam_options)
     images, output, server = request.images, request.output, request.server
-    asked = Submission("score", workspace.uri, images, output, server, options)
+    asked = Submission(ScoreJob, workspace.uri, images, output, server, options)
     preflight.refuse(asked, progress)
 
 
@@ -109,7 +110,7 @@ def score_listed(
         files.refuse_strangers()
     model = models.load_model(workspace, request.model)
     check_backbone(workspace, model, request.payload)
-    job = replace(Job.scoring(model, request.payload), retried_codes=request.retried_codes)
+    job = replace(scoring_by(model, request.payload), retried_codes=request.retried_codes)
     with ExitStack() as servers:
         way = ServerChoice(request.server, request.skew_gate, request.engine)
         server = ModelServer(workspace, model, way, progress, servers)

@@ -6,7 +6,7 @@ from beam_pipelines.model_servers import ModelServer, ServerChoice
 from beam_pipelines.worker_options import WorkerOptions, open_worker
 from linnaeus import models
 from linnaeus.jobs import Slice, SliceSummary, slices
-from linnaeus.planning import RunSpec
+from linnaeus.planning import RunSpec, ScoreJob
 from linnaeus.progress import SILENT, Progress
 from linnaeus.storage import Folder
 from linnaeus.worker import Worker
@@ -20,7 +20,7 @@ def score_slice(
     Raises:
         LinnaeusError: there is no such run, a server or storage refuses, or the server is skewed.
     """
-    frozen = slices.find(workspace, plan, "score")
+    frozen = slices.find(workspace, plan, ScoreJob)
     with ExitStack() as started:
 
         def reach_and_open(run: RunSpec) -> Worker:

@@ -17,8 +17,9 @@ from apache_beam.utils.shared import Shared
 from beam_pipelines.worker_options import WorkerOptions, open_worker
 from linnaeus import models
 from linnaeus.backbones import views
-from linnaeus.planning import RunSpec
+from linnaeus.planning import EmbedJob, RunSpec
 from linnaeus.records import ObjectReference
+from linnaeus.runs import scoring_by
 from linnaeus.storage import Folder
 from linnaeus.worker import Failure, Outcome, Source, embed_objects, read, score_failure
 
@@ -42,7 +43,7 @@ class EmbedImages(beam.PTransform):
 
     def __init__(self, workspace: str, fingerprint: str, engine: str = "auto") -> None:
         super().__init__()
-        self._run = RunSpec("", "embed", "", "", fingerprint)
+        self._run = EmbedJob(fingerprint).new_run("", "")
         self._options = WorkerOptions(workspace, "", engine)
 
     @no_annotations  # Beam's hints know no pair of collections
@@ -67,18 +68,7 @@ class ScoreImages(beam.PTransform):
     def expand(self, references: beam.PCollection) -> Rows:
         """Apply to a PCollection of `ObjectReference`."""
         model = models.load_model(Folder(self._workspace), self._model)
-        run = RunSpec(
-            run_id="",
-            job="score",
-            source="",
-            manifest_id="",
-            fingerprint=model.fingerprint,
-            model=model.name,
-            model_version=model.version,
-            payload="embedding",
-            task=model.task,
-            trained_by=model.identity,
-        )
+        run = scoring_by(model, "embedding").new_run("", "")
         return _by_outcome(references, _ScoreBatch(run, self._options), "Score batches")
 
 

@@ -23,10 +23,9 @@ from benchmarks.measuring import Measure, Readings, seconds_of
 from benchmarks.setting import Setting
 from linnaeus import jobs, maintenance
 from linnaeus.manifests import Manifest
-from linnaeus.planning import RunSpec, plans
+from linnaeus.planning import EmbedJob, Job, RunSpec, ScoreJob, plans
 from linnaeus.progress import SILENT
 from linnaeus.records import MANIFEST, Prediction
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.tables import tables_in
 from linnaeus.worker import Answer, Outcome, Worker, shards
@@ -43,8 +42,8 @@ AROUND = 2
 """The time of a night is the median of it and so many nights on both sides."""
 SOURCE = "/nightly"
 JOBS = {
-    "embed": Job("embed", "f0f0f0f0f0f0f0f0"),
-    "score": Job("score", "f0f0f0f0f0f0f0f0", "model", 1, "embedding"),
+    "embed": EmbedJob("f0f0f0f0f0f0f0f0"),
+    "score": ScoreJob("f0f0f0f0f0f0f0f0", "model", 1, "embedding"),
 }
 ANSWER = Prediction("a", 0.9, ["a"], ["a", "b"], [0.9, 0.1])
 

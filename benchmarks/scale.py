@@ -19,15 +19,14 @@ from benchmarks.scale_data import BUCKET, FINGERPRINT, NEW, Made, made
 from benchmarks.setting import Setting
 from linnaeus import layout, manifests, runs
 from linnaeus.manifests import Manifest
-from linnaeus.planning import RunSpec, plans
+from linnaeus.planning import EmbedJob, RunSpec, plans
 from linnaeus.planning.plans import PLAN
 from linnaeus.records import EMBEDDINGS, OBJECTS, Counts
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.tables import parts
 from linnaeus.worker import Receipt
 
-EMBED = Job("embed", FINGERPRINT)
+EMBED = EmbedJob(FINGERPRINT)
 
 
 def listing(setting: Setting, objects: str) -> Measure:
@@ -132,7 +131,9 @@ def finished_run(workspace: Folder, bucket: Made) -> RunSpec:
         {"uri": f"/{n}.jpg", "etag": str(n), "size": 1, "attempt": 1, "embedded": False}
         for n in range(bucket.objects)
     )
-    draft = plans.Draft(EMBED.spec(manifest), (_rows(PLAN, row) for row in rows))
+    draft = plans.Draft(
+        EMBED.new_run(manifest.source, manifest.id), (_rows(PLAN, row) for row in rows)
+    )
     workspace.write_new_file(layout.plan(draft.spec.run_id), draft.path)
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda n: _do(workspace, draft.spec, n), range(bucket.objects)))

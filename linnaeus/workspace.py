@@ -25,11 +25,10 @@ from linnaeus.labels import LabelsTable
 from linnaeus.maintenance import Compaction, Retention, Vacuum, vacuum
 from linnaeus.manifests import Manifest, sampler
 from linnaeus.models import Model
-from linnaeus.planning import RunPlan, read_spec
+from linnaeus.planning import EmbedJob, RunPlan, ScoreJob, read_spec
 from linnaeus.process import refuse_hidden_packages
 from linnaeus.progress import SILENT, Progress, count_text
 from linnaeus.records import Counts, PhotoLabels
-from linnaeus.runs import Job
 from linnaeus.status import RunDetails, Sight, details, observer, overview, require
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
@@ -149,7 +148,7 @@ class Workspace:
         """What `embed` would read, compute and reuse."""
         manifest = self.manifest(images, changes)
         spec = self._prepare(manifest, backbone, precision)
-        job = Job("embed", spec.fingerprint)
+        job = EmbedJob(spec.fingerprint)
         plan = runs.make_plan(self.folder, job, manifest)
         seconds = self._estimate_seconds(spec, plan)
         joined = runs.open_run(self.folder, job, manifest.source)
@@ -186,19 +185,19 @@ class Workspace:
         if model is None:
             manifest = self.manifest(images, changes)
             fingerprint = self._prepare(manifest, backbone, precision).fingerprint
-            return frozen_runs.freeze_run(self.folder, Job("embed", fingerprint), manifest, name)
+            return frozen_runs.freeze_run(self.folder, EmbedJob(fingerprint), manifest, name)
         from beam_pipelines.score import check_backbone
 
         found = models.load_model(self.folder, model)
         check_backbone(self.folder, found, payload)
         manifest = self.manifest(images, changes)
-        return frozen_runs.freeze_run(self.folder, Job.scoring(found, payload), manifest, name)
+        return frozen_runs.freeze_run(self.folder, runs.scoring_by(found, payload), manifest, name)
 
     @checked
     def embed_slice(self, plan: str, slice: str) -> SliceSummary:
         """Do the shards of a slice, such as `3/16` or `auto/16`, of a frozen embedding run."""
         one = slices.parse(slice)
-        frozen = slices.find(self.folder, plan, "embed")
+        frozen = slices.find(self.folder, plan, EmbedJob)
         opened = partial(Worker, self.folder)
         return slices.do_slice(self.folder, frozen, one, opened, self._progress)
 
@@ -432,7 +431,7 @@ class Workspace:
 
         if model:
             models.load_model(self.folder, model)
-        job = "score" if model else "embed"
+        job = ScoreJob if model else EmbedJob
         asked = preflight.Submission(
             job, self.folder.uri, images, output, server, tuple(beam_options), flink
         )

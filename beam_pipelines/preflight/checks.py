@@ -54,7 +54,7 @@ def settings_reach_workers(facts: Facts) -> Iterator[Finding]:
 def server_is_visible(facts: Facts) -> Iterator[Finding]:
     """The embedded server, and any on a loopback address, answer on this machine alone."""
     submission = facts.submission
-    if submission.job != "score":
+    if not submission.job.asks_server:
         return
     here, address = facts.target.workers_are_here, Address.parse(submission.server)
     if not submission.server and not here:
@@ -93,7 +93,7 @@ def launcher_may_leave(facts: Facts) -> Iterator[Finding]:
     target, submission = facts.target, facts.submission
     if not target.options["no_wait_until_finish"] or target.runner not in _BEHIND_A_JOB_SERVER:
         return
-    serves = submission.job == "score" and not submission.server
+    serves = submission.job.asks_server and not submission.server
     if target.environment == "LOOPBACK" or serves:
         what = "serves the model" if serves else "runs the workers"
         yield Finding(

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from beam_pipelines.runners.downloaded import EMBEDDED, with_fetched
 from beam_pipelines.runners.options import all_options, runner_name
 from linnaeus.errors import ConfigurationError
+from linnaeus.planning import Job
 from linnaeus.storage import is_local, normalise, outer_of
 from serving.addresses import check_address
 
@@ -53,8 +54,7 @@ class Address:
 class Submission:
     """What somebody is about to submit."""
 
-    job: str
-    """`embed` or `score`."""
+    job: type[Job]
     workspace: str
     images: str
     output: str | None = None

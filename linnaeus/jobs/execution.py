@@ -12,10 +12,10 @@ from typing import Protocol
 from linnaeus import maintenance, runs
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
-from linnaeus.planning import RunSpec, plans
+from linnaeus.planning import Job, RunSpec, job_of, plans
 from linnaeus.progress import SILENT, Progress
 from linnaeus.records import Counts
-from linnaeus.runs import Gate, Job
+from linnaeus.runs import Gate
 from linnaeus.status import reported, tell_committed, tell_handed_over
 from linnaeus.storage import Folder
 from linnaeus.worker import ReceiptReader, Worker, do_shard
@@ -101,7 +101,7 @@ def run_job(  # noqa: PLR0913, PLR0917 - where, what, of what, by whom, and two 
         maintenance.after_run(workspace, run, progress)
     return RunSummary(
         run_id=run.run_id if run else None,
-        job=job.name,
+        job=job.word,
         source=manifest.source,
         manifest_id=manifest.id,
         objects=manifest.objects,
@@ -143,7 +143,7 @@ def submit_job(workspace: Folder, job: Job, manifest: Manifest, executor: Execut
     executor.execute(run)
     return RunSummary(
         run_id=run.run_id,
-        job=job.name,
+        job=job.word,
         source=manifest.source,
         manifest_id=run.manifest_id,
         objects=run.planned + run.skipped + run.known_failures,
@@ -155,9 +155,10 @@ def submit_job(workspace: Folder, job: Job, manifest: Manifest, executor: Execut
 
 def is_current(workspace: Folder, job: Job, manifest: Manifest, scored: int) -> bool:
     """Whether nothing but the planned objects is to do: a score also keeps labels current."""
-    if job.name != "score" or job.retried_codes is not None:
+    run = job.new_run(manifest.source, manifest.id)
+    if not job.keeps_labels or job.retried_codes is not None:
         return True
-    return LabelsTable(workspace, job.model).are_current(manifest, job.spec(manifest).what, scored)
+    return LabelsTable(workspace, run.model).are_current(manifest, run.what, scored)
 
 
 def _carry_out(
@@ -165,8 +166,7 @@ def _carry_out(
 ) -> Counts:
     started = time.perf_counter()
     receipts = ReceiptReader(workspace, run)
-    verb = {"embed": "Embed", "score": "Score"}[run.job]
-    with progress.step(verb, run.planned) as step:
+    with progress.step(job_of(run).verb, run.planned) as step:
         with reported(workspace, run, receipts, step) as report:
             executor.execute(run)
             counts = runs.commit(workspace, run.run_id, receipts, gate)
@@ -176,11 +176,7 @@ def _carry_out(
 
 
 def _done_line(run: RunSpec, counts: Counts, seconds: float) -> str:
-    verb = {"embed": "embedded", "score": "labelled"}[run.job]
-    known = counts.done - counts.embedded
-    facts = [f"{counts.done:,} {verb}"]
-    if run.job == "embed" and known:
-        facts[0] += f" ({known:,} of known content)"
+    facts = [job_of(run).done_text(counts.done, counts.done - counts.embedded)]
     facts += [f"{counts.failed:,} failed", f"{counts.skipped:,} up to date"]
     if counts.known_failures:
         facts.append(f"{counts.known_failures:,} known failures")

@@ -12,10 +12,10 @@ from linnaeus.documents import Document
 from linnaeus.errors import ConfigurationError, ReconciliationError
 from linnaeus.jobs.execution import RunSummary, commit_run, is_current
 from linnaeus.manifests import Manifest
-from linnaeus.planning import RunSpec, plans
+from linnaeus.planning import Job, RunSpec, plans
 from linnaeus.progress import SILENT, Progress
 from linnaeus.records import Counts
-from linnaeus.runs import Job, endings
+from linnaeus.runs import endings
 from linnaeus.status import tell_handed_over
 from linnaeus.storage import Folder
 from linnaeus.worker import receipts_listed

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import frozen_runs
 from linnaeus.jobs.frozen_runs import FrozenRun
-from linnaeus.planning import RunSpec, plans
+from linnaeus.planning import Job, RunSpec, job_of, plans
 from linnaeus.progress import SILENT, Progress, Step, count_text
 from linnaeus.records import Counts
 from linnaeus.status import tell_handed_over, write_seconds
@@ -100,10 +100,6 @@ def shards_of(one: Slice, shards: int) -> range:
 
 OpenWorker = Callable[[RunSpec], Worker]
 
-_VERBS = {"embed": "Embed", "score": "Score"}
-
-_DONE = {"embed": "embedded", "score": "labelled"}
-
 
 @dataclass(frozen=True)
 class SliceSummary:
@@ -123,14 +119,14 @@ class SliceSummary:
     seconds: float
 
 
-def find(workspace: Folder, plan: str, job: str) -> FrozenRun:
+def find(workspace: Folder, plan: str, job: type[Job]) -> FrozenRun:
     """The frozen run of that name or id, which must be of that job.
 
     Raises:
         ConfigurationError: there is none, or it is of the other job.
     """
     frozen = frozen_runs.load(workspace, plan)
-    if frozen.job != job:
+    if frozen.job != job.word:
         raise ConfigurationError(
             f"Plan {plan} is to {frozen.job}: linnaeus {frozen.job} --plan {plan} does its slices"
         )
@@ -193,10 +189,10 @@ def _do(work: _Slice, open_worker: OpenWorker, progress: Progress) -> Counts:
     run = work.run
     with closing(open_worker(run)) as worker:
         objects = sum(run.shard_sizes[number] for number in work.todo)
-        with progress.step(f"{_VERBS[run.job]} slice {work.one}", objects) as step:
+        with progress.step(f"{job_of(run).verb} slice {work.one}", objects) as step:
             counts = _do_shards(work, worker, step)
             step.note(
-                f"{counts.done:,} {_DONE[run.job]}, {counts.failed:,} failed in "
+                f"{job_of(run).done_text(counts.done)}, {counts.failed:,} failed in "
                 f"{count_text(len(work.todo), 'shards')}"
             )
     return counts

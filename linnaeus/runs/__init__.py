@@ -4,14 +4,19 @@ May import `preparation`, `worker` and `labels`, and what lies below.
 """
 
 from linnaeus.runs import endings
-from linnaeus.runs.commit import commit, tables_of
+from linnaeus.runs.commit import Gate, commit, tables_of
 from linnaeus.runs.endings import RunEnding, give_up
-from linnaeus.runs.job import Gate, Job
-from linnaeus.runs.opening import claimed, create_run, is_over, make_plan, open_run
+from linnaeus.runs.opening import (
+    claimed,
+    create_run,
+    is_over,
+    make_plan,
+    open_run,
+    scoring_by,
+)
 
 __all__ = [
     "Gate",
-    "Job",
     "RunEnding",
     "claimed",
     "commit",
@@ -21,5 +26,6 @@ __all__ = [
     "is_over",
     "make_plan",
     "open_run",
+    "scoring_by",
     "tables_of",
 ]

@@ -1,19 +1,23 @@
 """The commit of a run: a function of its parts, repeatable at any time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 
 from linnaeus import layout, manifests
 from linnaeus.errors import ConfigurationError, GateFailed, ReconciliationError
 from linnaeus.labels import LabelsTable, churn
 from linnaeus.manifests import Manifest
-from linnaeus.planning import RunSpec, plans
-from linnaeus.records import EMBEDDINGS, FAILURES, OBJECTS, PREDICTIONS, Counts
+from linnaeus.planning import RunSpec, job_of, plans
+from linnaeus.records import Counts
 from linnaeus.runs import endings
-from linnaeus.runs.job import Gate
 from linnaeus.storage import Folder
 from linnaeus.tables import Part, Table
-from linnaeus.worker import Receipt, ReceiptReader, receipt_table
+from linnaeus.worker import Receipt, ReceiptReader
+
+Gate = Callable[[str, Counts], None]
+"""Looks at a run's id and its reconciled counts, churn included, before its labels replace others;
+whatever must not be is refused by `GateFailed`.
+"""
 
 
 def commit(
@@ -48,7 +52,7 @@ def commit(
     counts = _reconcile(run, manifest, [receipt for receipt, _ in receipts])
     for table in tables_of(workspace, run):
         table.append(list(_parts_of(table, run, receipts)), run_id)
-    if run.job == "score":
+    if job_of(run).keeps_labels:
         _replace_labels(workspace, run, counts, gate)
         counts = _with_churn(workspace, run_id, counts)
     return endings.end_as_committed(workspace, run, counts)
@@ -105,16 +109,14 @@ def _reconcile(run: RunSpec, manifest: Manifest, receipts: list[Receipt]) -> Cou
 
 
 def tables_of(workspace: Folder, run: RunSpec) -> Iterator[Table]:
-    """The run's tables in the order of their commits: what is referred to comes first."""
-    yield Table(workspace, layout.embeddings(run.fingerprint), EMBEDDINGS)
-    yield Table(workspace, layout.FAILURES, FAILURES)
-    yield Table(workspace, layout.OBJECTS, OBJECTS)
-    if run.job == "score":
-        yield Table(workspace, layout.predictions(run.model), PREDICTIONS)
+    """The run's tables in the order of their commits."""
+    for key, schema in job_of(run).tables.items():
+        yield Table(workspace, key, schema)
 
 
 def _parts_of(table: Table, run: RunSpec, receipts: list[tuple[Receipt, Part]]) -> Iterator[Part]:
+    is_last = table.key == job_of(run).receipt_table
     for receipt, last in receipts:
-        part = last if table.key == receipt_table(run) else receipt.parts.get(table.key)
+        part = last if is_last else receipt.parts.get(table.key)
         if part and part.rows:
             yield part

@@ -13,9 +13,26 @@ from ulid import ULID
 from linnaeus import layout, manifests
 from linnaeus.documents import intact
 from linnaeus.manifests import Manifest
-from linnaeus.planning import Question, RunPlan, RunSpec, decoder_of, known, plans, work_list
-from linnaeus.runs.job import Job
+from linnaeus.models import Model
+from linnaeus.planning import (
+    Job,
+    Question,
+    RunPlan,
+    RunSpec,
+    ScoreJob,
+    decoder_of,
+    known,
+    plans,
+    work_list,
+)
 from linnaeus.storage import Folder
+
+
+def scoring_by(model: Model, payload: str) -> ScoreJob:
+    """Scoring by a model, of whatever images."""
+    return ScoreJob(
+        model.fingerprint, model.name, model.version, payload, model.task, model.identity
+    )
 
 
 def open_run(workspace: Folder, job: Job, source: str) -> RunSpec | None:
@@ -55,26 +72,25 @@ def _newest_committed(workspace: Folder, index: str) -> int:
 def make_plan(workspace: Folder, job: Job, manifest: Manifest) -> RunPlan:
     """Hold a manifest against the tables. Nothing is written to the workspace."""
     follows = _newest_committed(workspace, job.index(manifest.source))
-    spec = job.spec(manifest)
-    reuses = job.payload in ("", "embedding")
+    spec = job.new_run(manifest.source, manifest.id)
     question = Question(
         what=spec.what,
         decoder=decoder_of(spec),
-        fingerprint=job.fingerprint if reuses else None,
-        model=job.model or None,
+        fingerprint=job.fingerprint if job.computes_vectors else None,
+        model=spec.model or None,
     )
     with (
         manifests.local_file(workspace, manifest.id) as listed,
         known(workspace, listed, question) as connection,
     ):
-        found = work_list.judge(connection, job.name, job.only, job.retried_codes)
+        pending = work_list.select_pending(connection, job)
         spec = replace(
             spec,
-            skipped=found.up_to_date,
-            known_failures=found.given_up,
-            after=found.last_failed_at,
+            skipped=pending.up_to_date,
+            known_failures=pending.given_up,
+            after=pending.last_failed_at,
         )
-        return RunPlan(plans.Draft(spec, work_list.shards(connection, found)), follows)
+        return RunPlan(plans.Draft(spec, work_list.shards(connection, pending)), follows)
 
 
 def create_run(workspace: Folder, job: Job, plan: RunPlan) -> RunSpec:

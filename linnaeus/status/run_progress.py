@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from linnaeus.documents import Document
-from linnaeus.planning import RunSpec
+from linnaeus.planning import RunSpec, job_of
 from linnaeus.progress import Figures, duration_text
 from linnaeus.records import Counts
 from linnaeus.worker import Arrival
@@ -100,13 +100,14 @@ def measure(
 
 def of_counts(run: RunSpec, counts: Sequence[Counts]) -> RunProgress:
     """The sums, without anything about time."""
+    computed = job_of(run).computes_vectors
     return RunProgress(
         run_id=run.run_id,
         job=run.job,
         objects=run.planned,
         done=sum(c.done for c in counts),
         failed=sum(c.failed for c in counts),
-        cache_hits=sum(max(0, c.done - c.embedded) for c in counts) if _embeds(run) else 0,
+        cache_hits=sum(max(0, c.done - c.embedded) for c in counts) if computed else 0,
         bytes_read=sum(c.bytes_read for c in counts),
         shards=len(run.shard_sizes),
     )
@@ -117,11 +118,6 @@ def committed(run: RunSpec, counts: Counts) -> RunProgress:
     return replace(
         of_counts(run, [counts]), state=RunState.COMMITTED, shards_done=len(run.shard_sizes)
     )
-
-
-def _embeds(run: RunSpec) -> bool:
-    """Whether vectors are computed for the run: not where pictures go to a server."""
-    return run.job == "embed" or run.payload == "embedding"
 
 
 def recent_rate(

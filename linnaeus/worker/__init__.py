@@ -10,7 +10,6 @@ from linnaeus.worker.receipts import (
     Receipt,
     ReceiptReader,
     Timings,
-    receipt_table,
     receipts_listed,
 )
 from linnaeus.worker.rows import score_failure
@@ -35,7 +34,6 @@ __all__ = [
     "embed_objects",
     "estimate_seconds",
     "read",
-    "receipt_table",
     "receipts_listed",
     "score_failure",
 ]

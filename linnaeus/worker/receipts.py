@@ -8,7 +8,7 @@ from functools import partial
 
 from linnaeus import layout
 from linnaeus.documents import Document, intact
-from linnaeus.planning import RunSpec
+from linnaeus.planning import RunSpec, job_of
 from linnaeus.records import Counts
 from linnaeus.storage import Entry, Folder
 from linnaeus.tables import Part, parts
@@ -37,14 +37,14 @@ class Receipt(Document, remedy=_REMEDY):
     timings: Timings = Timings()
 
 
-def receipt_table(run: RunSpec) -> str:
-    """The table whose part is written last, and so says that a shard is done."""
-    return layout.predictions(run.model) if run.job == "score" else layout.OBJECTS
+def receipt_key(run: RunSpec, number: int) -> str:
+    """Where a shard's receipt lies once it is done."""
+    return layout.shard_part(job_of(run).receipt_table, run.run_id, number)
 
 
 def read_receipt(workspace: Folder, run: RunSpec, number: int) -> Receipt:
     """A done shard's receipt."""
-    return _read(workspace, layout.shard_part(receipt_table(run), run.run_id, number))
+    return _read(workspace, receipt_key(run, number))
 
 
 def _read(workspace: Folder, key: str, size_bytes: int | None = None) -> Receipt:
@@ -99,7 +99,7 @@ class ReceiptReader:
 
 def receipts_listed(workspace: Folder, run: RunSpec) -> dict[int, Entry]:
     """The receipts that are there, by shard; none is read."""
-    table = receipt_table(run)
+    table = job_of(run).receipt_table
     key_of = partial(layout.shard_part, table, run.run_id)
     listed = workspace.numbered(f"{table}/{run.run_id}", key_of)
     return {shard: entry for shard, entry in listed.items() if shard < len(run.shard_sizes)}

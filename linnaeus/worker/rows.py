@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from linnaeus.errors import FailureCode
-from linnaeus.planning import RunSpec, decoder_of
+from linnaeus.planning import RunSpec, decoder_of, job_of
 from linnaeus.records import EMBEDDINGS, FAILURES, OBJECTS, PREDICTIONS, Counts, Prediction
 from linnaeus.worker.embedding_loop import Failure, Outcome
 from linnaeus.worker.receipts import Timings
@@ -32,12 +32,13 @@ class ShardRows:
     def __init__(self, run: RunSpec, results: Results) -> None:
         self._run, self._results = run, results
         self._now = time_after(run.after)
-        judged = [(o, self._failure(o)) for o in results.outcomes]
-        self._failed = [(o, failure) for o, failure in judged if failure]
-        self._done = [o for o, failure in judged if not failure]
+        self._job = job_of(run)
+        ended = [(o, self._failure(o)) for o in results.outcomes]
+        self._failed = [(o, failure) for o, failure in ended if failure]
+        self._done = [o for o, failure in ended if not failure]
 
     def _failure(self, outcome: Outcome) -> Failure | None:
-        if outcome.failure or self._run.job == "embed":
+        if outcome.failure or not self._job.asks_server:
             return outcome.failure
         return score_failure(self._results.answers[outcome.sha256 or ""])
 
@@ -62,6 +63,16 @@ class ShardRows:
             sum(o.decode_msec for o in outcomes),
             sum(o.inference_msec for o in outcomes),
         )
+
+    def of(self, schema: pa.Schema) -> pa.Table:
+        """The rows of the table that has a schema."""
+        makers = {
+            EMBEDDINGS: self.embeddings,
+            FAILURES: self.failures,
+            OBJECTS: self.objects,
+            PREDICTIONS: self.predictions,
+        }
+        return makers[schema]()
 
     def embeddings(self) -> pa.Table:
         """Vectors that were computed, schema `EMBEDDINGS`."""

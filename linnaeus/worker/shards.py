@@ -19,12 +19,12 @@ from linnaeus import images, layout
 from linnaeus.backbones import views
 from linnaeus.errors import FailureCode, ImageError, StorageError
 from linnaeus.images import isolation
-from linnaeus.planning import PlannedObject, RunSpec, plans
+from linnaeus.planning import PlannedObject, RunSpec, job_of, plans
 from linnaeus.records import ObjectReference
 from linnaeus.storage import Folder, is_local, read_object
 from linnaeus.tables import Part, parts, stored_vectors
 from linnaeus.worker.embedding_loop import Decode, Outcome, Source, decoded, embed_objects
-from linnaeus.worker.receipts import Receipt, read_receipt, receipt_table
+from linnaeus.worker.receipts import Receipt, read_receipt, receipt_key
 from linnaeus.worker.rows import Results, ShardRows
 from linnaeus.worker.worker import Answer, Worker
 
@@ -50,8 +50,7 @@ def do_shard(worker: Worker, number: int) -> Receipt:
         StorageError: the workspace cannot be read or written.
         ServingError: the model server cannot be reached.
     """
-    key = layout.shard_part(receipt_table(worker.run), worker.run.run_id, number)
-    if worker.workspace.head(key) is None:
+    if worker.workspace.head(receipt_key(worker.run, number)) is None:
         shard = begin(worker, number)
         finish(shard, work(shard))
     return read_receipt(worker.workspace, worker.run, number)
@@ -70,10 +69,10 @@ def work(shard: Shard) -> Results:
     planned = plans.read_shard(shard.worker.workspace, shard.run.run_id, shard.number)
     # A server that gets the pictures' bytes decodes them itself.
     decode = None if shard.run.payload == "image" else views.decoder(shard.worker.spec)
-    work = _Work(shard.worker, planned, decode)
-    if shard.run.job == "embed":
+    work, job = _Work(shard.worker, planned, decode), job_of(shard.run)
+    if not job.asks_server:
         return Results(list(work.embed()))
-    return work.score_embeddings() if shard.run.payload == "embedding" else work.score_images()
+    return work.score_embeddings() if job.computes_vectors else work.score_images()
 
 
 @dataclass(frozen=True)
@@ -166,24 +165,18 @@ def finish(shard: Shard, results: Results) -> None:
     written = write_parts(shard, results)
     rows = ShardRows(shard.run, results)
     receipt = Receipt(shard.number, rows.counts(), written, rows.timings())
-    table = receipt_table(shard.run)
-    key = layout.shard_part(table, shard.run.run_id, shard.number)
-    last = rows.predictions() if shard.run.job == "score" else rows.objects()
-    parts.write(shard.worker.workspace, key, last, {"receipt": receipt.to_json()})
+    *_, last = job_of(shard.run).tables.values()
+    key = receipt_key(shard.run, shard.number)
+    parts.write(shard.worker.workspace, key, rows.of(last), {"receipt": receipt.to_json()})
 
 
 def write_parts(shard: Shard, results: Results) -> dict[str, Part]:
     """Write all parts but the receipt's, under names of this attempt's own."""
-    rows, run = ShardRows(shard.run, results), shard.run
-    tables = {
-        layout.embeddings(run.fingerprint): rows.embeddings(),
-        layout.FAILURES: rows.failures(),
-    }
-    if run.job == "score":
-        tables[layout.OBJECTS] = rows.objects()
-    written = {}
-    for table, content in tables.items():
-        key = layout.attempt_part(table, run.run_id, shard.number, shard.attempt)
+    *others, _ = job_of(shard.run).tables.items()
+    rows, written = ShardRows(shard.run, results), {}
+    for table, schema in others:
+        content = rows.of(schema)
+        key = layout.attempt_part(table, shard.run.run_id, shard.number, shard.attempt)
         if content.num_rows:
             written[table] = _write_own(shard.worker.workspace, key, content)
     return written

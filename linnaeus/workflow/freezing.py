@@ -7,8 +7,9 @@ from linnaeus import layout, models
 from linnaeus.documents import Document
 from linnaeus.errors import LinnaeusError
 from linnaeus.jobs import frozen_runs
+from linnaeus.planning import EmbedJob, Job
 from linnaeus.progress import SILENT, Progress
-from linnaeus.runs import Job
+from linnaeus.runs import scoring_by
 from linnaeus.storage import Folder
 from linnaeus.workflow import engine
 from linnaeus.workflow.context import Context, Outcome
@@ -19,6 +20,8 @@ from linnaeus.workflow.workflow_run import StepName
 
 FEWEST = 2
 """Slices, where anything is to do: AWS Batch has no array of one."""
+_STEPS_BEFORE: dict[StepName, tuple[StepName, ...]] = {"embed": ("manifest", "plan"), "score": ()}
+"""Those that a job needs and that no slice can do."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def freeze(workflow: Workflow, request: FreezeRequest, progress: Progress = SILE
     workspace = Folder(workflow.workspace)
     with locked(WorkflowLock(workspace, workflow.name, request.id, workflow.schedule), progress):
         context = engine.open_workflow_run(workspace, workflow, request.id, progress)
-        before: tuple[StepName, ...] = ("manifest", "plan") if request.job == "embed" else ()
+        before = _STEPS_BEFORE[request.job]
         engine.refuse_after_trouble(context.run, before or ("score",))
         found: list[Slices] = []
 
@@ -72,7 +75,7 @@ def freeze(workflow: Workflow, request: FreezeRequest, progress: Progress = SILE
 
 def _frozen(context: Context, request: FreezeRequest) -> Slices:
     name = f"{context.workflow.name}-{context.run.id}-{request.job}"
-    job = _embedding(context) if request.job == "embed" else _scoring(context)
+    job = {"embed": _embedding, "score": _scoring}[request.job](context)
     run = frozen_runs.freeze_run(context.workspace, job, context.manifest, name)
     slices = max(FEWEST, min(request.slices, run.shards)) if run.shards else 0
     frozen = Slices(run.plan, run.run_id, run.shards, slices, run.objects)
@@ -82,10 +85,10 @@ def _frozen(context: Context, request: FreezeRequest) -> Slices:
 
 
 def _embedding(context: Context) -> Job:
-    return Job("embed", context.facts("plan")["fingerprint"])
+    return EmbedJob(context.facts("plan")["fingerprint"])
 
 
 def _scoring(context: Context) -> Job:
     name, payload = context.workflow.model.name, context.workflow.serving.payload
     model = models.load_model(context.workspace, f"{name}:{model_version(context)}")
-    return Job.scoring(model, payload)
+    return scoring_by(model, payload)

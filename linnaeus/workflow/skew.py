@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linnaeus.models import load
-from linnaeus.planning import RunSpec
+from linnaeus.planning import EmbedJob
 from linnaeus.storage import Folder
 from linnaeus.worker import INPUTS, Worker
 from linnaeus.workflow.candidates import Candidate
@@ -31,7 +31,7 @@ def refuse_skew(workspace: Folder, candidate: Candidate, payload: str) -> int:
     from serving.client import skew
 
     golden = load(candidate.home, candidate.model)
-    run = RunSpec("", "score", "", "", candidate.model.fingerprint)
+    run = EmbedJob(candidate.model.fingerprint).new_run("", "")
     with (
         opened(candidate.home, candidate.model) as graph,
         closing(Worker(workspace, run)) as worker,

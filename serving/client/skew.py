@@ -22,7 +22,7 @@ from linnaeus.engines import agreement
 from linnaeus.errors import GateFailed, ServingError
 from linnaeus.images import isolation
 from linnaeus.models import MOST_RELATIVE, GoldenImage, Model, load, logarithms
-from linnaeus.planning import RunSpec
+from linnaeus.planning import EmbedJob
 from linnaeus.storage import Folder
 from linnaeus.worker import SIGNATURES, Worker
 from serving.client.scoring import ScoringClient
@@ -102,7 +102,7 @@ def compare_all(workspace: Folder, model: Model, server: str | None) -> list[Com
     started: AbstractContextManager[str] = (
         nullcontext(server) if server else start_server(workspace.uri, model.name, model.version)
     )
-    run = RunSpec("", "score", "", "", model.fingerprint)
+    run = EmbedJob(model.fingerprint).new_run("", "")
     golden = load(workspace, model)
     with (
         started as address,

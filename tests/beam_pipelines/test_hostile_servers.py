@@ -9,12 +9,11 @@ import pytest
 from PIL import Image
 
 from beam_pipelines.worker_options import WorkerOptions, open_worker
-from linnaeus import layout, manifests, models
+from linnaeus import layout, manifests, models, runs
 from linnaeus.errors import LinnaeusError
 from linnaeus.jobs import InThisProcess, RunSummary, run_job
 from linnaeus.progress import SILENT
 from linnaeus.records import FAILURES, PREDICTIONS
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
 from linnaeus.training.evaluation.decisions import DecisionRule
@@ -53,7 +52,7 @@ def score(
 ) -> RunSummary:
     """The job without Beam."""
     manifest = manifests.freeze(workspace, str(bucket))
-    job = Job.scoring(models.load_model(workspace, NAME), payload)
+    job = runs.scoring_by(models.load_model(workspace, NAME), payload)
 
     def worker(run: Any) -> Any:
         options = WorkerOptions(workspace.uri, run.run_id, server=server, skew_gate=gate)

@@ -18,9 +18,9 @@ from beam_pipelines.worker_options import WorkerOptions, open_worker
 from linnaeus import backbones, layout, manifests, preparation
 from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import InThisProcess, run_job
+from linnaeus.planning import EmbedJob
 from linnaeus.progress import SILENT
 from linnaeus.records import OBJECTS, ObjectReference
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.tables import Table, read_matrix
 from tests.buckets import fill
@@ -56,7 +56,7 @@ def plain(prepared, bucket):
     def worker(run):
         return open_worker(WorkerOptions(workspace.uri, run.run_id))
 
-    run_job(workspace, Job("embed", spec.fingerprint), manifest, InThisProcess(worker), SILENT)
+    run_job(workspace, EmbedJob(spec.fingerprint), manifest, InThisProcess(worker), SILENT)
     return vectors(workspace, spec.fingerprint)
 
 

@@ -8,7 +8,7 @@ from beam_pipelines import run_shards
 from linnaeus import manifests, preparation
 from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import frozen_runs
-from linnaeus.runs import Job
+from linnaeus.planning import EmbedJob
 from tests.buckets import fill
 
 pytestmark = pytest.mark.slow
@@ -17,9 +17,7 @@ pytestmark = pytest.mark.slow
 def frozen(workspace, folder):
     manifest = manifests.freeze(workspace, str(folder))
     spec = preparation.prepare(workspace, "pixels@8", "float32")
-    return frozen_runs.freeze_run(
-        workspace, Job("embed", spec.fingerprint), manifest, "night-embed"
-    )
+    return frozen_runs.freeze_run(workspace, EmbedJob(spec.fingerprint), manifest, "night-embed")
 
 
 def test_shards_are_done_and_left_to_be_committed(workspace, tmp_path, capsys):
@@ -37,7 +35,7 @@ def test_a_plan_of_nothing_and_one_that_there_is_not_are_refused(workspace, tmp_
     frozen_runs.commit(workspace, run)
     manifest = manifests.freeze(workspace, str(tmp_path / "bucket"))
     spec = preparation.prepare(workspace, "pixels@8", "float32")
-    frozen_runs.freeze_run(workspace, Job("embed", spec.fingerprint), manifest, "nothing")
+    frozen_runs.freeze_run(workspace, EmbedJob(spec.fingerprint), manifest, "nothing")
     for plan in ("nothing", "unknown"):
         with pytest.raises(ConfigurationError, match=plan):
             run_shards.run_shards(workspace, run_shards.ShardsRequest(plan))

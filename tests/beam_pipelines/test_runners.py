@@ -26,9 +26,9 @@ from infra.flink.session_cluster import SessionCluster, session_cluster
 from infra.prism import build
 from linnaeus import layout, manifests, models, preparation
 from linnaeus.jobs import InThisProcess, RunSummary, run_job
+from linnaeus.planning import EmbedJob, Job, ScoreJob
 from linnaeus.progress import SILENT
 from linnaeus.records import FAILURES, OBJECTS
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.tables import Table, read_matrix
 from tests.end_to_end.conftest import BACKBONE, fill, server, trained  # noqa: F401 - fixtures
@@ -192,7 +192,7 @@ def test_an_embedding_job_leaves_what_the_plain_function_leaves(
 ):
     alone, workspace = trained_copy("alone"), trained_copy("beam")
     fingerprint = preparation.prepare(alone, BACKBONE).fingerprint
-    expected_summary = plain(alone, Job("embed", fingerprint), bucket)
+    expected_summary = plain(alone, EmbedJob(fingerprint), bucket)
     request = EmbedRequest(str(bucket), BACKBONE, beam_options=beam_options)
     summary = embed(workspace, request)
     outcome = outcome_of(workspace, summary, embedded(workspace))
@@ -219,7 +219,7 @@ def test_a_scoring_job_leaves_what_the_plain_function_leaves(
 ):
     alone, workspace = trained_copy("alone"), trained_copy("beam")
     model = models.load_model(alone, "colours")
-    job = Job("score", model.fingerprint, model.name, model.version, "embedding", model.task)
+    job = ScoreJob(model.fingerprint, model.name, model.version, "embedding", model.task)
     expected_summary = plain(alone, job, bucket, server)
     request = ScoreRequest(str(bucket), "colours", server, beam_options=beam_options)
     summary = score(workspace, request)

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from linnaeus import layout, manifests, preparation, runs
-from linnaeus.planning import plans
-from linnaeus.runs import Job
+from linnaeus.planning import EmbedJob, plans
 from linnaeus.status import RunProgress
 from linnaeus.storage import Folder
 from tests.buckets import fill
@@ -39,7 +38,7 @@ def workspace(request, prepared_once: Path) -> Folder:
 def begin(workspace: Folder, bucket: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A run of many shards that nobody has begun to work on; its id."""
     monkeypatch.setattr(plans.ShardLimits, "for_run", lambda objects: plans.ShardLimits(4))
-    job = Job("embed", preparation.prepare(workspace, BACKBONE).fingerprint)
+    job = EmbedJob(preparation.prepare(workspace, BACKBONE).fingerprint)
     manifest = manifests.freeze(workspace, str(bucket))
     return runs.create_run(workspace, job, runs.make_plan(workspace, job, manifest)).run_id
 

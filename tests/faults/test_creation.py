@@ -6,6 +6,7 @@ from beam_pipelines.preflight.facts import gather
 from beam_pipelines.preflight.submission import Submission
 from linnaeus import manifests
 from linnaeus.errors import ConfigurationError
+from linnaeus.planning import EmbedJob
 from linnaeus.storage import Folder
 from tests.faults.proxy import Rule, Unconditional
 
@@ -37,7 +38,7 @@ def test_a_new_workspace_in_a_store_without_conditions_is_refused(bucket, proxy)
 
 
 def test_preflight_tells_of_a_store_without_conditions(bucket):
-    submission = Submission("embed", f"{bucket}/workspace", f"{bucket}/photos", None, None, ())
+    submission = Submission(EmbedJob, f"{bucket}/workspace", f"{bucket}/photos", None, None, ())
     problems = gather(submission).storage_problems
     assert problems.keys() == {"workspace"}
     assert "ignores If-None-Match" in problems["workspace"]

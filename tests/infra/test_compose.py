@@ -270,11 +270,12 @@ def test_a_job_for_this_cluster_passes_the_checks_before_it(services, job):
     from beam_pipelines.preflight.facts import Facts
     from beam_pipelines.preflight.submission import Submission, target_of
     from beam_pipelines.runners.options import check_beam_options
+    from linnaeus.planning import job_named
 
     check_beam_options(list(NIGHTLY.beam.options))
     options, server = NIGHTLY.beam.options, NIGHTLY.serving.server
     location = NIGHTLY.images.location
-    submission = Submission(job, NIGHTLY.workspace, location, None, server, options)
+    submission = Submission(job_named(job), NIGHTLY.workspace, location, None, server, options)
     settings = {k: v for k, v in one_set(services["nightly"]).items() if k.startswith("AWS_")}
     facts = Facts(submission, target_of(submission), settings)
     assert [one for one in judge(facts) if one.fatal] == []

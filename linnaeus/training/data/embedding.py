@@ -3,8 +3,8 @@
 from linnaeus.backbones import BackboneSpec
 from linnaeus.jobs import InThisProcess, RunSummary, run_job
 from linnaeus.manifests import Manifest
+from linnaeus.planning import EmbedJob
 from linnaeus.progress import SILENT, Progress
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.worker import Worker
 
@@ -25,5 +25,5 @@ def embed_missing(
         ReconciliationError: If the counts do not add up.
     """
     executor = InThisProcess(lambda run: Worker(workspace, run))
-    job = Job("embed", spec.fingerprint, only=only)
+    job = EmbedJob(spec.fingerprint, only=only)
     return run_job(workspace, job, manifest, executor, progress)

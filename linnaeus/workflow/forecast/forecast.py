@@ -15,9 +15,8 @@ from typing import Any
 from linnaeus import models, preparation, runs
 from linnaeus.backbones import BackboneSpec
 from linnaeus.manifests import Manifest, sampler
-from linnaeus.planning import RunPlan
+from linnaeus.planning import EmbedJob, RunPlan
 from linnaeus.progress import SILENT, Progress
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.worker import estimate_seconds
 from linnaeus.workflow.file.config import Workflow
@@ -202,7 +201,7 @@ def _backbone(
 
 
 def _planned(workspace: Folder, spec: BackboneSpec, lists: Lists) -> _Planned:
-    job = Job("embed", spec.fingerprint)
+    job = EmbedJob(spec.fingerprint)
     plans = [runs.make_plan(workspace, job, manifest) for manifest in lists.distinct]
     begun = runs.open_run(workspace, job, lists.images.source)
     return _Planned(plans, begun.run_id if begun else None)
@@ -231,7 +230,7 @@ def _scoring(workspace: Folder, workflow: Workflow, manifest: Manifest, *, train
     model = models.find_newest(workspace, name)
     if model is None:
         return _Scoring(0)
-    job = Job.scoring(model, payload)
+    job = runs.scoring_by(model, payload)
     plan = runs.make_plan(workspace, job, manifest)
     if payload == "embedding":
         return _Scoring(plan.spec.planned)  # what has no vector yet is read by embed

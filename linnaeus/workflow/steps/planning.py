@@ -9,8 +9,8 @@ from linnaeus.backbones import BackboneSpec
 from linnaeus.documents import json_values
 from linnaeus.errors import ConfigurationError
 from linnaeus.manifests import Manifest, sampler
+from linnaeus.planning import EmbedJob
 from linnaeus.progress import SILENT, Progress, bytes_text
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.workflow import retraining
 from linnaeus.workflow.context import Context, Outcome, skipped
@@ -77,7 +77,7 @@ def expect(
 
 
 def _planned(context: Context, spec: BackboneSpec, manifest: Manifest) -> dict[str, Any]:
-    job = Job("embed", spec.fingerprint)
+    job = EmbedJob(spec.fingerprint)
     planned = runs.make_plan(context.workspace, job, manifest)
     return {
         "to_embed": planned.spec.planned,

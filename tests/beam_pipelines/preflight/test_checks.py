@@ -13,8 +13,9 @@ from beam_pipelines.preflight.facts import Facts
 from beam_pipelines.preflight.flink_rest import FlinkCluster, TaskManager
 from beam_pipelines.preflight.portable_checks import buffers_needed
 from beam_pipelines.preflight.submission import Address, Submission, target_of
+from linnaeus.planning import EmbedJob, ScoreJob
 
-SUBMISSION = Submission("embed", "s3://bucket/workspace", "s3://photos/2024")
+SUBMISSION = Submission(EmbedJob, "s3://bucket/workspace", "s3://photos/2024")
 FLINK = ("--runner=FlinkRunner", "--flink_version=1.19", "--parallelism=4")
 NEAR = ("--flink_master=localhost:8081",)
 FAR = ("--flink_master=jobmanager.internal:8081",)
@@ -69,7 +70,7 @@ def test_a_path_is_nothing_to_workers_elsewhere(options, name):
 
 @pytest.mark.parametrize("options", LOCALS)
 def test_a_path_is_the_same_to_workers_on_this_machine(options):
-    assert found(*options, submission=Submission("embed", "/workspace", "/photos")) == {}
+    assert found(*options, submission=Submission(EmbedJob, "/workspace", "/photos")) == {}
 
 
 @pytest.mark.parametrize("endpoint", ["http://localhost:9000", "http://127.0.0.1:9000"])
@@ -88,7 +89,7 @@ def test_settings_of_a_store_that_the_job_does_not_use_do_not_matter():
     assert found(*FLINK, settings={"AWS_ACCESS_KEY_ID": "x"}) == {}
 
 
-SCORE = replace(SUBMISSION, job="score")
+SCORE = replace(SUBMISSION, job=ScoreJob)
 
 
 @pytest.mark.parametrize("options", REMOTES)

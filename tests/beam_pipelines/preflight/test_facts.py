@@ -9,6 +9,7 @@ from beam_pipelines.preflight import judge
 from beam_pipelines.preflight.facts import gather, gather_cheap
 from beam_pipelines.preflight.flink_rest import FlinkCluster, TaskManager, look_at
 from beam_pipelines.preflight.submission import Address, Submission
+from linnaeus.planning import EmbedJob, ScoreJob
 from tests.beam_pipelines.preflight.flink_stand_in import VERSION, flink, serving
 
 POOL = ("--runner=FlinkRunner", "--parallelism=2", "--environment_type=EXTERNAL")
@@ -61,7 +62,7 @@ def test_what_is_no_address_is_none(text):
 def test_a_worker_pool_is_tried_however_it_is_named(free, listening, config, tmp_path):
     def unreachable(port: int):
         options = (*POOL, config.format(port))
-        return gather_cheap(Submission("embed", "/w", str(tmp_path), beam_options=options))
+        return gather_cheap(Submission(EmbedJob, "/w", str(tmp_path), beam_options=options))
 
     assert unreachable(listening).unreachable == {}
     seen = unreachable(free)
@@ -72,7 +73,7 @@ def test_a_worker_pool_is_tried_however_it_is_named(free, listening, config, tmp
 def test_job_server_and_model_server_are_tried(free, listening):
     options = ("--runner=PortableRunner", f"--job_endpoint=127.0.0.1:{free}", "--parallelism=2")
     options += ("--environment_type=LOOPBACK",)
-    asked = Submission("score", "/w", "/i", server=f"127.0.0.1:{free}", beam_options=options)
+    asked = Submission(ScoreJob, "/w", "/i", server=f"127.0.0.1:{free}", beam_options=options)
     assert {one.check for one in judge(gather_cheap(asked))} == {"job_server", "server_answers"}
     answering = replace(asked, server=f"127.0.0.1:{listening}")
     assert [one.check for one in judge(gather_cheap(answering))] == ["job_server"]
@@ -82,7 +83,7 @@ def test_a_folder_for_artifacts_that_is_not_there_is_seen(tmp_path):
     options = ("--runner=FlinkRunner", "--parallelism=2")
     for folder, there in ((tmp_path, True), (tmp_path / "none", False)):
         asked = Submission(
-            "embed", "/w", "/i", beam_options=(*options, f"--artifacts_dir={folder}")
+            EmbedJob, "/w", "/i", beam_options=(*options, f"--artifacts_dir={folder}")
         )
         assert gather_cheap(asked).artifacts_dir_exists is there
 
@@ -99,14 +100,14 @@ def test_the_cluster_that_flink_master_or_flink_names_is_judged():
     with flink({"one": (2, 16, 1 << 20)}, "1.20.1") as address:
         options = ("--runner=FlinkRunner", "--flink_version=1.19", "--parallelism=8")
         options += (f"--flink_master={address}", "--environment_type=LOOPBACK")
-        asked = Submission("embed", "/w", "/", beam_options=options)
+        asked = Submission(EmbedJob, "/w", "/", beam_options=options)
         assert {one.check for one in judge(gather(asked))} == {
             "flink_version",
             "slots",
             "network_buffers",
         }
         portable = ("--runner=PortableRunner", "--parallelism=3", "--environment_type=LOOPBACK")
-        asked = Submission("embed", "/w", "/", beam_options=portable, flink=address)
+        asked = Submission(EmbedJob, "/w", "/", beam_options=portable, flink=address)
         assert "slots" in {one.check for one in judge(gather(asked))}
 
 
@@ -123,7 +124,7 @@ def test_a_store_is_written_to_and_left_as_it_was(s3):
     bucket = s3.bucket()
     client, name = s3.client(), bucket.removeprefix("s3://")
     client.put_object(Bucket=name, Key="images/a.jpg", Body=b"a")
-    asked = Submission("embed", f"{bucket}/w", f"{bucket}/images", output=f"{bucket}/labels")
+    asked = Submission(EmbedJob, f"{bucket}/w", f"{bucket}/images", output=f"{bucket}/labels")
     assert judge(gather(asked)) == []
     keys = [one["Key"] for one in client.list_objects_v2(Bucket=name)["Contents"]]
     assert keys == ["images/a.jpg"]
@@ -132,7 +133,7 @@ def test_a_store_is_written_to_and_left_as_it_was(s3):
 @pytest.mark.slow
 def test_a_store_that_lets_nobody_in_and_images_that_are_not_there_are_found(s3, monkeypatch):
     bucket = s3.bucket()
-    asked = Submission("embed", f"{bucket}/w", f"{bucket}/images")
+    asked = Submission(EmbedJob, f"{bucket}/w", f"{bucket}/images")
     assert [one.check for one in judge(gather(asked))] == ["images_usable"]
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "stranger")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "stranger-secret")
@@ -144,7 +145,7 @@ def test_a_store_that_lets_nobody_in_and_images_that_are_not_there_are_found(s3,
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_a_manifest_is_looked_for_as_a_file(tmp_path, suffix):
     name = tmp_path / f"list.{suffix}"
-    asked = Submission("embed", str(tmp_path / "w"), str(name))
+    asked = Submission(EmbedJob, str(tmp_path / "w"), str(name))
     assert [one.check for one in judge(gather(asked))] == ["images_usable"]
     name.write_text("uri\n")
     assert judge(gather(asked)) == []

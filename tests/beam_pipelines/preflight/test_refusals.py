@@ -10,6 +10,7 @@ import linnaeus
 from beam_pipelines.embed import EmbedRequest, embed
 from beam_pipelines.score import ScoreRequest, score
 from linnaeus.errors import ConfigurationError
+from linnaeus.planning import EmbedJob
 from linnaeus.progress.steps import PlainProgress
 from linnaeus.storage import Folder
 from serving.client import ScoringClient
@@ -56,7 +57,7 @@ def test_what_may_go_well_is_shown_and_passes(workspace, tmp_path):
 
     shown = io.StringIO()
     asked = preflight.Submission(
-        "embed", "/w", "/i", beam_options=("--runner=FlinkRunner", "--parallelism=1")
+        EmbedJob, "/w", "/i", beam_options=("--runner=FlinkRunner", "--parallelism=1")
     )
     preflight.refuse(asked, PlainProgress(shown))
     assert "parallelism is 1" in shown.getvalue()

@@ -31,10 +31,9 @@ from linnaeus.errors import LinnaeusError
 from linnaeus.jobs import frozen_runs
 from linnaeus.labels import LabelsTable
 from linnaeus.labels.files import SUCCESS
-from linnaeus.planning import RunSpec
+from linnaeus.planning import EmbedJob, RunSpec
 from linnaeus.progress import SILENT
 from linnaeus.records import OBJECTS
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
 from linnaeus.training.evaluation.decisions import DecisionRule
@@ -261,7 +260,7 @@ def test_a_template_for_the_shards_of_a_frozen_run_commits_nothing(
     bucket.images.upload(fill(tmp_path / "bucket", 12), "")
     manifest = manifests.freeze(bucket.gs, bucket.images.uri)
     spec = preparation.prepare(bucket.gs, colour_model.BACKBONE, "float32")
-    frozen = frozen_runs.freeze_run(bucket.gs, Job("embed", spec.fingerprint), manifest, "night")
+    frozen = frozen_runs.freeze_run(bucket.gs, EmbedJob(spec.fingerprint), manifest, "night")
     job = launch(run_shards.main, staged, f"--workspace={bucket.gs.uri}", "--plan=night")
     assert job.name == dataflow.job_name(frozen.run_id)
     assert json.loads(capsys.readouterr().out)["plan"] == "night"

@@ -12,8 +12,7 @@ from linnaeus.errors import ConfigurationError, FailureCode, ImageError
 from linnaeus.images import isolation
 from linnaeus.images.augmentation import augmented
 from linnaeus.images.isolation import IsolatedDecoder
-from linnaeus.planning import plans
-from linnaeus.runs import Job
+from linnaeus.planning import EmbedJob, plans
 from linnaeus.storage import Folder
 from linnaeus.tables import read_matrix
 from linnaeus.worker import Worker, do_shard
@@ -117,7 +116,7 @@ def test_a_second_attempt_at_a_shard_gives_the_same_vectors(
     (bucket / "even" / "killer.png").write_bytes(killing_decoder.KILLER)
     manifest = manifests.freeze(workspace, str(bucket))
     view = prepared(workspace, base)
-    job = Job("embed", view.fingerprint)
+    job = EmbedJob(view.fingerprint)
     run = runs.create_run(workspace, job, runs.make_plan(workspace, job, manifest))
     workspace.write_new(layout.attempt(run.run_id, 0, 1), b"")  # of a worker that died
     monkeypatch.setattr(IsolatedDecoder, "decode_function", "tests.killing_decoder:decode")
@@ -134,12 +133,12 @@ def test_a_second_attempt_at_a_shard_gives_the_same_vectors(
 def test_a_restricted_job_does_only_its_objects_and_adds_up(workspace: Folder, tmp_path: Path):
     manifest = manifests.freeze(workspace, str(fill(tmp_path / "bucket", 5)))
     uris = manifests.load(workspace, manifest.id)["uri"].to_pylist()
-    job = Job("embed", SPEC.fingerprint, only=frozenset(uris[:2]))
+    job = EmbedJob(SPEC.fingerprint, only=frozenset(uris[:2]))
     run = runs.create_run(workspace, job, runs.make_plan(workspace, job, manifest))
     do_shard(TestWorker(workspace, run), 0)
     counts = runs.commit(workspace, run.run_id)
     assert (counts.planned, counts.done, counts.skipped) == (2, 2, 3)
-    rest = runs.make_plan(workspace, Job("embed", SPEC.fingerprint), manifest)
+    rest = runs.make_plan(workspace, EmbedJob(SPEC.fingerprint), manifest)
     assert (rest.spec.planned, rest.spec.skipped) == (3, 2)
 
 
@@ -147,7 +146,7 @@ def test_a_restricted_job_joins_only_runs_of_the_same_objects(workspace: Folder,
     manifest = manifests.freeze(workspace, str(fill(tmp_path / "bucket", 5)))
     uris = manifests.load(workspace, manifest.id)["uri"].to_pylist()
     job, same, other, all_of_them = (
-        Job("embed", SPEC.fingerprint, only=None if only is None else frozenset(only))
+        EmbedJob(SPEC.fingerprint, only=None if only is None else frozenset(only))
         for only in (uris[:2], uris[1::-1], uris[1:3], None)
     )
     run = runs.create_run(workspace, job, runs.make_plan(workspace, job, manifest))

@@ -8,18 +8,18 @@ from linnaeus.errors import ConfigurationError, GateFailed, ReconciliationError
 from linnaeus.jobs import InThisProcess, frozen_runs, run_job, slices
 from linnaeus.jobs.frozen_runs import freeze_run, load
 from linnaeus.labels import LabelsTable
-from linnaeus.planning import plans
+from linnaeus.planning import EmbedJob, ScoreJob, plans
 from linnaeus.progress import SILENT
 from linnaeus.records import EMBEDDINGS, OBJECTS
-from linnaeus.runs import Job, give_up
+from linnaeus.runs import give_up
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
 from linnaeus.worker.shards import begin
 from tests.buckets import TestWorker, fill
 from tests.pixel_engine import SPEC
 
-EMBED = Job("embed", SPEC.fingerprint)
-SCORE = Job("score", SPEC.fingerprint, "m", 1, "embedding")
+EMBED = EmbedJob(SPEC.fingerprint)
+SCORE = ScoreJob(SPEC.fingerprint, "m", 1, "embedding")
 
 
 @pytest.fixture
@@ -222,4 +222,4 @@ def test_a_name_of_another_job_or_of_nothing_is_refused(workspace, bucket):
     with pytest.raises(ConfigurationError, match="There is no run"):
         load(workspace, "01" + "A" * 24)
     with pytest.raises(ConfigurationError, match="linnaeus embed --plan night"):
-        slices.find(workspace, "night", "score")
+        slices.find(workspace, "night", ScoreJob)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from linnaeus import layout, runs
@@ -6,16 +8,15 @@ from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.jobs import retry as retry_module
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import freeze
-from linnaeus.planning import plans
+from linnaeus.planning import EmbedJob, ScoreJob, plans
 from linnaeus.progress import SILENT
 from linnaeus.records import FAILURES
-from linnaeus.runs import Job
 from linnaeus.tables import Table
 from tests.buckets import BrightnessScorer, TestWorker, fill, png
 from tests.pixel_engine import SPEC
 
-EMBED = Job("embed", SPEC.fingerprint)
-SCORE = Job("score", SPEC.fingerprint, "m", 1, "embedding")
+EMBED = EmbedJob(SPEC.fingerprint)
+SCORE = ScoreJob(SPEC.fingerprint, "m", 1, "embedding")
 
 
 class Refusing(BrightnessScorer):
@@ -47,7 +48,7 @@ def run(workspace, bucket, job=EMBED, refusal=None):
 
 
 def retry(workspace, bucket, job=EMBED, codes=retry_module.CODES, refusal=None):
-    if job.name == "score":
+    if isinstance(job, ScoreJob):
         named = f"{job.model}:{job.model_version}"
         manifest = retry_module.scored_manifest(workspace, str(bucket), named, named)
     else:
@@ -57,9 +58,7 @@ def retry(workspace, bucket, job=EMBED, codes=retry_module.CODES, refusal=None):
 
 
 def retried(job, codes=retry_module.CODES):
-    return Job(
-        job.name, job.fingerprint, job.model, job.model_version, job.payload, retried_codes=codes
-    )
+    return replace(job, retried_codes=codes)
 
 
 def failures(workspace):
@@ -178,7 +177,7 @@ def test_a_version_that_did_not_label_the_source_is_named(workspace, bucket):
     with pytest.raises(ConfigurationError, match=r"not those of m:1: run `linnaeus score` first"):
         retry(workspace, bucket, SCORE)
     run(workspace, bucket, SCORE)
-    newer = Job("score", SPEC.fingerprint, "m", 2, "embedding")
+    newer = ScoreJob(SPEC.fingerprint, "m", 2, "embedding")
     with pytest.raises(ConfigurationError, match=r"not those of m:2"):
         retry(workspace, bucket, newer)
 

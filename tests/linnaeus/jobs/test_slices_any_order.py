@@ -13,9 +13,8 @@ from linnaeus.errors import LinnaeusError, ReconciliationError
 from linnaeus.jobs import Slice, frozen_runs, slices
 from linnaeus.jobs.frozen_runs import freeze_run, load
 from linnaeus.jobs.slices import shards_of
-from linnaeus.planning import plans
+from linnaeus.planning import EmbedJob, plans
 from linnaeus.records import OBJECTS
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
 from tests.buckets import TestWorker, fill
@@ -70,7 +69,7 @@ def test_the_commit_knows_what_is_missing_and_is_the_same_in_the_end(attempts):
         workspace = Folder(f"{name}/workspace")
         pictures = str(fill(Path(name) / "bucket", PICTURES))
         manifest = manifests.freeze(workspace, pictures)
-        frozen = freeze_run(workspace, Job("embed", SPEC.fingerprint), manifest, "p")
+        frozen = freeze_run(workspace, EmbedJob(SPEC.fingerprint), manifest, "p")
         assert frozen.shards == SHARDS
         for (index, count), dies_after in attempts:
             attempt(workspace, Slice(index, count), dies_after)

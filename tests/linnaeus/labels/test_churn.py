@@ -8,11 +8,10 @@ from linnaeus.errors import GateFailed
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.labels import Churn, LabelsTable
 from linnaeus.labels.churn import of_run
-from linnaeus.planning import plans
+from linnaeus.planning import ScoreJob, plans
 from linnaeus.progress import SILENT
 from linnaeus.records import CHANGES, Prediction
 from linnaeus.report import changes
-from linnaeus.runs import Job
 from tests.buckets import BrightnessScorer, TestWorker, fill, png
 from tests.pixel_engine import SPEC
 
@@ -46,7 +45,7 @@ def score(workspace, bucket, version, below=0.0, gate=None):
         worker.__dict__["_scorer"] = Contrary(below)
         return worker
 
-    job = Job("score", SPEC.fingerprint, "m", version, "embedding")
+    job = ScoreJob(SPEC.fingerprint, "m", version, "embedding")
     manifest = manifests.freeze(workspace, str(bucket))
     return run_job(workspace, job, manifest, InThisProcess(open_worker), SILENT, gate)
 

@@ -10,14 +10,14 @@ from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.labels import LabelsTable
 from linnaeus.maintenance import forget
+from linnaeus.planning import ScoreJob
 from linnaeus.progress import SILENT
 from linnaeus.records import PREDICTIONS
-from linnaeus.runs import Job
 from linnaeus.tables import Table
 from tests.buckets import TestWorker, fill
 from tests.pixel_engine import SPEC
 
-SCORE = Job("score", SPEC.fingerprint, "m", 1, "embedding")
+SCORE = ScoreJob(SPEC.fingerprint, "m", 1, "embedding")
 
 
 def executor(workspace):
@@ -40,7 +40,7 @@ def bucket(tmp_path):
 
 def test_labels_of_a_forgotten_source_go_and_those_of_others_stay(workspace, bucket, tmp_path):
     other = fill(tmp_path / "other", 3, first=50)
-    for job in (SCORE, Job("score", SPEC.fingerprint, "n", 1, "embedding")):
+    for job in (SCORE, ScoreJob(SPEC.fingerprint, "n", 1, "embedding")):
         score(workspace, bucket, job)
         score(workspace, other, job)
     shutil.rmtree(bucket)

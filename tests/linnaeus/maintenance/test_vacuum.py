@@ -17,10 +17,9 @@ from linnaeus.jobs.frozen_runs import freeze_run
 from linnaeus.labels import LabelsTable
 from linnaeus.maintenance import Retention, vacuum
 from linnaeus.maintenance.compaction import compact, write_merged
-from linnaeus.planning import plans
+from linnaeus.planning import EmbedJob, ScoreJob, plans
 from linnaeus.progress import SILENT
 from linnaeus.records import EMBEDDINGS, OBJECTS
-from linnaeus.runs import Job
 from linnaeus.status import overview
 from linnaeus.storage import Folder
 from linnaeus.tables import EmbeddingTable, Table
@@ -28,8 +27,8 @@ from linnaeus.worker import shards
 from tests.buckets import TestWorker, fill
 from tests.pixel_engine import SPEC
 
-EMBED = Job("embed", SPEC.fingerprint)
-SCORE = Job("score", SPEC.fingerprint, "m", 1, "embedding")
+EMBED = EmbedJob(SPEC.fingerprint)
+SCORE = ScoreJob(SPEC.fingerprint, "m", 1, "embedding")
 NOW, WEEK = timedelta(0), timedelta(days=7)
 REPLACED_GO = Retention(removed=NOW)
 ALL_GO = Retention(removed=NOW, unfinished=NOW)

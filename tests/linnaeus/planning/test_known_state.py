@@ -1,5 +1,6 @@
 """What is known and what is to do, held against a plain loop over the tables' rows."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from linnaeus import layout
 from linnaeus.errors import FailureCode
-from linnaeus.planning import Question, known, work_list
+from linnaeus.planning import EmbedJob, Question, ScoreJob, known, work_list
 from linnaeus.planning.known_state import MAX_ATTEMPTS, known_state
 from linnaeus.records import EMBEDDINGS, FAILURES, MANIFEST, OBJECTS, PREDICTIONS
 from linnaeus.storage import Folder
@@ -21,6 +22,8 @@ from linnaeus.tables import Table, parts
 FINGERPRINT, DECODER = "f00", "decoder 2"
 EMBED = Question(FINGERPRINT, DECODER, FINGERPRINT)
 SCORE = Question("m:1", DECODER, FINGERPRINT, "m")
+EMBED_JOB = EmbedJob(FINGERPRINT)
+SCORE_JOB = ScoreJob(FINGERPRINT, "m", 1, "embedding")
 
 names, etags, digests = (st.sampled_from(list(letters)) for letters in ("abcd", "xyz", "012"))
 listed = st.dictionaries(names, st.tuples(etags, st.integers(1, 2)), max_size=4)
@@ -138,8 +141,8 @@ def rows_to_do(workspace, rows, question, only=None):
         path = Path(folder) / "it's.parquet"
         pq.write_table(rows, path)
         with known(workspace, path, question) as connection:
-            job = "score" if question is SCORE else "embed"
-            found = work_list.judge(connection, job, only)
+            job = SCORE_JOB if question is SCORE else replace(EMBED_JOB, only=only)
+            found = work_list.select_pending(connection, job)
             planned = [row for s in work_list.shards(connection, found) for row in s.to_pylist()]
     assert len(planned) + found.up_to_date + found.given_up == rows.num_rows
     assert sum(not row["embedded"] for row in planned) == found.new
@@ -157,7 +160,7 @@ def test_equal_contents_lie_in_one_shard_whatever_their_names(workspace, tmp_pat
     rows = manifest({f"{i:04d}": ("same" if i % 100 == 0 else f"e{i}", 1) for i in range(2000)})
     pq.write_table(rows, tmp_path / "m.parquet")
     with known(workspace, tmp_path / "m.parquet", EMBED) as connection:
-        shards = list(work_list.shards(connection, work_list.judge(connection, "embed")))
+        shards = list(work_list.shards(connection, work_list.select_pending(connection, EMBED_JOB)))
     having = [i for i, shard in enumerate(shards) if "same" in shard["etag"].to_pylist()]
     assert len(having) == 1
     assert sum(shard.num_rows for shard in shards) == 2000

@@ -29,9 +29,8 @@ from linnaeus.errors import ConfigurationError, FailureCode
 from linnaeus.maintenance import Retention, compaction, vacuum
 from linnaeus.maintenance.compaction import Merge, compact, write_merged
 from linnaeus.maintenance.compaction_policy import ON_DEMAND, Policy
-from linnaeus.planning import plans
+from linnaeus.planning import EmbedJob, plans
 from linnaeus.records import EMBEDDINGS, FAILURES, OBJECTS
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
 from linnaeus.worker import Failure, Outcome, receipts_listed, shards
@@ -40,7 +39,7 @@ from tests.buckets import TestWorker
 from tests.linnaeus.stored_rows import vector_of
 from tests.pixel_engine import SPEC
 
-EMBED = Job("embed", SPEC.fingerprint)
+EMBED = EmbedJob(SPEC.fingerprint)
 NOW = timedelta(0)
 TABLES = {
     layout.embeddings(SPEC.fingerprint): EMBEDDINGS,

@@ -21,10 +21,9 @@ from linnaeus.errors import (
 from linnaeus.jobs import InThisProcess, run_job, submit_job
 from linnaeus.labels import LabelsTable
 from linnaeus.models import Model, ModelBackbone, load_model
-from linnaeus.planning import plans
+from linnaeus.planning import EmbedJob, ScoreJob, plans
 from linnaeus.progress import SILENT
 from linnaeus.records import EMBEDDINGS, FAILURES, OBJECTS, PREDICTIONS
-from linnaeus.runs import Job
 from linnaeus.status import observer
 from linnaeus.storage import Folder
 from linnaeus.tables import EmbeddingTable, Table, read_matrix
@@ -33,8 +32,8 @@ from tests import pictures
 from tests.buckets import BrightnessScorer, TestWorker, fill, png
 from tests.pixel_engine import SPEC, PixelEngine
 
-EMBED = Job("embed", SPEC.fingerprint)
-SCORE = Job("score", SPEC.fingerprint, "m", 1, "embedding")
+EMBED = EmbedJob(SPEC.fingerprint)
+SCORE = ScoreJob(SPEC.fingerprint, "m", 1, "embedding")
 
 
 @pytest.fixture
@@ -205,13 +204,13 @@ def test_an_embedding_that_a_server_refuses_is_not_sent_again(workspace, tmp_pat
     refused = refusing(workspace, FailureCode.CORRUPT)
     summaries = [run(workspace, bucket, SCORE, refused) for _ in range(2)]
     assert [s.counts.failed for s in summaries] == [1, 0]
-    other = Job("score", SPEC.fingerprint, "other", 1, "embedding")
+    other = ScoreJob(SPEC.fingerprint, "other", 1, "embedding")
     assert run(workspace, bucket, other).counts.done == 1
 
 
 def test_pixels_that_a_server_refuses_can_be_embedded(workspace, tmp_path):
     bucket = fill(tmp_path / "bucket", 1)
-    job = Job("score", SPEC.fingerprint, "m", 1, "pixels")
+    job = ScoreJob(SPEC.fingerprint, "m", 1, "pixels")
     run(workspace, bucket, job, refusing(workspace, FailureCode.CORRUPT))
     assert run(workspace, bucket).counts.embedded == 1
 
@@ -294,7 +293,7 @@ def test_a_claim_whose_answer_was_lost_is_ones_own(workspace, bucket, monkeypatc
 
 def test_runs_of_other_options_are_not_joined(workspace, bucket):
     begin(workspace, bucket)
-    other = Job("embed", "another-fingerprint")
+    other = EmbedJob("another-fingerprint")
     source = manifests.freeze(workspace, str(bucket)).source
     assert runs.open_run(workspace, other, source) is None
     assert runs.open_run(workspace, EMBED, source) is not None
@@ -488,13 +487,13 @@ def test_each_content_is_asked_for_once(workspace, bucket):
 
 def test_vectors_of_another_backbone_are_computed_too(workspace, bucket):
     run(workspace, bucket)
-    summary = run(workspace, bucket, Job("embed", "another-fingerprint"))
+    summary = run(workspace, bucket, EmbedJob("another-fingerprint"))
     assert (summary.counts.done, summary.counts.embedded) == (20, 20)
 
 
 def test_pictures_that_were_scored_as_pixels_can_be_embedded(workspace, bucket):
-    run(workspace, bucket, Job("score", SPEC.fingerprint, "m", 1, "pixels"))
-    second = run(workspace, bucket, Job("score", SPEC.fingerprint, "m", 2, "embedding"))
+    run(workspace, bucket, ScoreJob(SPEC.fingerprint, "m", 1, "pixels"))
+    second = run(workspace, bucket, ScoreJob(SPEC.fingerprint, "m", 2, "embedding"))
     assert (second.counts.done, second.counts.embedded) == (20, 20)
 
 
@@ -588,7 +587,7 @@ def test_a_source_keeps_its_labels_when_another_is_scored(workspace, bucket, tmp
 
 
 def test_going_back_to_an_older_version_brings_its_labels_back(workspace, bucket):
-    second = Job("score", SPEC.fingerprint, "m", 2, "embedding")
+    second = ScoreJob(SPEC.fingerprint, "m", 2, "embedding")
     for job in (SCORE, second, SCORE):
         run(workspace, bucket, job)
     labels = LabelsTable(workspace, "m").table.scan().read_all()
@@ -623,7 +622,7 @@ def test_a_frozen_run_is_not_done_by_another_model_of_the_same_name_and_number(w
 
 
 def test_pixels_are_scored_without_storing_vectors(workspace, bucket):
-    job = Job("score", SPEC.fingerprint, "m", 1, "pixels")
+    job = ScoreJob(SPEC.fingerprint, "m", 1, "pixels")
     assert run(workspace, bucket, job).counts.done == 20
     assert EmbeddingTable(workspace, SPEC.fingerprint).version is not None
     assert rows(workspace, layout.embeddings(SPEC.fingerprint), EMBEDDINGS).num_rows == 0

@@ -15,9 +15,8 @@ from linnaeus import Workspace, layout, manifests, runs
 from linnaeus.cli.app import app
 from linnaeus.errors import ConfigurationError, LinnaeusError, StorageError
 from linnaeus.jobs import InThisProcess, run_job
-from linnaeus.planning import plans
+from linnaeus.planning import EmbedJob, plans
 from linnaeus.progress import SILENT
-from linnaeus.runs import Job
 from linnaeus.status import RunProgress, RunState, overview
 from linnaeus.status.details import describe
 from linnaeus.status.observer import Observer, follow, unfinished
@@ -26,7 +25,7 @@ from linnaeus.worker import ReceiptReader, do_shard
 from tests.buckets import TestWorker, fill
 from tests.pixel_engine import SPEC
 
-EMBED = Job("embed", SPEC.fingerprint)
+EMBED = EmbedJob(SPEC.fingerprint)
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from linnaeus import manifests, preparation
 from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.manifests import Manifest
+from linnaeus.planning import EmbedJob
 from linnaeus.progress import SILENT
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.training.evaluate import evaluate
 from linnaeus.training.evaluation.decisions import DecisionRule
@@ -50,7 +50,7 @@ def workspace(painted: dict[str, tuple[str, ...]], bucket: Path) -> Folder:
     spec = preparation.prepare(workspace, BACKBONE)
     executor = InThisProcess(lambda run: Worker(workspace, run))
     everything = manifests.freeze(workspace, str(bucket))
-    run_job(workspace, Job("embed", spec.fingerprint), everything, executor, SILENT)
+    run_job(workspace, EmbedJob(spec.fingerprint), everything, executor, SILENT)
     return workspace
 
 

@@ -15,8 +15,8 @@ from linnaeus.errors import ConfigurationError, FingerprintMismatch, GateFailed
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model, load_model
+from linnaeus.planning import EmbedJob
 from linnaeus.progress import SILENT
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.training.config import (
     GateConfig,
@@ -51,7 +51,7 @@ def embedded(workspace: Folder, source: Path, backbone: str = SMALL) -> Manifest
     manifest = manifests.freeze(workspace, str(source))
     spec = preparation.prepare(workspace, backbone)
     executor = InThisProcess(lambda run: Worker(workspace, run))
-    run_job(workspace, Job("embed", spec.fingerprint), manifest, executor, SILENT)
+    run_job(workspace, EmbedJob(spec.fingerprint), manifest, executor, SILENT)
     return manifest
 
 

@@ -8,8 +8,8 @@ from linnaeus import layout, manifests, runs
 from linnaeus.errors import FailureCode, ImageError
 from linnaeus.images import isolation
 from linnaeus.images.isolation import IsolatedDecoder
+from linnaeus.planning import EmbedJob
 from linnaeus.records import FAILURES
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
 from linnaeus.worker import do_shard
@@ -18,7 +18,7 @@ from tests import killing_decoder, pictures
 from tests.buckets import TestWorker, fill
 from tests.pixel_engine import SPEC
 
-EMBED = Job("embed", SPEC.fingerprint)
+EMBED = EmbedJob(SPEC.fingerprint)
 
 
 def test_a_deadly_picture_is_recorded_at_the_first_attempt_and_the_others_are_embedded(

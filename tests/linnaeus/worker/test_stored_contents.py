@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from linnaeus import layout, manifests
 from linnaeus.jobs import InThisProcess, RunSummary, run_job
+from linnaeus.planning import EmbedJob, Job, ScoreJob
 from linnaeus.progress import SILENT
 from linnaeus.records import PREDICTIONS
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.tables import StoredContents, Table
 from tests.buckets import TestWorker, fill
 from tests.pixel_engine import SPEC
 
-EMBED = Job("embed", SPEC.fingerprint)
-SCORE = Job("score", SPEC.fingerprint, "labels", 1, "embedding")
+EMBED = EmbedJob(SPEC.fingerprint)
+SCORE = ScoreJob(SPEC.fingerprint, "labels", 1, "embedding")
 
 
 def carried_out(workspace: Folder, job: Job, images: Path) -> RunSummary:

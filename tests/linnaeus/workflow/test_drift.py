@@ -12,8 +12,8 @@ from PIL import Image
 from linnaeus import manifests
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.models import DESCRIPTION, Model, ModelBackbone, version_prefix
+from linnaeus.planning import EmbedJob, ScoreJob
 from linnaeus.progress import SILENT
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.tables import EmbeddingTable, query, read_matrix
 from linnaeus.training.config import SplitConfig
@@ -45,16 +45,16 @@ def scored(tmp_path_factory):
     folder = tmp_path_factory.mktemp("drift")
     workspace = Folder(str(folder / "workspace"))
     trained = manifests.freeze(workspace, str(fill(folder / "trained", 150)))
-    run(workspace, "embed", trained)
+    run(workspace, EmbedJob(SPEC.fingerprint), trained)
     model = publish(workspace, trained.id)
     (folder / "bright").mkdir()
     for number in range(60):
         (folder / "bright" / f"{number}.png").write_bytes(bright(number))
     fill(folder / "alike", 60, first=500)
     fill(folder / "few", 5, first=900)
-    names = ("alike", "bright", "few")
+    names, job = ("alike", "bright", "few"), ScoreJob(SPEC.fingerprint, "m", 1, "embedding")
     frozen = [manifests.freeze(workspace, str(folder / name)) for name in names]
-    return Scored(workspace, model, *(run(workspace, "score", one) for one in frozen))
+    return Scored(workspace, model, *(run(workspace, job, one) for one in frozen))
 
 
 def bright(seed):
@@ -64,8 +64,7 @@ def bright(seed):
     return sink.getvalue()
 
 
-def run(workspace, name, manifest):
-    job = Job(name, SPEC.fingerprint, *(("m", 1, "embedding") if name == "score" else ()))
+def run(workspace, job, manifest):
     executor = InThisProcess(lambda spec: TestWorker(workspace, spec))
     return run_job(workspace, job, manifest, executor, SILENT).run_id
 

@@ -6,8 +6,8 @@ from linnaeus import manifests
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.manifests import Manifest
 from linnaeus.models import ModelBackbone
+from linnaeus.planning import EmbedJob
 from linnaeus.progress import SILENT
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from tests.buckets import TestWorker, png
 from tests.pixel_engine import SPEC
@@ -25,5 +25,5 @@ def put(folder: Path, seed: int) -> Path:
 def embedded(workspace: Folder, source: Path) -> Manifest:
     manifest = manifests.freeze(workspace, str(source))
     executor = InThisProcess(lambda run: TestWorker(workspace, run))
-    run_job(workspace, Job("embed", SPEC.fingerprint), manifest, executor, SILENT)
+    run_job(workspace, EmbedJob(SPEC.fingerprint), manifest, executor, SILENT)
     return manifest

@@ -11,8 +11,8 @@ from linnaeus import manifests, models, runs
 from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.models import Model, ModelBackbone
+from linnaeus.planning import EmbedJob, Job, ScoreJob
 from linnaeus.progress import SILENT
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.workflow.file.config import Workflow
 from linnaeus.workflow.forecast import forecast as forecasting
@@ -63,7 +63,7 @@ def prepared(monkeypatch):
 def embed(workspace: Folder, images, job: Job | None = None):
     manifest = manifests.freeze(workspace, str(images))
     executor = InThisProcess(lambda run: TestWorker(workspace, run))
-    run_job(workspace, job or Job("embed", SPEC.fingerprint), manifest, executor, SILENT)
+    run_job(workspace, job or EmbedJob(SPEC.fingerprint), manifest, executor, SILENT)
 
 
 def publish(workspace: Folder) -> None:
@@ -97,7 +97,7 @@ def test_nothing_is_written_but_the_list(workspace, workflow):
 def test_the_next_run_has_only_what_is_new(workspace, workflow, bucket):
     embed(workspace, bucket)
     publish(workspace)
-    embed(workspace, bucket, Job("score", SPEC.fingerprint, "labels", 1, "embedding"))
+    embed(workspace, bucket, ScoreJob(SPEC.fingerprint, "labels", 1, "embedding"))
     fill(bucket, 5, first=20)
     (bucket / "even" / "0000.png").unlink()
     (bucket / "even" / "0002.png").write_bytes(b"changed, and no picture")
@@ -128,7 +128,7 @@ def test_what_failed_does_not_count_as_embedded_or_scored(workspace, workflow):
 
 @pytest.mark.usefixtures("prepared")
 def test_a_run_that_was_not_finished_is_named(workspace, workflow, bucket):
-    manifest, job = manifests.freeze(workspace, str(bucket)), Job("embed", SPEC.fingerprint)
+    manifest, job = manifests.freeze(workspace, str(bucket)), EmbedJob(SPEC.fingerprint)
     begun = runs.create_run(workspace, job, runs.make_plan(workspace, job, manifest))
     found = forecast(workspace, workflow)
     assert (found.joins_run, found.to_embed) == (begun.run_id, 20)
@@ -285,7 +285,7 @@ def test_a_workflow_run_that_stopped_early_has_gaps(workspace, workflow):
 
 
 def test_labels_of_a_list_that_somebody_deleted_are_compared_with_none(workspace, bucket):
-    embed(workspace, bucket, Job("score", SPEC.fingerprint, "labels", 1, "embedding"))
+    embed(workspace, bucket, ScoreJob(SPEC.fingerprint, "labels", 1, "embedding"))
     asked = Workflow.model_validate({"workspace": workspace.uri, "images": {"location": "/x"}})
     scored = manifests.newest(workspace, str(bucket))
     assert last_labelled(workspace, asked, scored) == scored

@@ -10,8 +10,8 @@ import pytest
 from linnaeus import layout, manifests
 from linnaeus.errors import FailureCode, StorageError
 from linnaeus.jobs import InThisProcess, run_job
+from linnaeus.planning import EmbedJob
 from linnaeus.progress import SILENT
-from linnaeus.runs import Job
 from linnaeus.storage import Folder
 from linnaeus.workflow.drift.measures import EmbeddingDrift, LabelDrift, Mover
 from linnaeus.workflow.drift.measuring import Drift
@@ -151,7 +151,7 @@ def test_new_failures_are_grouped_by_code_with_examples(workspace, tmp_path):
     (bucket / "empty.png").write_bytes(b"")
     manifest = manifests.freeze(workspace, str(bucket))
     executor = InThisProcess(lambda spec: TestWorker(workspace, spec))
-    run_id = run_job(workspace, Job("embed", SPEC.fingerprint), manifest, executor, SILENT).run_id
+    run_id = run_job(workspace, EmbedJob(SPEC.fingerprint), manifest, executor, SILENT).run_id
     groups = new_failures(workspace, [run_id])
     assert {group.code: group.images for group in groups} == {"CORRUPT": 5, "EMPTY": 1}
     assert groups[0].examples == tuple(f"{bucket}/broken{number}.png" for number in range(3))
@@ -170,7 +170,7 @@ def test_failures_of_a_run_that_a_gate_refused_are_found(workspace, tmp_path):
 
     executor = Refused(lambda spec: TestWorker(workspace, spec))
     with pytest.raises(KeyboardInterrupt):
-        run_job(workspace, Job("embed", SPEC.fingerprint), manifest, executor, SILENT)
+        run_job(workspace, EmbedJob(SPEC.fingerprint), manifest, executor, SILENT)
     [run_id] = [name for name in workspace.folders(layout.RUNS) if not name.startswith(".")]
     assert new_failures(workspace, [run_id]) == (
         FailureGroup("EMPTY", 1, (f"{bucket}/empty.png",)),
