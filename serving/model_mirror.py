@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,14 +25,12 @@ from typing import IO
 from linnaeus import models
 from linnaeus.errors import ConfigurationError, FailureCode, LinnaeusError, StorageError
 from linnaeus.plain_text import one_line
-from linnaeus.storage import Entry, Folder, flush, flush_tree, inside, is_local, without_folders
+from linnaeus.storage import Folder, flush, is_local
 
 INCOMING = ".incoming"
 LOCK = ".mirror.lock"
 KEEP = 2
 EVERY_SECONDS = 30.0
-_COPIES = 4
-_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -90,19 +87,8 @@ class Mirror:
 
     def _copy(self, version: int) -> None:
         self._free_place(version)
-        prefix = models.version_prefix(self.model, version)
         incoming = self.folder / INCOMING / str(version)
-        entries = without_folders(list(self.workspace.list(prefix)))
-        # A reader of the folder, like one of the workspace, may take the description as the sign
-        # that the rest is there.
-        last = [one for one in entries if one.key == f"{prefix}/{models.DESCRIPTION}"]
-        others = [one for one in entries if one not in last]
-        with ThreadPoolExecutor(_COPIES) as pool:
-            for _ in pool.map(lambda one: self._copy_file(one, prefix, incoming), others):
-                pass
-        for one in last:
-            self._copy_file(one, prefix, incoming)
-        flush_tree(incoming)
+        self.workspace.download(models.version_prefix(self.model, version), incoming)
         incoming.rename(self._free_place(version))
         flush(self.folder)
 
@@ -113,15 +99,6 @@ class Mirror:
                 f"{place} is in the way, not copied from here: remove it, or name another --folder"
             )
         return place
-
-    def _copy_file(self, entry: Entry, prefix: str, incoming: Path) -> None:
-        path = Path(inside(str(incoming), entry.key.removeprefix(prefix).lstrip("/")))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self.workspace.open(entry.key) as source, path.open("wb") as target:
-            shutil.copyfileobj(source, target, _PIECE_BYTES)
-        if path.stat().st_size != entry.size:
-            where = self.workspace.uri_of(entry.key)
-            raise StorageError(f"{where} changed while it was copied", FailureCode.CHANGED)
 
     def _delete_all_but(self, wanted: Sequence[int]) -> tuple[int, ...]:
         extra = tuple(sorted(set(self.versions()) - set(wanted)))

@@ -5,7 +5,7 @@ Imports the ground floor alone.
 
 from linnaeus.storage import leases, local, retries
 from linnaeus.storage.buckets import PAGE_KEYS, Bucket
-from linnaeus.storage.folder import Folder, read_named, read_object, without_folders
+from linnaeus.storage.folder import Folder, read_named, read_object
 from linnaeus.storage.leases import Lease, LeaseLost, leased, store_time
 from linnaeus.storage.local import RECENT_MARK, Walk, flush, flush_tree
 from linnaeus.storage.store_errors import breaks_off, got_no_answer, translated
@@ -52,5 +52,4 @@ __all__ = [
     "split_uri",
     "store_time",
     "translated",
-    "without_folders",
 ]

@@ -14,13 +14,13 @@ from urllib.parse import quote
 from linnaeus.errors import ConfigurationError, FailureCode, StorageError
 from linnaeus.storage import buckets
 from linnaeus.storage.buckets import Bucket
-from linnaeus.storage.local import LocalFiles, read_file
+from linnaeus.storage.local import LocalFiles, flush_tree, read_file
 from linnaeus.storage.uris import Entry, Page, inside, is_local, join, normalise, parent, split_uri
 
 Names = list[str]
 
 _TRANSFERS = 16
-_PIECE_BYTES = 16 << 20
+_PIECE_BYTES = 4 << 20
 _MOST_OBJECT_BYTES = 1 << 30
 """Of a local picture, page or list, which is read whole; decoders take less."""
 _NUMBER = re.compile("[0-9]{1,18}")
@@ -163,14 +163,15 @@ class Folder:
 
         Nothing is copied where one of its keys would lead out of that folder.
         """
-        keys = [entry.key for entry in without_folders(list(self.list(prefix)))]
+        keys = [entry.key for entry in _without_folders(list(self.list(prefix)))]
         if not keys:
             raise StorageError(f"there is nothing in {self.uri_of(prefix)}", FailureCode.NOT_FOUND)
-        target, start = Folder(str(to)), len(prefix.strip("/"))
-        names = {key: key[start:].lstrip("/") for key in keys}
-        for name in names.values():
-            inside(target.uri, name)
-        _each(lambda key: target.write(names[key], self.read(key)), keys)
+        root, start = normalise(str(to)), len(prefix.strip("/"))
+        paths = {key: Path(inside(root, key[start:].lstrip("/"))) for key in keys}
+        for folder in {path.parent for path in paths.values()}:
+            folder.mkdir(parents=True, exist_ok=True)
+        _each(lambda key: self.copy_to(key, paths[key]), keys)
+        flush_tree(to)
 
     def upload(self, source: Path, prefix: str, last: Sequence[str] = ()) -> None:
         """Copy a local tree below `prefix`, many files at a time.
@@ -195,7 +196,7 @@ class Folder:
         return f"{scheme}://{bucket}/{quote(key)}", buckets.delta_options(scheme)
 
 
-def without_folders(entries: Sequence[Entry]) -> Sequence[Entry]:
+def _without_folders(entries: Sequence[Entry]) -> Sequence[Entry]:
     """Without the objects that stand for folders, as consoles of object stores make them."""
     folders = {str(folder) for one in entries for folder in PurePosixPath(one.key).parents}
     return [one for one in entries if one.key.rstrip("/") not in folders]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import pickle
 import socket
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pytest
@@ -197,6 +198,8 @@ def test_odd_keys_are_listed_and_read_as_written(folder: Folder, key: str, reque
         client.put_object(Bucket=bucket, Key=f"{prefix}/{key}", Body=b"odd")
     (entry,) = folder.list()
     assert entry.key == key
+    with folder.open(key) as file:
+        assert file.read() == b"odd"
     assert folder.read(key, entry.etag) == b"odd"
     assert read_object(folder.uri_of(key), entry.etag) == b"odd"
     assert folder.head(key) == entry
@@ -459,8 +462,8 @@ class Hostile(Folder):
     def list(self, prefix: str = "") -> Iterator[Entry]:
         return (Entry(key, 1, "", datetime.now(UTC)) for key in self.keys)
 
-    def read(self, key: str, etag: str | None = None) -> bytes:
-        return b"1"
+    def open(self, key: str) -> IO[bytes]:
+        return io.BytesIO(b"1")
 
 
 @pytest.mark.parametrize("name", ["../../escaped", "a/../../escaped", "..", "nul\0"])
