@@ -1,5 +1,6 @@
 """Processes, this one and others: silence, interrupts, temporary files, their end, who is alive."""
 
+import fcntl
 import importlib
 import importlib.util
 import logging
@@ -11,8 +12,8 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -191,6 +192,15 @@ def is_dead(name: object) -> bool:
     except (OSError, ValueError, OverflowError):
         return False  # another person's, whom this one may not see
     return identity(pid) != name
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Only one process of this machine at a time is inside; one that is killed leaves."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def stop(process: "subprocess.Popen[Any]", patience_seconds: float) -> None:

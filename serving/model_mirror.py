@@ -8,15 +8,13 @@ The folder is what the server knows as the model's base path.
 """
 
 import argparse
-import fcntl
 import json
 import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +23,7 @@ from typing import IO
 from linnaeus import models
 from linnaeus.errors import ConfigurationError, FailureCode, LinnaeusError, StorageError
 from linnaeus.plain_text import one_line
+from linnaeus.process import alone
 from linnaeus.storage import Folder, flush, is_local
 
 INCOMING = ".incoming"
@@ -67,7 +66,7 @@ class Mirror:
             StorageError: the workspace has no version of the model, or cannot be read.
             OSError: the folder cannot be written.
         """
-        with _alone(self.folder):
+        with alone(self.folder / LOCK):
             shutil.rmtree(self.folder / INCOMING, ignore_errors=True)
             wanted = models.versions(self.workspace, self.model)[-self.keep :]
             if not wanted:
@@ -109,14 +108,6 @@ class Mirror:
             (self.folder / str(version)).rename(leaving)
         shutil.rmtree(self.folder / INCOMING, ignore_errors=True)
         return extra
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel opens it when its owner dies
-        yield
 
 
 def _is_number(name: str) -> bool:

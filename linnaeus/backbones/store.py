@@ -1,9 +1,6 @@
 """The prepared backbones of a workspace, and their files on this machine."""
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +9,7 @@ from linnaeus.backbones.digests import file_sha256
 from linnaeus.backbones.spec import BackboneSpec
 from linnaeus.documents import Document
 from linnaeus.errors import ConfigurationError, StorageError
+from linnaeus.process import alone
 from linnaeus.storage import Folder, inside, is_local
 
 ROOT = "backbones"
@@ -92,7 +90,7 @@ def local_files(workspace: Folder, fingerprint: str) -> Path:
         return Path(inside(workspace.uri, below))
     cached = Path(inside(str(_cache()), below))
     if not cached.exists():
-        with _alone(cached.parent):
+        with alone(cached.parent / ".lock"):
             if not cached.exists():
                 _download(workspace, spec, cached)
     return cached
@@ -110,15 +108,6 @@ def _download(workspace: Folder, spec: BackboneSpec, to: Path) -> None:
                     "delete the backbone's folder there and prepare it again."
                 )
         files.rename(to)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Only one process of this machine at a time is inside; a killed one leaves."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _cache() -> Path:
