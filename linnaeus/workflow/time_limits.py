@@ -1,4 +1,7 @@
-"""Sends a summary somewhere, for so long at most: no receiver can hold a run up."""
+"""Sends a summary somewhere, for so long at most: no receiver can hold a run up.
+
+Also what senders share: what is said of a receiver that gives no answer, and silence about it.
+"""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -53,3 +56,14 @@ def unlogged(library: str) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def unreached(error: BaseException, seconds: float) -> str:
+    """Why nobody answered: by what it came from in the end, below what libraries made of it."""
+    causes = [error]
+    while cause := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(cause)
+    known = next((one.strerror for one in causes if isinstance(one, OSError) and one.strerror), "")
+    if not known and any(isinstance(one, TimeoutError) for one in causes):
+        return f"no answer within {seconds:g} s"
+    return f"cannot be reached: {known or type(causes[-1]).__name__}"

@@ -4,12 +4,13 @@ Samples have no times of their own, which the node exporter would refuse: there 
 instead.
 """
 
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 
 from prometheus_client import CollectorRegistry, Gauge, push_to_gateway, write_to_textfile
 
 from linnaeus.workflow.metrics.measurements import measurements
 from linnaeus.workflow.summary.summary import Summary
+from linnaeus.workflow.time_limits import unreached
 
 JOB = "linnaeus"
 TIMEOUT_SECONDS = 10.0
@@ -44,10 +45,6 @@ def push(gateway: str, summary: Summary) -> str:
         )
     except HTTPError as error:
         return f"it answers {error.code}"
-    except URLError as error:
-        return f"cannot be reached: {getattr(error.reason, 'strerror', None) or error.reason}"
-    except TimeoutError:
-        return f"no answer within {TIMEOUT_SECONDS:g} s"
     except OSError as error:
-        return f"cannot be reached: {error.strerror or type(error).__name__}"
+        return unreached(error, TIMEOUT_SECONDS)
     return ""

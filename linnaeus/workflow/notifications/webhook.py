@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from linnaeus.workflow.summary.summary import Summary
 from linnaeus.workflow.summary.text import text
-from linnaeus.workflow.time_limits import unlogged
+from linnaeus.workflow.time_limits import unlogged, unreached
 
 FROM_ENVIRONMENT = "env:"
 TIMEOUT_SECONDS = 10.0
@@ -83,18 +83,7 @@ def _refusal(url: SplitResult, body: bytes) -> str:
                 stream=True,
             )
         except requests.RequestException as error:
-            return _unreached(error)
+            return unreached(error, TIMEOUT_SECONDS)
     if 300 <= answer.status_code < 400:
         return f"it answers {answer.status_code}: redirects are not followed, set its newest URL"
     return "" if answer.ok else f"it answers {answer.status_code}"
-
-
-def _unreached(error: BaseException) -> str:
-    """By what it came from in the end, below what libraries made of it."""
-    causes = [error]
-    while cause := causes[-1].__cause__ or causes[-1].__context__:
-        causes.append(cause)
-    known = next((one.strerror for one in causes if isinstance(one, OSError) and one.strerror), "")
-    if not known and any(isinstance(one, TimeoutError) for one in causes):
-        return f"no answer within {TIMEOUT_SECONDS:g} s"
-    return f"cannot be reached: {known or type(causes[-1]).__name__}"
