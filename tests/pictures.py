@@ -207,6 +207,11 @@ def heic() -> bytes:
     return struct.pack(">I4s4sI4s4s", 24, b"ftyp", b"heic", 0, b"mif1", b"heic") + bytes(64)
 
 
+def few_bits_bmp() -> bytes:
+    """With one bit a pixel, which exported graphs refuse."""
+    return encode(scene().convert("1"), "BMP")
+
+
 SVG = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
 TEXT = b"BMX bikes, Wednesday: not a picture at all, but the first two letters say bitmap.\n"
 ZIP = b"PK\x05\x06" + bytes(18)
@@ -248,6 +253,22 @@ def every_format() -> dict[str, bytes]:
         "tiff-grey16": grey16("TIFF"),
         "tiff-rgb16": rgb16_tiff(),
         "tiff-cmyk": encode(scene().convert("CMYK"), "TIFF"),
+    }
+
+
+def not_decoded() -> dict[str, bytes]:
+    """A picture, or its beginning, of each format that is known and not decoded, by its name."""
+    return {
+        "HEIC": heic(),
+        "AVIF": encode(scene(), "AVIF"),
+        "SVG": SVG,
+        "PSD": b"8BPS\0\1" + bytes(40),
+        "ICO": encode(scene(), "ICO"),
+        "JPEG 2000": encode(scene(), "JPEG2000"),
+        "JPEG XL": b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40),
+        "Netpbm": encode(scene(), "PPM"),
+        "OpenEXR": b"\x76\x2f\x31\x01\2\0\0\0" + bytes(40),
+        "DDS": encode(scene(), "DDS"),
     }
 
 

@@ -3,7 +3,7 @@
 Imports the ground floor alone.
 """
 
-from linnaeus.images import augmentation, isolation
+from linnaeus.images import augmentation, isolation, refusals
 from linnaeus.images.decoding import (
     EXPORTED_PIXELS,
     PREPROCESSING,
@@ -12,19 +12,31 @@ from linnaeus.images.decoding import (
     decode,
     decoder_version,
 )
-from linnaeus.images.formats import IMAGE_NAME, IMAGE_SUFFIXES
+from linnaeus.images.formats import (
+    FORMATS,
+    IMAGE_NAME,
+    IMAGE_SUFFIXES,
+    MAGIC_BYTES,
+    REFUSED_BY_GRAPHS,
+    Format,
+)
 from linnaeus.images.isolation import DECODERS
 
 __all__ = [
     "DECODERS",
     "EXPORTED_PIXELS",
+    "FORMATS",
     "IMAGE_NAME",
     "IMAGE_SUFFIXES",
+    "MAGIC_BYTES",
     "PREPROCESSING",
+    "REFUSED_BY_GRAPHS",
+    "Format",
     "Limits",
     "Picture",
     "augmentation",
     "decode",
     "decoder_version",
     "isolation",
+    "refusals",
 ]

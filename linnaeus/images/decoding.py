@@ -5,10 +5,8 @@ directly instead of `PIL.Image.open`: that one refuses large pictures by a proce
 a warning, where here every call brings its own `Limits`, in any number of threads.
 """
 
-import re
 import struct
 import warnings
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from io import BytesIO
 
@@ -16,16 +14,12 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from linnaeus.errors import FailureCode, ImageError
-from linnaeus.images.formats import NOT_DECODED, magic_bytes
+from linnaeus.images import refusals
+from linnaeus.images.formats import format_of
 
 # Whoever changes a pixel that `decode` returns raises the number at the end.
 PREPROCESSING = "dct-scaled;exif-turned;over-white;first-frame;squash-bilinear-antialiased;1"
@@ -56,7 +50,7 @@ class Picture:
 
     pixels: uint8 [H, W, 3], RGB, at the size that was asked for.
     width, height: of the stored picture in pixels, upright (after its EXIF turn).
-    format: JPEG, PNG, GIF, BMP, WEBP or TIFF.
+    format: its name in `linnaeus.images.formats`.
     """
 
     pixels: NDArray[np.uint8]
@@ -85,7 +79,7 @@ def decode(data: bytes, height: int, width: int, limits: Limits = Limits()) -> P
         ) from e
     except Exception as e:
         reason = _one_line(e)
-        if _OF_ANOTHER_KIND.match(reason):
+        if refusals.is_of_another_kind(reason):
             raise ImageError(
                 f"the picture is of a kind that is not decoded ({reason}): store a JPEG or PNG",
                 FailureCode.UNSUPPORTED,
@@ -121,11 +115,6 @@ def orientation(exif: bytes) -> int:
         pass
     return 1
 
-
-# Pillow's words; a TIFF's unknown compression is a KeyError, which says the number alone.
-_OF_ANOTHER_KIND = re.compile(
-    r"Unsupported BMP|cannot handle|unknown pixel mode|.* not (yet )?supported|\d+$"
-)
 
 _FILTER = Image.Resampling.BILINEAR
 
@@ -218,22 +207,21 @@ def _over_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(white, image).convert("RGB")
 
 
-def _file_class(data: bytes, limits: Limits) -> Callable[[BytesIO], ImageFile]:
+def _file_class(data: bytes, limits: Limits) -> type[ImageFile]:
     """Pillow's class for what the first bytes say; ImageError where there is none."""
     if not data:
-        raise ImageError("the object is empty: store it anew", FailureCode.EMPTY)
+        raise ImageError(refusals.EMPTY, FailureCode.EMPTY)
     if len(data) > limits.image_bytes:
         raise ImageError(
             f"{len(data):,} bytes are more than the limit of {limits.image_bytes:,}",
             FailureCode.TOO_LARGE,
         )
-    for magic, file_class in _SUPPORTED:
-        if magic.match(data):
-            return file_class
-    for magic, name in NOT_DECODED:
-        if magic.match(data):
-            raise ImageError(f"{name} is not decoded: store a JPEG or PNG", FailureCode.UNSUPPORTED)
-    raise ImageError("the bytes are no picture", FailureCode.NOT_AN_IMAGE)
+    found = format_of(data)
+    if found is None:
+        raise ImageError(refusals.NO_PICTURE, FailureCode.NOT_AN_IMAGE)
+    if found.file_class is None:
+        raise ImageError(found.refusal, FailureCode.UNSUPPORTED)
+    return found.file_class
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -258,17 +246,6 @@ def _check_pixels(width: int, height: int, limits: Limits) -> None:
             f"{width} x {height} pixels are more than the limit of {limits.pixels:,}",
             FailureCode.TOO_LARGE,
         )
-
-
-_SUPPORTED: tuple[tuple[re.Pattern[bytes], type[ImageFile]], ...] = (
-    (magic_bytes(rb"\xff\xd8\xff"), JpegImageFile),
-    (magic_bytes(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
-    (magic_bytes(rb"RIFF.{4}WEBP"), WebPImageFile),
-    (magic_bytes(rb"GIF8[79]a"), GifImageFile),
-    # 'BM' alone begins many a text; the size of the second header is one of seven.
-    (magic_bytes(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0"), BmpImageFile),
-    (magic_bytes(rb"II[*+]\0|MM\0[*+]"), TiffImageFile),
-)
 
 
 def _one_line(error: Exception) -> str:

@@ -140,7 +140,8 @@ def seen_here(answer: Answer) -> Answer:
         picture = isolation.decode(answer.data, height=32, width=32)
     except ImageError as error:
         return ImageError(str(answer), error.code)
-    if picture.format == "TIFF":  # which no exported graph decodes
+    unsupported = answer.code is FailureCode.UNSUPPORTED
+    if unsupported and picture.format in images.REFUSED_BY_GRAPHS:
         return ImageError(str(answer), FailureCode.UNSUPPORTED)
     if picture.width * picture.height > images.EXPORTED_PIXELS:
         return ImageError(str(answer), FailureCode.TOO_LARGE)

@@ -27,7 +27,13 @@ from serving.client.checked_rows import CheckedRow
 from serving.client.in_flight import Slots
 from serving.client.read_ahead import READY, ReadingAhead
 from serving.client.retries import TRIES, is_late, is_overload, is_too_large, retry
-from serving.client.server_errors import failed, largest_batch, not_served, one_line, reason
+from serving.client.server_errors import (
+    failed,
+    largest_batch,
+    not_served,
+    one_line,
+    read_refusal,
+)
 from serving.protocol import tensors, wire
 
 K = TypeVar("K")
@@ -265,7 +271,8 @@ class ScoringClient:
             self._refused += 1
             if self._refused % REFUSED_TOGETHER == 0:
                 self._ask_checked(target)
-            return ImageError(f"{target} refuses it: {reason(str(refusal))}", refusal.code, value)
+            _, words = read_refusal(str(refusal))
+            return ImageError(f"{target} refuses it: {words}", refusal.code, value)
         # Arrays of one stream are alike: what is wrong with this one is wrong with all.
         raise ServingError(
             f"{self.address}: {target} refuses {target.signature} rows of {value.dtype}"
@@ -301,7 +308,7 @@ class ScoringClient:
         except _Refused as refusal:
             raise ServingError(
                 f"{self.address}: {target} refuses even the golden image {self._checked.name}:"
-                f" {reason(str(refusal))}; see its log, and run the same command again"
+                f" {read_refusal(str(refusal))[1]}; see its log, and run the same command again"
             ) from refusal
         if self._checked_said:
             self._checked.refuse_other(self.address, said, self._checked_said)
@@ -369,7 +376,8 @@ class ScoringClient:
         match error.code():
             case grpc.StatusCode.INVALID_ARGUMENT if not one_line(error).startswith(_UNFIT):
                 self._most_rows = largest_batch(one_line(error), self._most_rows)
-                return _Refused(one_line(error), FailureCode.CORRUPT)
+                code, _ = read_refusal(one_line(error))
+                return _Refused(one_line(error), code)
             case grpc.StatusCode.RESOURCE_EXHAUSTED if is_too_large(error):
                 return _Refused(one_line(error), FailureCode.TOO_LARGE)
             case code if code in TRIES and self._checked and target.of_images:

@@ -5,6 +5,7 @@ import re
 import grpc
 
 from linnaeus.errors import FailureCode, ServingError
+from linnaeus.images import refusals
 from linnaeus.plain_text import plain
 from serving.client.retries import TRIES_IN_TIME
 
@@ -88,9 +89,8 @@ def largest_batch(text: str, rows: int) -> int:
     return max(1, min(rows, int(found[1]))) if found else rows
 
 
-def reason(text: str) -> str:
-    """A refusal without the names of a graph's operations."""
-    short = _WHERE.sub("", text).rstrip()
-    if found := _ASSERTION.search(short):
-        short = found[1]
-    return short or text
+def read_refusal(text: str) -> tuple[FailureCode, str]:
+    """Code and words of why a picture is refused, without the names of a graph's operations."""
+    short = _WHERE.sub("", text).rstrip() or text
+    found = _ASSERTION.search(short)
+    return refusals.read(found[1] if found else short)

@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from linnaeus.errors import FailureCode
+from linnaeus.images import refusals
+
 _ORIENTATION = 0x0112
 _PREFIX = b"Exif\0\0"
 MOST_BLOCKS = 10_000
@@ -120,8 +123,15 @@ def _first(
 def refuse_unless(
     condition: tf.Tensor, what: tf.Tensor | str, most: tf.Tensor | int, value: tf.Tensor
 ) -> tf.Tensor:
-    """The value, unless `what`, such as 'blocks are', is too much; clients know the words."""
-    words = [what, " more than the limit of ", tf.strings.as_string(most), ": make it smaller"]
+    """The value, unless `what`, such as 'blocks are', is too much."""
+    code = refusals.coded(FailureCode.TOO_LARGE, "")
+    words = [
+        code,
+        what,
+        " more than the limit of ",
+        tf.strings.as_string(most),
+        ": make it smaller",
+    ]
     with tf.control_dependencies([tf.debugging.Assert(condition, [tf.strings.join(words)])]):
         return tf.identity(value)
 

@@ -52,3 +52,21 @@ def test_what_has_more_pixels_than_an_exported_graph_takes_is_not_sent_again(
     judged = seen_here(ImageError("no", FailureCode.CORRUPT, data))
     assert isinstance(judged, ImageError)
     assert judged.code is code
+
+
+@pytest.mark.parametrize(
+    ("data", "said", "code"),
+    [
+        (pictures.encode(pictures.scene(), "TIFF"), FailureCode.UNSUPPORTED, "UNSUPPORTED"),
+        (pictures.encode(pictures.scene(), "TIFF"), FailureCode.CORRUPT, "SERVER_ERROR"),
+        (pictures.few_bits_bmp(), FailureCode.UNSUPPORTED, "UNSUPPORTED"),
+        (pictures.jpeg(), FailureCode.UNSUPPORTED, "SERVER_ERROR"),
+    ],
+    ids=["tiff", "tiff as damaged", "bmp of one bit", "jpeg"],
+)
+def test_a_format_that_exported_graphs_refuse_is_not_sent_again(
+    data: bytes, said: FailureCode, code: str
+):
+    judged = seen_here(ImageError("no", said, data))
+    assert isinstance(judged, ImageError)
+    assert judged.code == code

@@ -1,14 +1,16 @@
-"""What a server's words about a request become: a limit, or a sentence for a person."""
+"""What a server's words about a request become: a limit, or a code and a sentence for a person."""
 
 import pytest
 
-from serving.client.server_errors import largest_batch, reason
+from linnaeus.errors import FailureCode
+from serving.client.server_errors import largest_batch, read_refusal
 
-UNKNOWN_BYTES = (
-    "assertion failed: [The bytes are no JPEG, PNG, WebP, GIF or BMP: send one of these.]"
+REFUSED = (
+    "assertion failed: [TOO_LARGE: 9 x 9 pixels are more than the limit of 80: make it smaller]"
     " [[{{function_node map_while_body_7}}{{node map/while/Assert}}]] [[map/while]]"
 )
 CUT = "Invalid JPEG data or crop window, data size 300 [[{{node DecodeJpeg}}]]"
+UNKNOWN_TO_OLD_SERVERS = "Unknown image file format. One of JPEG, PNG, GIF, BMP required."
 
 
 @pytest.mark.parametrize(
@@ -26,13 +28,19 @@ def test_a_refusal_of_many_rows_says_how_many_may_come(text: str, rows: int):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "code", "words"),
     [
-        (UNKNOWN_BYTES, "The bytes are no JPEG, PNG, WebP, GIF or BMP: send one of these."),
-        (CUT, "Invalid JPEG data or crop window, data size 300"),
-        ("Missing ModelSpec", "Missing ModelSpec"),
-        ("[[{{node x}}]]", "[[{{node x}}]]"),
+        (REFUSED, "TOO_LARGE", "9 x 9 pixels are more than the limit of 80: make it smaller"),
+        ("assertion failed: [EMPTY: no: bytes]", "EMPTY", "no: bytes"),
+        ("assertion failed: [NOT_FOUND: odd]", "CORRUPT", "NOT_FOUND: odd"),
+        (CUT, "CORRUPT", "Invalid JPEG data or crop window, data size 300"),
+        (UNKNOWN_TO_OLD_SERVERS, "UNSUPPORTED", UNKNOWN_TO_OLD_SERVERS),
+        ("Missing ModelSpec", "CORRUPT", "Missing ModelSpec"),
+        ("[[{{node x}}]]", "CORRUPT", "[[{{node x}}]]"),
+        ("", "CORRUPT", ""),
     ],
 )
-def test_the_names_of_operations_are_left_out(text: str, words: str):
-    assert reason(text) == words
+def test_a_refusal_has_a_code_and_words_without_the_names_of_operations(
+    text: str, code: str, words: str
+):
+    assert read_refusal(text) == (FailureCode(code), words)

@@ -133,17 +133,20 @@ def test_what_tensorflow_does_not_tell_of_a_gif_is_black():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (EVERY_FORMAT["tiff"], "TIFF is not decoded by the model: send a JPEG or PNG"),
-        (EVERY_FORMAT["tiff-grey16"], "TIFF is not decoded by the model"),
-        (b"", "The bytes are no JPEG, PNG, WebP, GIF or BMP"),
-        (pictures.heic(), "The bytes are no JPEG"),
-        (pictures.ZIP, "The bytes are no JPEG"),
-        (pictures.TEXT, "BMP that is compressed"),
-        (pictures.encode(pictures.scene().convert("1"), "BMP"), "has not 8, 24 or 32 bits"),
+        (EVERY_FORMAT["tiff-grey16"], "UNSUPPORTED: TIFF is not decoded by the model"),
+        (b"", "EMPTY: the object is empty"),
+        (pictures.heic(), "UNSUPPORTED: HEIC is not decoded: make it a JPEG or PNG"),
+        (pictures.ZIP, "NOT_AN_IMAGE: the bytes are no picture"),
+        (pictures.TEXT, "NOT_AN_IMAGE"),
+        (
+            pictures.few_bits_bmp(),
+            "UNSUPPORTED: BMP that is compressed or has not 8, 24 or 32 bits",
+        ),
+        (EVERY_FORMAT["bmp"][:30], "Incomplete bmp content"),
         (pictures.jpeg()[:-2], "Invalid JPEG"),
         (pictures.png()[:700], "Invalid PNG"),
         (EVERY_FORMAT["webp"][:-30], "WebP"),
-        (pictures.bomb(), "60000 x 60000 pixels are more than the limit of 50000000"),
+        (pictures.bomb(), "TOO_LARGE: 60000 x 60000 pixels are more than the limit of 50000000"),
     ],
 )
 def test_what_cannot_be_decoded_fails_its_batch_with_a_clear_line(data: bytes, message: str):
@@ -171,7 +174,9 @@ LARGE = {
 @pytest.mark.parametrize("kind", LARGE)
 def test_what_would_cost_too_much_is_refused_before_it_is_decoded(kind: str):
     started, before = time.process_time(), memory_mb("VmHWM")
-    assert "more than the limit of" in message_of(LARGE[kind])
+    message = message_of(LARGE[kind])
+    assert "TOO_LARGE: " in message
+    assert "more than the limit of" in message
     assert time.process_time() - started < 5
     assert memory_mb("VmHWM") - before < 100
 
