@@ -20,7 +20,7 @@ from linnaeus.errors import ConfigurationError
 from linnaeus.labels.table import LabelsTable
 from linnaeus.models import Model
 from linnaeus.records import LABELS
-from linnaeus.storage import Folder, translated
+from linnaeus.storage import Folder, map_store_errors
 from linnaeus.tables import Table, database, gathered
 
 SUCCESS = "_SUCCESS.json"
@@ -99,7 +99,7 @@ class LabelFiles:
         if self._is_written(marker):
             return
         of_source = pc.field("source") == source
-        with translated("read", labels.table.uri):
+        with map_store_errors("read", labels.table.uri):
             counts = _counted(labels.table.stream(table, of_source, ["source", "status"]))
         names, earlier = self._names(counts["rows"]), self._earlier()
         self._mark(UNFINISHED, Marker({**earlier, **dict.fromkeys(names)}))
@@ -164,7 +164,7 @@ def _by_uri(
 ) -> Generator[pa.RecordBatch, None, None]:
     """A snapshot's rows, sorted by a database that keeps most of them on disk."""
     rows = pa.RecordBatchReader.from_batches(LABELS, labels.stream(snapshot, where))
-    with translated("read", labels.uri), database({}, MEMORY_LIMIT) as connection:
+    with map_store_errors("read", labels.uri), database({}, MEMORY_LIMIT) as connection:
         connection.execute("SET threads = 1")  # each wants memory of its own
         connection.register("labels", rows)
         ordered = connection.sql("FROM labels ORDER BY uri").to_arrow_reader(BATCH_ROWS)

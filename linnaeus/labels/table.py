@@ -21,7 +21,7 @@ from linnaeus.labels import churn
 from linnaeus.manifests import Manifest
 from linnaeus.planning import RunSpec
 from linnaeus.records import FAILURES, LABELLED, LABELS, PREDICTIONS
-from linnaeus.storage import Folder, translated
+from linnaeus.storage import Folder, map_store_errors
 from linnaeus.tables import Sources, Table, database
 
 _CURRENT = """
@@ -74,7 +74,7 @@ class LabelsTable:
         of_source = pc.field("source") == manifest.source
         labelled = of_source & (pc.field("status") == LABELLED)
         same = (number, model) == (manifest.number, number_of(trained_by))
-        with translated("read", self.table.uri):
+        with map_store_errors("read", self.table.uri):
             return same and snapshot.to_pyarrow_dataset().count_rows(filter=labelled) == scored
 
     def current(self, source: str) -> tuple[int, int]:
@@ -87,7 +87,7 @@ class LabelsTable:
         snapshot = self.table.load()
         if snapshot is None:
             return False
-        with translated("read", self.table.uri):
+        with map_store_errors("read", self.table.uri):
             of_model = pc.field("trained_by") == trained_by
             return bool(snapshot.to_pyarrow_dataset().count_rows(filter=of_model))
 
@@ -117,14 +117,14 @@ class LabelsTable:
             return number > manifest.number or is_made or self._is_forgotten(manifest)
 
         def judge(snapshot: DeltaTable) -> None:
-            with translated("read", self.table.uri):
+            with map_store_errors("read", self.table.uri):
                 of_source = pc.field("source") == run.source
                 before = self.table.scan(churn.BEFORE, of_source, snapshot)
                 churn.record(self.workspace, connection, before, run.run_id)
             accept()
 
         with ExitStack() as stack:
-            with translated("read", self.workspace.uri):
+            with map_store_errors("read", self.workspace.uri):
                 connection = stack.enter_context(database(self._sources(listed, run)))
                 _join(connection, run)
             self.table.replace(

@@ -25,7 +25,7 @@ from duckdb import DuckDBPyConnection
 from linnaeus import layout
 from linnaeus.errors import FailureCode
 from linnaeus.records import FAILURES, OBJECTS, PREDICTIONS
-from linnaeus.storage import Folder, translated
+from linnaeus.storage import Folder, map_store_errors
 from linnaeus.tables import PLACES, EmbeddingTable, Table, database
 
 MAX_ATTEMPTS = 5
@@ -142,7 +142,7 @@ def known(
     }
     parameters: dict[str, object] = {"decoder": question.decoder, "what": question.what}
     with ExitStack() as stack:
-        with translated("read", workspace.uri):  # tables are read when they are joined
+        with map_store_errors("read", workspace.uri):  # tables are read when they are joined
             connection = stack.enter_context(database(sources))
             _make(connection, _KNOWN, parameters)
         yield connection

@@ -8,7 +8,7 @@ from linnaeus.storage.buckets import PAGE_KEYS, Bucket
 from linnaeus.storage.folder import Folder, read_named, read_object
 from linnaeus.storage.leases import Lease, LeaseLost, leased, store_time
 from linnaeus.storage.local import RECENT_MARK, Walk, flush, flush_tree
-from linnaeus.storage.store_errors import breaks_off, got_no_answer, translated
+from linnaeus.storage.store_errors import breaks_off, got_no_answer, map_store_errors
 from linnaeus.storage.uris import (
     REMOTE_SCHEMES,
     Entry,
@@ -43,6 +43,7 @@ __all__ = [
     "leased",
     "leases",
     "local",
+    "map_store_errors",
     "normalise",
     "outer_of",
     "parent",
@@ -51,5 +52,4 @@ __all__ = [
     "retries",
     "split_uri",
     "store_time",
-    "translated",
 ]

@@ -22,7 +22,7 @@ from linnaeus.storage.store_errors import (
     first_line,
     got_no_answer,
     import_obstore,
-    translated,
+    map_store_errors,
 )
 from linnaeus.storage.uris import Entry, Page, join, split_uri
 
@@ -118,7 +118,7 @@ def entry_of(key: str, meta: Any) -> Entry:
 
 def _whole(ask: Callable[[], Any]) -> bytes:
     """An answer's body, asked for again where it ended early, which obstore does once alone."""
-    return bytes(retries.persistently(ask, breaks_off))
+    return bytes(retries.retry(ask, breaks_off))
 
 
 class Bucket:
@@ -138,19 +138,19 @@ class Bucket:
     def _is_odd(self, path: str) -> bool:
         return self._scheme == "s3" and unusual_keys.is_odd(path)
 
-    def _translated(self, doing: str, key: str) -> Any:
-        return translated(doing, join(self._uri, key))
+    def _map_errors(self, doing: str, key: str) -> Any:
+        return map_store_errors(doing, join(self._uri, key))
 
     def read(self, key: str, etag: str | None = None) -> bytes:
         options: Any = {} if etag is None else {"if_match": f'"{etag}"'}
         path = self._path(key)
-        with self._translated("read", key):
+        with self._map_errors("read", key):
             if self._is_odd(path):
                 return unusual_keys.read(self._bucket, path, etag)
             return _whole(lambda: self._store.get(path, options=options).bytes())
 
     def read_range(self, key: str, start: int, end: int) -> bytes:
-        with self._translated("read", key):
+        with self._map_errors("read", key):
             return _whole(lambda: self._store.get_range(self._path(key), start=start, end=end))
 
     def open(self, key: str) -> IO[bytes]:
@@ -163,7 +163,7 @@ class Bucket:
         return open_ranges(partial(self.read_range, key), found.size)
 
     def write_new(self, key: str, data: bytes | memoryview) -> bool:
-        with self._translated("write", key):
+        with self._map_errors("write", key):
             try:
                 self._put(key, data, "create")
             except import_obstore().exceptions.AlreadyExistsError:
@@ -171,14 +171,14 @@ class Bucket:
         return True
 
     def write(self, key: str, data: bytes) -> None:
-        with self._translated("write", key):
+        with self._map_errors("write", key):
             self._put(key, data, "overwrite")
 
     @contextmanager
     def writing(self, key: str) -> Iterator[IO[bytes]]:
         with TemporaryFile(prefix="linnaeus-") as file:
             yield file
-            with self._translated("write", key):
+            with self._map_errors("write", key):
                 self._put(key, file, "overwrite")
 
     def sweep(self) -> None:
@@ -194,12 +194,12 @@ class Bucket:
                 data.seek(0)
             store.put(self._path(key), data, mode=mode)
 
-        retries.persistently(put, got_no_answer, retries.SILENT_WRITES)
+        retries.retry(put, got_no_answer, retries.SILENT_WRITES)
 
     def head(self, key: str) -> Entry | None:
         path = self._path(key)
         try:
-            with self._translated("read", key):
+            with self._map_errors("read", key):
                 if self._is_odd(path):
                     return self._relative(unusual_keys.head(self._bucket, path))
                 return entry_of(key, self._store.head(path))
@@ -215,7 +215,7 @@ class Bucket:
     def pages(self, folder: str = "", after: str | None = None) -> Iterator[list[Entry]]:
         """List everything below a folder, page by page, from the key behind `after` on."""
         offset = None if after is None else self._path(after)
-        with self._translated("list", folder):
+        with self._map_errors("list", folder):
             for page in self._whole_pages(self._path(folder), offset):
                 yield [self._relative(entry) for entry in page]
 
@@ -232,24 +232,27 @@ class Bucket:
 
     def _plain_pages(self, path: str, offset: str | None) -> Iterator[list[Entry]]:
         """List through obstore; where an answer breaks off, from the last key that came."""
-        failures = 0
-        while True:
+        pages: Iterator[Any] | None = None
+
+        def ask() -> Any:
+            nonlocal pages
             try:
-                for metas in self._store.list(path or None, offset=offset, chunk_size=PAGE_KEYS):
-                    page = [entry_of(meta["path"], meta) for meta in metas]
-                    yield page
-                    offset, failures = max((entry.key for entry in page), default=offset), 0
-            except Exception as error:
-                failures += 1
-                if not breaks_off(error) or failures == retries.BROKEN_ANSWERS:
-                    raise
-                retries.wait(failures)
-            else:
-                return
+                pages = pages or iter(
+                    self._store.list(path or None, offset=offset, chunk_size=PAGE_KEYS)
+                )
+                return next(pages, None)
+            except Exception:
+                pages = None
+                raise
+
+        while (metas := retries.retry(ask, breaks_off)) is not None:
+            page = [entry_of(meta["path"], meta) for meta in metas]
+            yield page
+            offset = max((entry.key for entry in page), default=offset)
 
     def page(self, folder: str) -> Page:
         """List one folder: the objects directly in it, and the keys of its sub-folders."""
-        with self._translated("list", folder):
+        with self._map_errors("list", folder):
             entries, folders = self._whole_page(self._path(folder))
         return [self._relative(entry) for entry in entries], [self._key(name) for name in folders]
 
@@ -258,9 +261,7 @@ class Bucket:
 
         try:
             _require_plain(path)
-            found = retries.persistently(
-                lambda: self._store.list_with_delimiter(path or None), breaks_off
-            )
+            found = retries.retry(lambda: self._store.list_with_delimiter(path or None), breaks_off)
         except InvalidPathError:
             if self._scheme != "s3":
                 raise
@@ -271,7 +272,7 @@ class Bucket:
         return sorted(key.rpartition("/")[2] for key in self.page(prefix.strip("/"))[1])
 
     def delete(self, key: str) -> None:
-        with self._translated("delete", key):
+        with self._map_errors("delete", key):
             try:
                 self._store.delete(self._path(key))
             except FileNotFoundError:

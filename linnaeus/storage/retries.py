@@ -6,15 +6,15 @@ that breaks off in the middle of an answer), and ends the work with a store that
 """
 
 import math
-import random
 import threading
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cache
 from typing import Any, TypeVar
 
+from linnaeus import retries
 from linnaeus.errors import FailureCode, StorageError, StoreUnavailable
+from linnaeus.retries import Policy
 
 T = TypeVar("T")
 
@@ -85,24 +85,12 @@ def delta_options() -> dict[str, str]:
     }
 
 
-def wait(failures: int) -> None:
-    """Pause after so many failures in a row: up to twice as long each time, at random."""
-    longest = min(FIRST_DELAY_SECONDS * 2**failures, LONGEST_DELAY_SECONDS)
-    time.sleep(random.uniform(FIRST_DELAY_SECONDS / 2, longest))
-
-
-def persistently(
-    ask: Callable[[], T], again: Callable[[Exception], bool], tries: int = BROKEN_ANSWERS
+def retry(
+    ask: Callable[[], T], may_pass: Callable[[Exception], bool], tries: int = BROKEN_ANSWERS
 ) -> T:
-    """Ask up to `tries` times, as long as the error is one that says `again`."""
-    for failures in range(1, tries):
-        try:
-            return ask()
-        except Exception as error:
-            if not again(error):
-                raise
-        wait(failures)
-    return ask()
+    """Ask up to `tries` times, as long as the error is one that may pass."""
+    policy = Policy(tries, FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
+    return retries.retry(ask, may_pass, policy)
 
 
 class Budget:

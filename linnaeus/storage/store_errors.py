@@ -30,7 +30,7 @@ def import_obstore() -> Any:
 
 
 @contextmanager
-def translated(doing: str, uri: str) -> Iterator[None]:
+def map_store_errors(doing: str, uri: str) -> Iterator[None]:
     """Turn what obstore, boto3 and delta-rs raise into a `StorageError` of one line, with a remedy.
 
     Raises:

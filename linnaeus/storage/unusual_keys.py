@@ -29,7 +29,7 @@ def read(bucket: str, key: str, etag: str | None) -> bytes:
         body: bytes = _client().get_object(Bucket=bucket, Key=key, **condition)["Body"].read()
         return body
 
-    return retries.persistently(ask, _breaks_off)
+    return retries.retry(ask, _breaks_off)
 
 
 def _breaks_off(error: Exception) -> bool:

@@ -22,7 +22,15 @@ from deltalake.transaction import AddAction, RemoveAction
 from linnaeus import layout
 from linnaeus.errors import LinnaeusError, StorageError
 from linnaeus.records import EMBEDDINGS, FAILURES, LABELS, OBJECTS, PREDICTIONS
-from linnaeus.storage import Folder, breaks_off, got_no_answer, is_local, join, retries, translated
+from linnaeus.storage import (
+    Folder,
+    breaks_off,
+    got_no_answer,
+    is_local,
+    join,
+    map_store_errors,
+    retries,
+)
 from linnaeus.tables import delta_log
 from linnaeus.tables.parts import Part
 
@@ -55,7 +63,7 @@ class Table:
 
     def load(self) -> DeltaTable | None:
         """The newest snapshot, or None if nothing was ever committed."""
-        with translated("read", self.uri):
+        with map_store_errors("read", self.uri):
             try:
                 return self._snapshot()
             except TableNotFoundError:
@@ -64,9 +72,7 @@ class Table:
     def _snapshot(self) -> DeltaTable:
         uri, options = Folder(self.uri).delta()
         with delta_log.whole(uri):
-            return retries.persistently(
-                lambda: DeltaTable(uri, storage_options=options), breaks_off
-            )
+            return retries.retry(lambda: DeltaTable(uri, storage_options=options), breaks_off)
 
     def create(self) -> DeltaTable:
         """The newest snapshot of the table, which is made if it does not exist."""
@@ -77,9 +83,9 @@ class Table:
             "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
             "delta.deletedFileRetentionDuration": f"interval {REMEMBERED_DAYS} days",
         }
-        with translated("write", self.uri):
+        with map_store_errors("write", self.uri):
             with suppress(CommitFailedError):  # somebody else has just created it
-                retries.persistently(
+                retries.retry(
                     lambda: DeltaTable.create(
                         uri,
                         self.schema,
@@ -220,22 +226,21 @@ class Table:
     def _commit(
         self, done: Callable[[DeltaTable], bool], commit: Callable[[DeltaTable], None]
     ) -> None:
-        for attempt in range(COMMIT_ATTEMPTS):
+        def attempt() -> None:
             table = self.create()
-            try:
-                if not done(table):
-                    with translated("write", self.uri), _conflicts_apart():
-                        commit(table)
-            except _ConflictError:
-                retries.wait(attempt)
-            else:
-                if is_local(self.uri):
-                    delta_log.make_durable(Path(self.uri), Path(self.workspace.uri))
-                return
-        raise StorageError(
-            f"{self.uri}: {COMMIT_ATTEMPTS} commits in a row met another writer's; "
-            "run the same command again when fewer jobs write to this table"
-        )
+            if not done(table):
+                with map_store_errors("write", self.uri), _conflicts_apart():
+                    commit(table)
+
+        try:
+            retries.retry(attempt, lambda error: isinstance(error, _ConflictError), COMMIT_ATTEMPTS)
+        except _ConflictError as error:
+            raise StorageError(
+                f"{self.uri}: {COMMIT_ATTEMPTS} commits in a row met another writer's; "
+                "run the same command again when fewer jobs write to this table"
+            ) from error
+        if is_local(self.uri):
+            delta_log.make_durable(Path(self.uri), Path(self.workspace.uri))
 
     def _path(self, part: Part) -> str:
         return part.key.removeprefix(self.key + "/")

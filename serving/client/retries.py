@@ -1,12 +1,13 @@
 """Which refusals of a model server are worth another try, and when."""
 
-import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
+
+from linnaeus import retries
 
 T = TypeVar("T")
 
@@ -59,12 +60,9 @@ def is_lost(error: grpc.RpcError) -> bool:
 def retry(
     call: Callable[[], T],
     give_up_at: Callable[[grpc.RpcError, float], float],
-    sleep: Callable[[grpc.RpcError, float], object] = lambda _, seconds: time.sleep(seconds),
+    sleep: Callable[[Any, float], object] = lambda _, seconds: time.sleep(seconds),
 ) -> T:
     """Call until it succeeds, fails for good, or the patience with its error is at an end.
-
-    Waits between tries grow twofold from a tenth of a second to two seconds, each shortened at
-    random by up to half, so that clients of one server do not return all at once.
 
     Args:
         call: what to try; deadlines that it misses and faults that it meets count against `TRIES`.
@@ -73,18 +71,17 @@ def retry(
         sleep: waits after an error for so many seconds, or less if it knows better.
     """
     failing_since = None
-    delay = FIRST_DELAY_SECONDS
     met = Counter[grpc.StatusCode]()
-    while True:
-        try:
-            return call()
-        except grpc.RpcError as error:
-            failing_since = failing_since or time.monotonic()
-            met[error.code()] += 1
-            again = is_transient(error) or met[error.code()] < TRIES.get(error.code(), 0)
-            out_of_patience = time.monotonic() > give_up_at(error, failing_since)
-            if not again or (out_of_patience and not is_late(error)):
-                raise
-            failure = error
-        sleep(failure, delay * random.uniform(0.5, 1.0))
-        delay = min(2 * delay, LONGEST_DELAY_SECONDS)
+
+    def may_pass(error: Exception) -> bool:
+        nonlocal failing_since
+        if not isinstance(error, grpc.RpcError):
+            return False
+        failing_since = failing_since or time.monotonic()
+        met[error.code()] += 1
+        again = is_transient(error) or met[error.code()] < TRIES.get(error.code(), 0)
+        out_of_patience = time.monotonic() > give_up_at(error, failing_since)
+        return again and (is_late(error) or not out_of_patience)
+
+    policy = retries.Policy(None, FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
+    return retries.retry(call, may_pass, policy, sleep)

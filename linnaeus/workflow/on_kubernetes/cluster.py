@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from linnaeus.errors import ConfigurationError, LinnaeusError
+from linnaeus.retries import Policy, retry
 
 if TYPE_CHECKING:
     from lightkube import Client
@@ -153,22 +154,29 @@ class Cluster:
         from httpx2 import HTTPError
 
         give_up_at = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            try:
-                return call()
-            # The last two are an answer that breaks off, and a status without a content type.
-            except (HTTPError, ValueError, KeyError) as error:
-                status = getattr(getattr(error, "response", None), "status_code", _SERVER_ERROR)
-                if status in {_NOT_FOUND, _CONFLICT}:
-                    return None
-                passes = status == _TOO_MANY or status >= _SERVER_ERROR
-                if not passes or time.monotonic() > give_up_at:
-                    raise ClusterError(
-                        f"Kubernetes at {self.client.config.cluster.server} gives no {path}: "
-                        f"{' '.join(str(error).split())}: check the Role and the network policies "
-                        "of components/sliced"
-                    ) from error
-            time.sleep(self.poll_seconds)
+
+        def may_pass(error: Exception) -> bool:
+            status = _status(error)
+            busy = status == _TOO_MANY or status >= _SERVER_ERROR
+            return isinstance(error, kinds) and busy and time.monotonic() <= give_up_at
+
+        # The last two are an answer that breaks off, and a status without a content type.
+        kinds = (HTTPError, ValueError, KeyError)
+        try:
+            return retry(call, may_pass, Policy(longest_seconds=self.poll_seconds))
+        except kinds as error:
+            if _status(error) in {_NOT_FOUND, _CONFLICT}:
+                return None
+            raise ClusterError(
+                f"Kubernetes at {self.client.config.cluster.server} gives no {path}: "
+                f"{' '.join(str(error).split())}: check the Role and the network policies "
+                "of components/sliced"
+            ) from error
+
+
+def _status(error: Exception) -> int:
+    """Of an answer; where there was none, the server is at fault."""
+    return getattr(getattr(error, "response", None), "status_code", _SERVER_ERROR)
 
 
 def _kind(name: str) -> Any:

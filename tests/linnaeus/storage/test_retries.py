@@ -3,8 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linnaeus.errors import FailureCode, StorageError, StoreUnavailable
-from linnaeus.storage import retries
-from linnaeus.storage.retries import TOKENS, Budget, persistently
+from linnaeus.storage.retries import TOKENS, Budget
 
 
 @given(st.lists(st.booleans(), max_size=200))
@@ -26,24 +25,3 @@ def test_a_refusal_is_an_answer(code):
     budget = Budget("s3://photos")
     for _ in range(10 * TOKENS):
         budget.failed(StorageError("no", code))
-
-
-@given(st.integers(0, 12), st.integers(1, 8))
-def test_what_breaks_off_is_asked_for_again_so_often_and_no_more(failures, tries):
-    asked = 0
-
-    def ask() -> int:
-        nonlocal asked
-        asked += 1
-        if asked <= failures:
-            raise EOFError
-        return asked
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(retries, "wait", lambda failures: None)
-        if failures < tries:
-            assert persistently(ask, lambda e: isinstance(e, EOFError), tries) == failures + 1
-        else:
-            with pytest.raises(EOFError):
-                persistently(ask, lambda e: isinstance(e, EOFError), tries)
-    assert asked == min(failures + 1, tries)
