@@ -95,6 +95,7 @@ bench: install
 
 docs: .venv/.docs
 	@$(PYTHON) docs/columns.py
+	@$(PYTHON) docs/backbones.py
 	@$(PYTHON) -m linnaeus.workflow.file.reference_page docs/how-to/workflow-file.md
 	@$(PYTHON) -m typer linnaeus.cli.app utils docs --name linnaeus \
 	    --title 'The command line' --output docs/reference/command-line.md > /dev/null

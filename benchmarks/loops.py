@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from benchmarks.measuring import Measure, Readings, job_rate, rate_of, seconds_of
 from benchmarks.setting import BACKBONE, Setting, fresh_workspace
 from linnaeus import images
-from linnaeus.engines import import_openvino, open_engine
+from linnaeus.engines import open_engine
 from linnaeus.images import isolation
-from linnaeus.process import processors
+from linnaeus.process import import_openvino, processors
 from linnaeus.records import ObjectReference
 from linnaeus.storage.local import etag_of
 from linnaeus.worker import Source, embed_objects, read

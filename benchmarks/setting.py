@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from benchmarks import pictures
 from linnaeus import backbones, preparation
 from linnaeus.backbones import BackboneSpec
-from linnaeus.engines import import_openvino
+from linnaeus.process import import_openvino
 from linnaeus.storage import Folder
 from linnaeus.training.config import TrainConfig
 

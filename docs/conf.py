@@ -53,6 +53,7 @@ docs/how-to/google-cloud
 docs/reference/command-line
 docs/reference/python
 docs/reference/tables
+docs/reference/backbones
 docs/architecture
 CONTRIBUTING
 CHANGELOG

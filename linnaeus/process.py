@@ -44,6 +44,17 @@ def silence_libraries() -> None:
     _drop_native_messages()
 
 
+def import_openvino() -> Any:
+    """Import OpenVINO without its telemetry, which writes to the home folder and calls home.
+
+    OpenVINO and NNCF do without when `openvino_telemetry` is not importable.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
 def _drop_native_messages() -> None:
     """Keep `sys.stderr` where it is and send file descriptor 2 to nowhere.
 

@@ -3,7 +3,7 @@
 May import `images`, `storage` and `datasets`, and what lies below.
 """
 
-from linnaeus.backbones import names, store, views
+from linnaeus.backbones import store, views
 from linnaeus.backbones.digests import (
     FINGERPRINT_DIGITS,
     arrays_sha256,
@@ -12,8 +12,17 @@ from linnaeus.backbones.digests import (
     stored_files,
     tree_sha256,
 )
-from linnaeus.backbones.names import TUNED_PREFIX, BackboneName, Kind, nearest, parse
-from linnaeus.backbones.network import TENSORFLOW, Network, Saved, Writable
+from linnaeus.backbones.family import (
+    TENSORFLOW,
+    BackboneName,
+    Family,
+    Saved,
+    TrainableFamily,
+    Writable,
+    absolute,
+    nearest,
+    parse_size,
+)
 from linnaeus.backbones.spec import BackboneSpec, Tuning
 from linnaeus.backbones.store import load_spec, local_files
 from linnaeus.backbones.trainable import Extent, Trainable
@@ -21,24 +30,23 @@ from linnaeus.backbones.trainable import Extent, Trainable
 __all__ = [
     "FINGERPRINT_DIGITS",
     "TENSORFLOW",
-    "TUNED_PREFIX",
     "BackboneName",
     "BackboneSpec",
     "Extent",
-    "Kind",
-    "Network",
+    "Family",
     "Saved",
     "Trainable",
+    "TrainableFamily",
     "Tuning",
     "Writable",
+    "absolute",
     "arrays_sha256",
     "file_sha256",
     "json_sha256",
     "load_spec",
     "local_files",
-    "names",
     "nearest",
-    "parse",
+    "parse_size",
     "store",
     "stored_files",
     "tree_sha256",

@@ -48,8 +48,8 @@ ModelVersion = Annotated[
 Backbone = Annotated[
     str,
     typer.Option(
-        help="Network that turns pixels into embeddings: efficientnet-lite0|1|2, pixels, "
-        "keras:NAME, a TensorFlow Hub handle or a SavedModel folder; @SIZE and +mid refine it.",
+        help="Network that turns pixels into embeddings, such as efficientnet-lite0, or a "
+        "SavedModel folder; @SIZE and +mid refine it. docs/reference/backbones.md has all.",
     ),
 ]
 PrecisionOption = Annotated[

@@ -5,6 +5,5 @@ May import `backbones` and `tables`, and what lies below.
 
 from linnaeus.engines.agreement import Agreement, agreement
 from linnaeus.engines.engine import Engine, open_engine
-from linnaeus.engines.openvino import import_openvino
 
-__all__ = ["Agreement", "Engine", "agreement", "import_openvino", "open_engine"]
+__all__ = ["Agreement", "Engine", "agreement", "open_engine"]

@@ -8,7 +8,6 @@ the interpreter lock once more after a request counts as done, and a network fre
 or an interpreter that ends, hangs or aborts. Waiting for the oldest request costs nothing.
 """
 
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,20 +21,9 @@ from linnaeus.engines.batches import embed_in_order
 from linnaeus.engines.engine import Tuning, check_pixels
 from linnaeus.engines.memory import is_out_of_memory, too_large
 from linnaeus.errors import ConfigurationError
-from linnaeus.process import processors
+from linnaeus.process import import_openvino, processors
 
 K = TypeVar("K")
-
-
-def import_openvino() -> Any:
-    """Import OpenVINO without its telemetry, which writes to the home folder and calls home.
-
-    OpenVINO and NNCF do without when `openvino_telemetry` is not importable.
-    """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-
-    return openvino
 
 
 def open_backbone(files: Path, spec: BackboneSpec, tuning: Tuning) -> "OpenVinoEngine":

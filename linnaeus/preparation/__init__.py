@@ -3,6 +3,6 @@
 May import `engines`, `models`, `planning` and `manifests`, and what lies below.
 """
 
-from linnaeus.preparation.preparing import find, network, prepare, publish_tuned
+from linnaeus.preparation.preparing import find, network_to_train, prepare, publish_tuned
 
-__all__ = ["find", "network", "prepare", "publish_tuned"]
+__all__ = ["find", "network_to_train", "prepare", "publish_tuned"]

@@ -1,55 +1,69 @@
-"""Turn a backbone's SavedModel into the files of the other engines, and check them against it."""
+"""Turn a backbone's SavedModel into the files of the other engines, and check all of them."""
 
 import dataclasses
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from linnaeus.backbones import BackboneSpec
-from linnaeus.engines import import_openvino, open_engine
+from linnaeus.backbones import TENSORFLOW, BackboneSpec
+from linnaeus.engines import open_engine
 from linnaeus.errors import ConfigurationError
+from linnaeus.process import import_openvino
 
 TOLERANCE = 1e-3
 """How far a converted network may be off: the distance to TensorFlow's vector by its length."""
 CHECKED_IMAGES = 2
+NOT_BROUGHT = "no SavedModel is brought"
 
 
-def convert(saved_model: Path, spec: BackboneSpec, to: Path) -> dict[str, str]:
-    """Write `openvino/` and, at float32, `litert/` below `to`; `to/tensorflow` is the SavedModel.
+def convert(files: Path, spec: BackboneSpec) -> dict[str, str]:
+    """Write `openvino/` and, at float32, `litert/` below `files`, where they are not brought.
 
-    A network that an engine cannot convert, or computes otherwise than TensorFlow does, leaves no
-    files of that engine. Reduced precisions start from these float32 files.
+    They are made of the SavedModel in `tensorflow/`, if that is brought: its signature
+    `serving_default` takes `pixels` uint8 `[N, H, W, 3]` and gives `embedding` float32 `[N, D]`.
+    A network that an engine cannot convert, or computes otherwise than TensorFlow does, or else
+    the first engine that has files, leaves no files of that engine. Reduced precisions start from
+    these float32 files.
 
     Args:
-        saved_model: has signature `serving_default`, `pixels` uint8 `[N, H, W, 3]` to
-            `embedding` float32 `[N, D]`.
+        files: the backbone's folder, with what its family brings.
         spec: the backbone's sizes and precision.
-        to: the backbone's folder.
 
     Returns:
         Why an engine has no files, in one line, by engine; empty when all have theirs.
+
+    Raises:
+        ConfigurationError: the engine that the others are held against cannot run its files.
     """
     converters = {"openvino": _to_openvino, "litert": _to_litert}
+    first = next(name for name in (TENSORFLOW, *converters) if (files / name).exists())
     if spec.precision != "float32":
         del converters["litert"]
+    converters.pop(first, None)
     exact = dataclasses.replace(spec, precision="float32")
-    pixels = _noise(spec)
-    expected = open_engine(saved_model.parent, exact, "tensorflow").embed(pixels)
-    unavailable = {}
-    for engine, converter in converters.items():
-        problem = _try(converter, saved_model, to / engine) or _check(engine, to, exact, expected)
+    with closing(open_engine(files, exact, first)) as engine:
+        expected = engine.embed(_noise(spec))
+    unavailable = {} if first == TENSORFLOW else {TENSORFLOW: NOT_BROUGHT}
+    for name, converter in converters.items():
+        problem = _try(converter, files, name) or _check(name, files, exact, expected)
         if problem:
-            shutil.rmtree(to / engine, ignore_errors=True)
-            unavailable[engine] = problem
+            shutil.rmtree(files / name, ignore_errors=True)
+            unavailable[name] = problem
     return unavailable
 
 
-def _try(converter: Callable[[Path, Path], None], saved_model: Path, to: Path) -> str | None:
+def _try(converter: Callable[[Path, Path], None], files: Path, engine: str) -> str | None:
     """What stopped the conversion, in one line; converters raise all kinds of exceptions."""
-    to.mkdir(parents=True)
+    saved_model, to = files / TENSORFLOW, files / engine
+    if to.exists():
+        return None
+    if not saved_model.exists():
+        return NOT_BROUGHT
+    to.mkdir()
     try:
         converter(saved_model, to)
     except Exception as error:
@@ -80,7 +94,7 @@ def _noise(spec: BackboneSpec) -> NDArray[np.uint8]:
 
 
 def _check(name: str, files: Path, spec: BackboneSpec, expected: NDArray[np.float32]) -> str | None:
-    """Whether the engine computes what TensorFlow does; why not, in one line."""
+    """Whether the engine computes what the first one does; why not, in one line."""
     pixels = _noise(spec)
     try:
         engine = open_engine(files, spec, name)
@@ -90,7 +104,7 @@ def _check(name: str, files: Path, spec: BackboneSpec, expected: NDArray[np.floa
     engine.close()
     if distance <= TOLERANCE:
         return None
-    return f"its vectors differ from TensorFlow's by {distance:.1e} of their length"
+    return f"its vectors differ from another engine's by {distance:.1e} of their length"
 
 
 def relative_distance(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linnaeus.backbones import BackboneSpec
-from linnaeus.engines import Agreement, agreement, import_openvino, open_engine
+from linnaeus.engines import Agreement, agreement, open_engine
 from linnaeus.errors import ConfigurationError
+from linnaeus.process import import_openvino
 
 MODEL = "model.xml"
 

@@ -21,23 +21,18 @@ from ulid import ULID
 from linnaeus.backbones import (
     FINGERPRINT_DIGITS,
     TENSORFLOW,
-    BackboneName,
     BackboneSpec,
-    Kind,
-    Network,
+    Family,
     Saved,
+    TrainableFamily,
     Writable,
     arrays_sha256,
     json_sha256,
-    names,
+    nearest,
     store,
     stored_files,
 )
-from linnaeus.backbones.families import fine_tuned
-from linnaeus.backbones.families.efficientnet_lite import EfficientNetLite
-from linnaeus.backbones.families.keras_applications import KerasApplication
-from linnaeus.backbones.families.pixels import Pixels
-from linnaeus.backbones.families.tensorflow_hub import HubModule
+from linnaeus.backbones.families import fine_tuned, parse
 from linnaeus.errors import ConfigurationError
 from linnaeus.images import PREPROCESSING
 from linnaeus.storage import Folder
@@ -48,13 +43,6 @@ PRECISIONS = ("float32", "bfloat16", "int8")
 
 Sample = Callable[[int, int], NDArray[np.uint8]]
 """Some of the user's pictures, `[N, height, width, 3]`, by the height and width in pixels."""
-
-_NETWORKS: dict[Kind, Callable[[BackboneName], Network]] = {
-    Kind.LITE: EfficientNetLite,
-    Kind.PIXELS: Pixels,
-    Kind.KERAS: KerasApplication,
-    Kind.HUB: HubModule,
-}
 
 
 def prepare(
@@ -67,27 +55,25 @@ def prepare(
     Raises ConfigurationError for a name, weights or a precision that cannot be had.
     """
     _check_precision(precision, sample)
-    parsed = names.parse(name)
-    if parsed.kind is Kind.TUNED and precision == "float32":
-        return fine_tuned.find(workspace, parsed)
-    named = network(workspace, parsed)
-    key = _index_key(parsed, precision, named.identity())
+    named = network(workspace, name)
+    if named.prepared and named.prepared.precision == precision:
+        return named.prepared
+    key = _index_key(named, precision)
     known = store.find_named(workspace, key)
     if known is not None:
         return known
-    _check_tensorflow(parsed)
+    _check_tensorflow(named)
     judge = None if precision == "float32" else sample
-    spec = _make(workspace, named, Precision(precision, judge), str(parsed))
+    spec = _make(workspace, named, Precision(precision, judge), str(named.name))
     return store.remember(workspace, key, spec)
 
 
 def find(workspace: Folder, name: str, precision: str = "float32") -> BackboneSpec | None:
     """The backbone of that name and precision if the workspace has it; nothing is made."""
-    parsed = names.parse(name)
-    if parsed.kind is Kind.TUNED and precision == "float32":
-        return fine_tuned.find(workspace, parsed)
-    identity = network(workspace, parsed).identity()
-    return store.find_named(workspace, _index_key(parsed, precision, identity))
+    named = network(workspace, name)
+    if named.prepared and named.prepared.precision == precision:
+        return named.prepared
+    return store.find_named(workspace, _index_key(named, precision))
 
 
 def publish_tuned(workspace: Folder, trained: Writable) -> BackboneSpec:
@@ -95,11 +81,18 @@ def publish_tuned(workspace: Folder, trained: Writable) -> BackboneSpec:
     return _make(workspace, trained, Precision("float32", None))
 
 
-def network(workspace: Folder, name: BackboneName) -> Network:
-    """The network of that name; raises ConfigurationError for a tuned one that is not there."""
-    if name.kind is Kind.TUNED:
-        return fine_tuned.StoredTuned(workspace, fine_tuned.find(workspace, name))
-    return _NETWORKS[name.kind](name)
+def network(workspace: Folder, name: str) -> Family:
+    """The network of that name; raises ConfigurationError where there is none."""
+    parsed = parse(name)
+    return parsed.family.of(workspace, parsed)
+
+
+def network_to_train(workspace: Folder, name: str) -> TrainableFamily:
+    """The network of that name, to be trained on; raises ConfigurationError where it cannot be."""
+    found = network(workspace, name)
+    if not isinstance(found, TrainableFamily):
+        raise ConfigurationError(f"Backbone {name} cannot be fine-tuned: {found.fixed}.")
+    return found
 
 
 @dataclass(frozen=True)
@@ -129,7 +122,7 @@ def fingerprint(saved: Saved, precision: str, calibration_sha256: str) -> str:
 
 def _check_precision(precision: str, sample: Sample | None) -> None:
     if precision not in PRECISIONS:
-        near = names.nearest(precision, PRECISIONS)
+        near = nearest(precision, PRECISIONS)
         raise ConfigurationError(f"There is no precision {precision!r}: did you mean {near}?")
     if precision == "int8" and sample is None:
         raise ConfigurationError(
@@ -137,19 +130,22 @@ def _check_precision(precision: str, sample: Sample | None) -> None:
         )
 
 
-def _check_tensorflow(name: BackboneName) -> None:
+def _check_tensorflow(named: Family) -> None:
+    if TENSORFLOW not in named.brings:
+        return
     try:
         importlib.import_module("tensorflow")
     except ImportError as error:
         raise ConfigurationError(
-            f"The workspace does not have backbone {name} yet, and preparing it needs TensorFlow: "
-            "pip install 'linnaeus[train]', or prepare it from a machine that has it."
+            f"The workspace does not have backbone {named.name} yet, and preparing it needs "
+            "TensorFlow: pip install 'linnaeus[train]', or prepare it from a machine that has it."
         ) from error
 
 
-def _index_key(name: BackboneName, precision: str, identity: str) -> str:
+def _index_key(named: Family, precision: str) -> str:
     """A readable file name, different for whatever may have another fingerprint."""
-    parts = [name.kind.value, identity, name.size, name.middle, precision, PREPROCESSING]
+    name = named.name
+    parts = [named.key, named.identity(), name.size, name.middle, precision, PREPROCESSING]
     slug = re.sub(r"[^A-Za-z0-9]+", "-", "-".join(Path(name.network).parts[-2:]))
     return f"{slug}-{precision}-{json_sha256(parts)[:12]}"
 
@@ -190,11 +186,11 @@ def _draft(
 def _with_engines(
     spec: BackboneSpec, files: Path, pictures: NDArray[np.uint8] | None
 ) -> BackboneSpec:
-    """Convert the SavedModel for the other engines, and describe what there is then."""
+    """Make the files of the other engines, and describe what there is then."""
     from linnaeus.preparation.conversion import convert  # which need this package's specs
     from linnaeus.preparation.precision import reduce_precision
 
-    unavailable = convert(files / TENSORFLOW, spec, files)
+    unavailable = convert(files, spec)
     if spec.precision != "float32" and "openvino" in unavailable:
         raise ConfigurationError(
             f"Backbone {spec.name} cannot be had in {spec.precision}, which needs OpenVINO "

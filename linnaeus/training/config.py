@@ -184,6 +184,9 @@ class TrainConfig:
     gate: GateConfig = field(default_factory=GateConfig)
 
     def __post_init__(self) -> None:
+        from linnaeus.backbones.families import check_exportable
+
+        check_exportable(self.backbone)
         _check_word("head", self.head, get_args(HeadKind))
         _check_word("class_weights", self.class_weights, get_args(Balance))
         if self.views < 1:

@@ -76,6 +76,7 @@ def _on_embeddings(training: Training, spec: BackboneSpec) -> Learned:
 def _fine_tuned(training: Training, base: BackboneSpec) -> Learned:
     from linnaeus.training.fine_tuning.tuning import fine_tune  # imports TensorFlow
 
+    preparation.network_to_train(training.workspace, base.name)  # before anything takes long
     embed_missing(training.workspace, training.manifest, base, training.progress)
     data = _load(training, base)
     refuse_not_finite(data)

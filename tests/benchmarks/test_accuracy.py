@@ -12,7 +12,7 @@ from benchmarks.accuracy.__main__ import main
 from benchmarks.accuracy.measure import Result, Trained
 from benchmarks.accuracy.rows import ROWS, settings
 from benchmarks.accuracy.splits import split_anew, write_split
-from linnaeus.backbones import parse
+from linnaeus.backbones.families import parse
 from linnaeus.datasets import DATASETS, place
 from linnaeus.datasets.pictures import png
 from linnaeus.datasets.placing import Sample

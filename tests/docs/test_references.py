@@ -8,7 +8,7 @@ import pytest
 import typer.cli
 from typer.testing import CliRunner
 
-from docs import columns
+from docs import backbones, columns
 from linnaeus import records
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
@@ -39,6 +39,10 @@ def test_a_new_column_is_added_without_a_meaning_and_an_old_one_keeps_its_own(
     page = "<!-- columns: OBJECTS -->\n| `gone` | int8 | its |\n| `kept` | int8 | own |\n\nText\n"
     rows = columns.with_columns(page).splitlines()[3:]
     assert rows == ["| `new` | int8 | |", "| `kept` | string | own |", "", "Text"]
+
+
+def test_every_family_of_backbones_is_told():
+    assert backbones.PAGE.read_text("utf-8") == backbones.page(), REMEDY
 
 
 def test_the_command_line_is_the_programs(monkeypatch: pytest.MonkeyPatch):

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from linnaeus.backbones import BackboneSpec
-from linnaeus.engines import import_openvino
 from linnaeus.preparation.conversion import convert
+from linnaeus.process import import_openvino
 
 HEIGHT, WIDTH, VALUES = 20, 28, 7
 MEAN, SCALE = 127.0, 128.0
@@ -89,7 +89,7 @@ def mobile_network(tmp_path_factory) -> Prepared:
         module, str(files / "tensorflow"), signatures={"serving_default": module.embed}
     )
     spec = a_spec(values=24)
-    assert convert(files / "tensorflow", spec, files) == {}
+    assert convert(files, spec) == {}
     pixels = some_pixels(19)
     expected = network((pixels.astype(np.float32) - MEAN) / SCALE, training=False).numpy()
     return Prepared(files, spec, pixels, expected)

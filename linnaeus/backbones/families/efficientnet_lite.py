@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from linnaeus.backbones import BackboneName, Extent, Saved, Trainable, file_sha256
+from linnaeus.backbones import Extent, Saved, Trainable, TrainableFamily, file_sha256
 from linnaeus.backbones.families.keras_graph import About, FeatureMaps, trainable
 from linnaeus.backbones.families.torch_state_dict import read_state_dict
 from linnaeus.errors import ConfigurationError
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 GRAPH_VERSION = "1"
 """Changes when equal weights would give other vectors."""
 GRAPH = f"efficientnet-lite-{GRAPH_VERSION}"
-LICENCE = "Apache-2.0"
 EPSILON = 1e-3
 MEAN, SCALE = 127.0, 128.0
 STEM_CHANNELS = 32
@@ -117,10 +116,12 @@ before the projections squeeze them to a sixth.
 
 
 @dataclass(frozen=True)
-class EfficientNetLite:
+class EfficientNetLite(TrainableFamily):
     """EfficientNet-Lite with its average-pooled last features, 1,280 values, and any taps."""
 
-    name: BackboneName
+    key = "efficientnet-lite"
+    networks = tuple(VARIANTS)
+    licence = "Apache-2.0"
 
     @property
     def variant(self) -> Variant:
@@ -141,7 +142,7 @@ class EfficientNetLite:
 
     @property
     def _about(self) -> About:
-        return About(str(self.name), GRAPH, LICENCE)
+        return About(str(self.name), GRAPH, self.licence)
 
     def _maps(self) -> FeatureMaps:
         state = read_state_dict(weights_file(self.variant))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from linnaeus.backbones import (
     TENSORFLOW,
-    TUNED_PREFIX,
     BackboneName,
     BackboneSpec,
-    Extent,
+    Family,
     Saved,
     Trainable,
     Tuning,
@@ -28,20 +28,12 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+TUNED_PREFIX = "tuned:"
+
+
 def name_of(fingerprint: str) -> str:
     """The name by which a fine-tuned backbone is asked for."""
     return f"{TUNED_PREFIX}{fingerprint}"
-
-
-def find(workspace: Folder, name: BackboneName) -> BackboneSpec:
-    """The workspace's fine-tuned backbone; raises ConfigurationError where it has none so named."""
-    spec = store.find(workspace, name.network.removeprefix(TUNED_PREFIX))
-    if spec is None or spec.name != str(name) or spec.precision != "float32" or spec.view:
-        raise ConfigurationError(
-            f"The workspace {workspace.uri} has no backbone {name}: fine-tune one there, "
-            "or name the workspace in which it was."
-        )
-    return spec
 
 
 @dataclass(frozen=True)
@@ -80,11 +72,49 @@ class TunedNetwork:
 
 
 @dataclass(frozen=True)
-class StoredTuned:
-    """A fine-tuned backbone of a workspace, as the start of one of reduced precision."""
+class StoredTuned(Family):
+    """A fine-tuned backbone of a workspace, and the start of one of reduced precision."""
 
     workspace: Folder
     spec: BackboneSpec
+
+    key = "tuned"
+    others = "a backbone fine-tuned in the workspace (tuned:FINGERPRINT)"
+    licence = "that of the weights it began with"
+
+    @classmethod
+    def parse(cls, text: str) -> BackboneName | None:
+        """Its size and its layers are what they are, so nothing comes behind the fingerprint."""
+        if not text.startswith(TUNED_PREFIX):
+            return None
+        if not re.fullmatch("[0-9a-f]+", text.removeprefix(TUNED_PREFIX)):
+            raise ConfigurationError(
+                f"Backbone {text!r}: behind {TUNED_PREFIX} comes the fingerprint of a backbone "
+                "that was fine-tuned in this workspace, and nothing else."
+            )
+        return BackboneName(cls, text)
+
+    @classmethod
+    def of(cls, workspace: Folder, name: BackboneName) -> StoredTuned:
+        """Raises ConfigurationError where the workspace has none so named."""
+        spec = store.find(workspace, name.network.removeprefix(TUNED_PREFIX))
+        if spec is None or spec.name != str(name) or spec.precision != "float32" or spec.view:
+            raise ConfigurationError(
+                f"The workspace {workspace.uri} has no backbone {name}: fine-tune one there, "
+                "or name the workspace in which it was."
+            )
+        return cls(name, workspace, spec)
+
+    @property
+    def prepared(self) -> BackboneSpec:
+        """What is stored."""
+        return self.spec
+
+    @property
+    def fixed(self) -> str:
+        """What is stored only embeds."""
+        assert self.spec.tuning is not None
+        return f"begin with {self.spec.tuning.base}, from which it was made"
 
     def identity(self) -> str:
         """Its fingerprint."""
@@ -103,13 +133,4 @@ class StoredTuned:
             embedding_size=self.spec.embedding_size,
             licence=self.spec.licence,
             tuning=self.spec.tuning,
-        )
-
-    def trainable(self, extent: Extent) -> Trainable:
-        """Raises ConfigurationError: what is stored only embeds."""
-        del extent
-        assert self.spec.tuning is not None
-        raise ConfigurationError(
-            f"Backbone {self.spec.name} cannot be fine-tuned again: "
-            f"begin with {self.spec.tuning.base}, from which it was made."
         )

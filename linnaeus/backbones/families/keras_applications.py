@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from linnaeus.backbones import BackboneName, Extent, Saved, Trainable, arrays_sha256, file_sha256
+from linnaeus.backbones import (
+    BackboneName,
+    Extent,
+    Saved,
+    Trainable,
+    TrainableFamily,
+    arrays_sha256,
+    file_sha256,
+)
 from linnaeus.backbones.families import downloads
 from linnaeus.backbones.families.keras_catalogue import APPLICATIONS, Application
 from linnaeus.backbones.families.keras_graph import About, FeatureMaps, bottlenecks, trainable
@@ -19,14 +27,17 @@ if TYPE_CHECKING:
 GRAPH_VERSION = "1"
 """Changes when equal weights would give other vectors."""
 MIDDLE_RESOLUTIONS = 2
-LICENCE = "as its authors released the weights: https://keras.io/api/applications"
 
 
 @dataclass(frozen=True)
-class KerasApplication:
+class KerasApplication(TrainableFamily):
     """A published network; its `preprocess_input` becomes a part of the graph."""
 
-    name: BackboneName
+    key = "keras"
+    networks = tuple(APPLICATIONS)
+    prefix = "keras:"
+    takes_weights = True
+    licence = "as its authors released the weights: https://keras.io/api/applications"
 
     @property
     def application(self) -> Application:
@@ -58,7 +69,7 @@ class KerasApplication:
 
     @property
     def _about(self) -> About:
-        return About(str(self.name), f"keras-{self.name.network}-{GRAPH_VERSION}", LICENCE)
+        return About(str(self.name), f"keras-{self.name.network}-{GRAPH_VERSION}", self.licence)
 
     def _features(self) -> keras.Model:
         return _without_top(self.name, self.application, self.name.size or self.application.size)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from linnaeus.backbones import TENSORFLOW, BackboneName, Extent, Saved, Trainable
+from linnaeus.backbones import TENSORFLOW, Family, Saved
 from linnaeus.backbones.families import saved_model
 from linnaeus.errors import ConfigurationError
 
@@ -14,10 +14,12 @@ WHITE = 255.0
 
 
 @dataclass(frozen=True)
-class Pixels:
+class Pixels(Family):
     """Rows, then columns, then red, green and blue, each from 0 to 1."""
 
-    name: BackboneName
+    key = "pixels"
+    networks = ("pixels",)
+    licence = "none needed"
 
     def identity(self) -> str:
         """There are no weights."""
@@ -42,13 +44,13 @@ class Pixels:
             height=size,
             width=size,
             embedding_size=values,
-            licence="none needed",
+            licence=self.licence,
         )
 
-    def trainable(self, extent: Extent) -> Trainable:
-        """Raises ConfigurationError: there are no weights."""
-        del extent
-        raise ConfigurationError(
-            f"Backbone {self.name} has no weights to fine-tune: train a head of layers on it, "
-            "or fine-tune a network such as efficientnet-lite0."
+    @property
+    def fixed(self) -> str:
+        """There are no weights."""
+        return (
+            "it has no weights, train a head of layers on it, or fine-tune a network such as "
+            "efficientnet-lite0"
         )

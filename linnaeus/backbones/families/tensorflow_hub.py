@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from linnaeus.backbones import TENSORFLOW, BackboneName, Extent, Saved, Trainable, tree_sha256
+from linnaeus.backbones import (
+    TENSORFLOW,
+    BackboneName,
+    Extent,
+    Saved,
+    Trainable,
+    TrainableFamily,
+    absolute,
+    parse_size,
+    tree_sha256,
+)
 from linnaeus.backbones.families import downloads, saved_model
 from linnaeus.errors import ConfigurationError
 
@@ -29,12 +40,38 @@ SIGNATURES = ("image_feature_vector", "default", "serving_default")
 OUTPUTS = ("default", "feature_vector", "embedding")
 WHITE = 255.0
 
+_PLACE = re.compile(r"(?P<network>.+?)(?:@(?P<size>\d+))?(?:\+(?P<taps>mid))?")
+_OPEN = re.compile(r"(?i)http://(?!(?:127\.0\.0\.1|localhost|\[::1\])[:/])")
+
 
 @dataclass(frozen=True)
-class HubModule:
+class HubModule(TrainableFamily):
     """A module by its handle, or the folder of a SavedModel."""
 
-    name: BackboneName
+    key = "hub"
+    others = "a TensorFlow Hub handle (https://…), a SavedModel's folder (written with a /)"
+    licence = "as its publisher states"
+
+    @classmethod
+    def parse(cls, text: str) -> BackboneName | None:
+        """Folders become absolute.
+
+        Only a trailing `@DIGITS` and `+mid` are read as size and taps, since `@`, `+` and `?` may
+        be part of a handle or a folder.
+        """
+        match = _PLACE.fullmatch(text)
+        if not match or not ("://" in text or text.startswith(("/", "./", "../", "~"))):
+            return None
+        network, size = match["network"], match["size"]
+        if "://" not in network:
+            network = str(absolute(network))
+        if _OPEN.match(network):
+            raise ConfigurationError(
+                f"Backbone {text!r}: on its way over http:// anyone could replace it, and a "
+                "network is a program: name it by https://."
+            )
+        checked = None if size is None else parse_size(text, size)
+        return BackboneName(cls, network, checked, match["taps"] is not None)
 
     @property
     def folder(self) -> Path | None:
@@ -61,7 +98,7 @@ class HubModule:
             height=size[0],
             width=size[1],
             embedding_size=values,
-            licence=self._licence,
+            licence=self._stated,
         )
 
     def trainable(self, extent: Extent) -> Trainable:
@@ -102,7 +139,7 @@ class HubModule:
             height=size[0],
             width=size[1],
             graph=GRAPH,
-            licence=self._licence,
+            licence=self._stated,
             penalties=list(getattr(loaded, "regularization_losses", ())),
         )
 
@@ -127,8 +164,8 @@ class HubModule:
         return folder
 
     @property
-    def _licence(self) -> str:
-        return f"as its publisher states: {self.name.network}"
+    def _stated(self) -> str:
+        return f"{self.licence}: {self.name.network}"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from linnaeus import manifests, preparation
-from linnaeus.backbones import BackboneSpec, names
+from linnaeus.backbones import BackboneSpec
+from linnaeus.backbones.families import parse
 from linnaeus.errors import ConfigurationError
 from linnaeus.manifests import Manifest
 from linnaeus.storage import Folder
@@ -58,7 +59,7 @@ def _prepared(workspace: Folder, name: str) -> BackboneSpec:
     try:
         return preparation.prepare(workspace, name)
     except ConfigurationError as error:
-        if "://" not in names.parse(name).network:
+        if "://" not in parse(name).network:
             raise
         raise ConfigurationError(
             f"{error} Or take --tfhub_module efficientnet-lite0, which needs no internet."

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from linnaeus import preparation
-from linnaeus.backbones import BackboneSpec, Extent, Tuning, parse
+from linnaeus.backbones import BackboneSpec, Extent, Tuning
 from linnaeus.backbones.families.fine_tuned import TunedNetwork
 from linnaeus.progress import SILENT, Progress
 from linnaeus.storage import Folder
@@ -70,7 +70,7 @@ def fine_tune(  # noqa: PLR0913 - what all trainers of long runs take
         StorageError: If the workspace cannot be written.
     """
     settings = settings_of(config)
-    base = preparation.network(workspace, parse(spec.name))
+    base = preparation.network_to_train(workspace, spec.name)
     extent = Extent(settings.layers, settings.pooling == "flatten")
     devices = Devices.found(mixed_precision=settings.mixed_precision)
     with devices.scope():

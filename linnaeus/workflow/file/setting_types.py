@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema
 
 from linnaeus import models
-from linnaeus.backbones import names
+from linnaeus.backbones import families
 from linnaeus.errors import ConfigurationError
 from linnaeus.storage import normalise
 from serving.addresses import check_address
@@ -72,7 +72,7 @@ def _backbone(value: str, info: ValidationInfo) -> str:
         value = _from_file(value, info)
     if _WEIGHTS.search(value):
         raise ValueError("name the file of weights by an absolute path")
-    return _checked(names.parse, value)
+    return _checked(families.check_exportable, value)
 
 
 def _checked(check: Callable[[str], object], value: str) -> str:

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linnaeus.engines import import_openvino, open_engine
+from linnaeus.engines import open_engine
 from linnaeus.engines.batches import stream_in_batches
 from linnaeus.engines.memory import Ceiling
 from linnaeus.errors import EngineError
+from linnaeus.process import import_openvino
 from tests.linnaeus.conftest import HEIGHT, WIDTH, a_spec, some_pixels
 
 REFUSAL = "Backbone small needs more memory than is left here, even for one image: choose"

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from linnaeus.engines import agreement, import_openvino, open_engine
+from linnaeus.engines import agreement, open_engine
 from linnaeus.engines.openvino import _precision_hint
 from linnaeus.errors import ConfigurationError
 from linnaeus.preparation.precision import reduce_precision
+from linnaeus.process import import_openvino
 
 ROWS = hnp.arrays(np.float32, (4, 5), elements=st.floats(-8, 8, width=32, allow_subnormal=False))
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from linnaeus.backbones import Saved, load_spec, local_files, parse
+from linnaeus.backbones import Saved, load_spec, local_files
 from linnaeus.engines import open_engine
 from linnaeus.errors import ConfigurationError
 from linnaeus.preparation import prepare, preparing
-from linnaeus.preparation.preparing import PRECISIONS, fingerprint
+from linnaeus.preparation.preparing import PRECISIONS, fingerprint, network
 from linnaeus.storage import Folder
 
 SAVED = Saved("ab" * 32, "efficientnet-lite-1", "", 224, 224, 1280, "Apache-2.0")
@@ -89,9 +89,7 @@ def test_no_two_names_share_an_entry_of_the_index(tmp_path: Path):
 
 
 def index_key(name: str, precision: str) -> str:
-    parsed = parse(name)
-    identity = preparing._NETWORKS[parsed.kind](parsed).identity()
-    return preparing._index_key(parsed, precision, identity)
+    return preparing._index_key(network(Folder("unused"), name), precision)
 
 
 def test_another_preprocessing_is_another_entry_of_the_index(monkeypatch: pytest.MonkeyPatch):

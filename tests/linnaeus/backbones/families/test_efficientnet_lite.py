@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from linnaeus.backbones import parse
-from linnaeus.backbones.families import efficientnet_lite
+from linnaeus.backbones.families import efficientnet_lite, parse
 from linnaeus.backbones.families.efficientnet_lite import (
     MIDDLE_STAGES,
     VARIANTS,

@@ -4,7 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from linnaeus.backbones import local_files, parse
+from linnaeus.backbones import local_files
+from linnaeus.backbones.families import parse
 from linnaeus.backbones.families.keras_applications import KerasApplication
 from linnaeus.backbones.families.keras_catalogue import APPLICATIONS
 from linnaeus.engines import open_engine

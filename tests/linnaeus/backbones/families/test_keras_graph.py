@@ -4,7 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from linnaeus.backbones import Extent, Trainable, parse
+from linnaeus.backbones import Extent, Trainable
+from linnaeus.backbones.families import parse
 from linnaeus.backbones.families.efficientnet_lite import EfficientNetLite
 from linnaeus.backbones.families.keras_graph import About, FeatureMaps, trainable
 from linnaeus.errors import ConfigurationError

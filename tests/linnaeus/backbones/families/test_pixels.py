@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from linnaeus.backbones import parse
+from linnaeus.backbones.families import parse
 from linnaeus.backbones.families.pixels import Pixels
 from linnaeus.errors import ConfigurationError
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from linnaeus.backbones import Extent, Saved, local_files, parse
+from linnaeus.backbones import Extent, Saved, local_files
+from linnaeus.backbones.families import parse
 from linnaeus.backbones.families.tensorflow_hub import HubModule
 from linnaeus.engines import open_engine
 from linnaeus.errors import ConfigurationError

@@ -4,8 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linnaeus.backbones import BackboneName, Kind, parse
-from linnaeus.backbones.names import KERAS, LITE, PIXELS
+from linnaeus.backbones import BackboneName
+from linnaeus.backbones.families import every, parse
+from linnaeus.backbones.families.efficientnet_lite import EfficientNetLite
+from linnaeus.backbones.families.fine_tuned import StoredTuned
+from linnaeus.backbones.families.keras_applications import KerasApplication
+from linnaeus.backbones.families.pixels import Pixels
+from linnaeus.backbones.families.tensorflow_hub import HubModule
 from linnaeus.errors import ConfigurationError
 
 HANDLE = "https://tfhub.dev/google/imagenet/mobilenet_v2_100_224/feature_vector/5"
@@ -14,22 +19,28 @@ HANDLE = "https://tfhub.dev/google/imagenet/mobilenet_v2_100_224/feature_vector/
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("efficientnet-lite0", BackboneName(Kind.LITE, "efficientnet-lite0")),
-        ("efficientnet-lite1@300", BackboneName(Kind.LITE, "efficientnet-lite1", 300)),
-        ("efficientnet-lite0@300+mid", BackboneName(Kind.LITE, "efficientnet-lite0", 300, True)),
-        ("efficientnet-lite2+mid", BackboneName(Kind.LITE, "efficientnet-lite2", None, True)),
-        ("pixels@32", BackboneName(Kind.PIXELS, "pixels", 32)),
-        ("vgg16", BackboneName(Kind.KERAS, "vgg16")),
-        ("keras:vgg16", BackboneName(Kind.KERAS, "vgg16")),
+        ("efficientnet-lite0", BackboneName(EfficientNetLite, "efficientnet-lite0")),
+        ("efficientnet-lite1@300", BackboneName(EfficientNetLite, "efficientnet-lite1", 300)),
+        (
+            "efficientnet-lite0@300+mid",
+            BackboneName(EfficientNetLite, "efficientnet-lite0", 300, True),
+        ),
+        (
+            "efficientnet-lite2+mid",
+            BackboneName(EfficientNetLite, "efficientnet-lite2", None, True),
+        ),
+        ("pixels@32", BackboneName(Pixels, "pixels", 32)),
+        ("vgg16", BackboneName(KerasApplication, "vgg16")),
+        ("keras:vgg16", BackboneName(KerasApplication, "vgg16")),
         (
             "keras:vgg16@128+mid?weights=/w/top less.h5",
-            BackboneName(Kind.KERAS, "vgg16", 128, True, Path("/w/top less.h5")),
+            BackboneName(KerasApplication, "vgg16", 128, True, Path("/w/top less.h5")),
         ),
-        (HANDLE, BackboneName(Kind.HUB, HANDLE)),
-        (f"{HANDLE}@160", BackboneName(Kind.HUB, HANDLE, 160)),
-        ("https://h.org/a@b+c?d=e", BackboneName(Kind.HUB, "https://h.org/a@b+c?d=e")),
-        ("/models/one", BackboneName(Kind.HUB, "/models/one")),
-        ("/models/one@96+mid", BackboneName(Kind.HUB, "/models/one", 96, True)),
+        (HANDLE, BackboneName(HubModule, HANDLE)),
+        (f"{HANDLE}@160", BackboneName(HubModule, HANDLE, 160)),
+        ("https://h.org/a@b+c?d=e", BackboneName(HubModule, "https://h.org/a@b+c?d=e")),
+        ("/models/one", BackboneName(HubModule, "/models/one")),
+        ("/models/one@96+mid", BackboneName(HubModule, "/models/one", 96, True)),
     ],
 )
 def test_a_name_is_taken_apart(text: str, name: BackboneName):
@@ -44,8 +55,8 @@ def test_a_relative_folder_becomes_absolute(tmp_path: Path, monkeypatch: pytest.
 @given(
     st.builds(
         BackboneName,
-        kind=st.just(Kind.KERAS),
-        network=st.sampled_from(KERAS),
+        family=st.just(KerasApplication),
+        network=st.sampled_from(KerasApplication.networks),
         size=st.none() | st.integers(1, 4096),
         middle=st.booleans(),
         weights=st.none() | st.just(Path("/some/w.h5")),
@@ -75,7 +86,7 @@ def test_the_canonical_name_says_everything(name: BackboneName):
         ("/models/one@0", "such as @224"),
         ("vgg16?weight=/w.h5", r"\?weights=FILE"),
         ("vgg16?weights=", r"\?weights=FILE"),
-        ("efficientnet-lite0?weights=/w.h5", "only keras networks"),
+        ("efficientnet-lite0?weights=/w.h5", "leave it out"),
         ("efficientnet-lite0+mid@300", "did you mean efficientnet-lite0"),
         ("", "did you mean"),
         ("http://tfhub.dev/a/1", "name it by https://"),
@@ -93,13 +104,13 @@ def test_a_handle_is_taken_over_https_and_from_this_machine(host: str):
 
 
 def test_every_network_is_its_own_canonical_name():
-    for network in (*LITE, PIXELS, *KERAS):
+    for network in (name for family in every() for name in family.networks):
         assert str(parse(network)) == network
 
 
 def test_a_tuned_backbone_is_named_by_its_fingerprint():
     name = parse("tuned:0123456789abcdef0123")
-    assert name == BackboneName(Kind.TUNED, "tuned:0123456789abcdef0123")
+    assert name == BackboneName(StoredTuned, "tuned:0123456789abcdef0123")
     assert str(name) == "tuned:0123456789abcdef0123"
 
 
