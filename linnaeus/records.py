@@ -80,7 +80,7 @@ FAILURES = pa.schema(
         ("code", pa.string()),
         ("message", pa.string()),
         ("attempt", pa.int32()),
-        ("what", pa.string()),
+        ("computed_by", pa.string()),
         ("decoder", pa.string()),
         ("run_id", pa.string()),
         ("failed_at", TIMESTAMP),

@@ -29,7 +29,7 @@ from linnaeus.planning import EmbedJob, RunPlan, ScoreJob, read_spec
 from linnaeus.process import refuse_hidden_packages
 from linnaeus.progress import SILENT, Progress, count_text
 from linnaeus.records import Counts, PhotoLabels
-from linnaeus.status import RunDetails, Sight, details, observer, overview, require
+from linnaeus.status import RunDetails, RunStatus, details, observer, overview, require
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
 from linnaeus.worker import Worker, estimate_seconds
@@ -50,8 +50,8 @@ __all__ = [
     "PhotoLabels",
     "PlanSummary",
     "RunDetails",
+    "RunStatus",
     "RunSummary",
-    "Sight",
     "SliceSummary",
     "Vacuum",
     "Workspace",
@@ -436,7 +436,7 @@ class Workspace:
             job, self.folder.uri, images, output, server, tuple(beam_options), flink
         )
         with self._progress.step("Look around", None):
-            return preflight.look(asked)
+            return preflight.examine(asked)
 
     @checked
     def commit(self, run_id: str) -> RunSummary:
@@ -491,7 +491,7 @@ class Workspace:
         return observer.unfinished(self.folder)
 
     @checked
-    def watch(self, run_id: str) -> Iterator[Sight]:
+    def watch(self, run_id: str) -> Iterator[RunStatus]:
         """Look at a run every few seconds, from anywhere, until it is committed or stopped."""
         return observer.follow(self.folder, run_id)
 

@@ -127,7 +127,7 @@ class Keeper:
     health: Path | None
     out: IO[str]
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """Update once; trouble is a line, and False."""
         try:
             change = self.mirror.update()
@@ -144,7 +144,7 @@ class Keeper:
     def follow(self, every_seconds: float, stopping: threading.Event) -> None:
         """Update until told to stop, whatever goes wrong meanwhile."""
         while not stopping.is_set():
-            self.look()
+            self.poll()
             stopping.wait(every_seconds)
 
     def _say(self, line: str) -> None:
@@ -195,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     keeper = Keeper(mirror, options.health, sys.stderr)
     if options.once:
-        return 0 if keeper.look() else 1
+        return 0 if keeper.poll() else 1
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):  # the first process of a container has no others
         signal.signal(number, lambda *_: stopping.set())

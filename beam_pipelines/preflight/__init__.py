@@ -12,26 +12,26 @@ from beam_pipelines.runners.options import check_beam_options
 from linnaeus.errors import ConfigurationError
 from linnaeus.progress import Progress
 
-__all__ = ["Finding", "Submission", "judge", "look", "refuse"]
+__all__ = ["Finding", "Submission", "check", "examine", "refuse"]
 
 
-def judge(facts: Facts) -> list[Finding]:
+def check(facts: Facts) -> list[Finding]:
     """All that is wrong, the fatal first."""
     asked = [*checks.CHECKS, *portable_checks.CHECKS]
     if facts.target.runner == "dataflow":
         asked += dataflow_checks.CHECKS
-    found = [finding for check in asked for finding in check(facts)]
+    found = [finding for one in asked for finding in one(facts)]
     return sorted(found, key=lambda one: not one.fatal)
 
 
-def look(submission: Submission) -> list[Finding]:
+def examine(submission: Submission) -> list[Finding]:
     """Look at all that can be seen from here, and say what is wrong.
 
     Raises:
         ConfigurationError: the Beam options are none.
     """
     check_beam_options(submission.beam_options)
-    return judge(gather(submission))
+    return check(gather(submission))
 
 
 def refuse(submission: Submission, progress: Progress) -> None:
@@ -48,7 +48,7 @@ def refuse(submission: Submission, progress: Progress) -> None:
         _refuse_fatal(checks.launcher_may_leave(facts))
         return
     with progress.step("Check the runner", None) as step:
-        found = judge(facts)
+        found = check(facts)
         _refuse_fatal(found)
         step.note("; ".join(map(text, found)) or "nothing wrong to be seen")
 

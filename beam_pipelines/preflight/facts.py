@@ -33,7 +33,7 @@ MANIFESTS = (".csv", ".jsonl", ".json", ".parquet")
 
 @dataclass(frozen=True)
 class Facts:
-    """All that checks judge; gathered once, so that a check is a function of it."""
+    """All that checks look at; gathered once, so that a check is a function of it."""
 
     submission: Submission
     target: Target

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from linnaeus.cli.session import FAILED, INTERRUPTED, Session
-from linnaeus.cli.wording import facts_text, run_details_text, run_facts, sight_text
+from linnaeus.cli.wording import facts_text, run_details_text, run_facts, run_status_text
 from linnaeus.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from linnaeus.status import Sight
+    from linnaeus.status import RunStatus
 
 
 def status(
@@ -54,22 +54,22 @@ def _watch(session: Session, run: str | None) -> None:
             f"no run of {session.workspace_uri} is under way: name one that is finished, or begin "
             "one by `linnaeus embed` or `linnaeus score`"
         )
-    sight = _shown(session, run_id)
-    if sight is None:
+    status = _shown(session, run_id)
+    if status is None:
         raise typer.Exit(INTERRUPTED)
-    session.show(run_facts(sight.progress), sight_text(sight))
-    if sight.progress.state is RunState.STOPPED:
+    session.show(run_facts(status.progress), run_status_text(status))
+    if status.progress.state is RunState.STOPPED:
         raise typer.Exit(FAILED)
 
 
-def _shown(session: Session, run_id: str) -> "Sight | None":
+def _shown(session: Session, run_id: str) -> "RunStatus | None":
     """Show a run until its end, and return how it ended; None where somebody has seen enough."""
-    sights = session.workspace.watch(run_id)
-    first = last = next(sights)
+    statuses = session.workspace.watch(run_id)
+    first = last = next(statuses)
     with session.progress.step(first.progress.job.capitalize(), first.progress.objects) as step:
         warned = False
         try:
-            for last in chain([first], sights):
+            for last in chain([first], statuses):
                 seen = last.progress
                 step.update(seen.finished, seen.failed, seen.figures)
                 if last.trouble and not warned:

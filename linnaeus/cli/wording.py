@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from linnaeus.jobs import FrozenRun, RunSummary, SliceSummary
     from linnaeus.maintenance import Compaction, Swept, Vacuum
     from linnaeus.records import Counts, PhotoLabels
-    from linnaeus.status import RunDetails, RunProgress, Sight
+    from linnaeus.status import RunDetails, RunProgress, RunStatus
 
 _NOTHING = "\N{EN DASH}    "
 """As wide as the numbers above and below."""
@@ -78,14 +78,14 @@ def counts_text(counts: Counts) -> str:
     return ", ".join(parts)
 
 
-def sight_text(sight: Sight) -> str:
+def run_status_text(status: RunStatus) -> str:
     """`Run 01K… is running: 512 of 2,624 images, 1 failed, 84.3 images/s, 25 s left`."""
-    seen = sight.progress
+    seen = status.progress
     meter = Meter(f"Run {seen.run_id} is {seen.state}", seen.objects, "images")
     meter.update(seen.finished, seen.failed, seen.figures)
     lines = [meter.underway()]
     if seen.state == "running":
-        lines.append(sight.trouble or f"its launcher is {'at work' if sight.alive else 'silent'}")
+        lines.append(status.trouble or f"its launcher is {'at work' if status.alive else 'silent'}")
     if seen.error:
         lines.append(f"it stopped: {seen.error}")
     return "\n".join(lines)
@@ -93,7 +93,7 @@ def sight_text(sight: Sight) -> str:
 
 def run_details_text(details: RunDetails) -> str:
     """How far a run is, its failures by code, and a line for each that is shown."""
-    seen, lines = details.sight.progress, [sight_text(details.sight)]
+    seen, lines = details.status.progress, [run_status_text(details.status)]
     if details.codes:
         codes = ", ".join(f"{code} {count:,}" for code, count in details.codes.items())
         lines.append(f"failed: {codes}")
@@ -113,8 +113,8 @@ def run_facts(of: RunProgress | RunDetails) -> dict[str, Any]:
     if isinstance(of, RunProgress):
         return of.to_dict()
     described = {name: getattr(of.run, name) for name in ("source", "manifest_id", "model")}
-    more = {"trouble": of.sight.trouble, "codes": of.codes, "failures": of.failures}
-    return {**run_facts(of.sight.progress), **described, **more}
+    more = {"trouble": of.status.trouble, "codes": of.codes, "failures": of.failures}
+    return {**run_facts(of.status.progress), **described, **more}
 
 
 def accuracy_text(metrics: Mapping[str, Any]) -> str:

@@ -158,7 +158,7 @@ def is_current(workspace: Folder, job: Job, manifest: Manifest, scored: int) -> 
     run = job.new_run(manifest.source, manifest.id)
     if not job.keeps_labels or job.retried_codes is not None:
         return True
-    return LabelsTable(workspace, run.model).are_current(manifest, run.what, scored)
+    return LabelsTable(workspace, run.model).are_current(manifest, run.computed_by, scored)
 
 
 def _carry_out(

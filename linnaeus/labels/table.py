@@ -132,7 +132,7 @@ class LabelsTable:
                 predicate=_of(manifest.source),
                 versions={
                     number_key: manifest.number,
-                    model_key: number_of(run.what),
+                    model_key: number_of(run.computed_by),
                     run.run_id: 1,
                 },
                 done=done,
@@ -164,14 +164,14 @@ class LabelsTable:
         predictions = Table(self.workspace, layout.predictions(run.model), PREDICTIONS)
         return {
             "listed": listed,
-            "predictions": predictions.scan(where=pc.field("trained_by") == run.what),
+            "predictions": predictions.scan(where=pc.field("trained_by") == run.computed_by),
             "failures": Table(self.workspace, layout.FAILURES, FAILURES).scan(),
         }
 
 
 def _join(connection: DuckDBPyConnection, run: RunSpec) -> None:
     """Make the table `current`, in which every object is labelled or failed."""
-    known = {"model_version": run.model_version, "trained_by": run.what}
+    known = {"model_version": run.model_version, "trained_by": run.computed_by}
     parameters = {**known, "manifest_id": run.manifest_id}
     connection.execute(f"CREATE TEMP TABLE current AS {_CURRENT}", parameters)
     [(missing, example)] = connection.execute(

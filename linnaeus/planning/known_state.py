@@ -48,14 +48,15 @@ _KNOWN = {
     "failed_before": f"""
         SELECT position,
             bool_or(code IN ({_PERMANENT}) AND decoder = $decoder) AS hopeless,
-            coalesce(max(attempt) FILTER (WHERE what = $what), 0) AS attempts,
+            coalesce(max(attempt) FILTER (WHERE computed_by = $computed_by), 0) AS attempts,
             max_by(code, failed_at) AS code, max(failed_at) AS last_failed_at
         FROM keyed JOIN (SELECT *, {_OBJECT} AS object FROM failures) USING (object)
-        WHERE CASE stage WHEN 'score' THEN what = $what ELSE position NOT IN (FROM embedded) END
+        WHERE CASE stage WHEN 'score' THEN computed_by = $computed_by
+            ELSE position NOT IN (FROM embedded) END
         GROUP BY position""",
     "scored": f"""
         SELECT position FROM keyed SEMI JOIN
-            (SELECT {_OBJECT} AS object FROM predictions WHERE trained_by = $what)
+            (SELECT {_OBJECT} AS object FROM predictions WHERE trained_by = $computed_by)
             USING (object)""",
     "known": f"""
         SELECT position,
@@ -109,8 +110,8 @@ DESCRIBED = """
 class Question:
     """What is asked of the tables: by which backbone or model, with which decoder."""
 
-    what: str
-    """`RunSpec.what`: whose predictions and failed attempts are counted."""
+    computed_by: str
+    """`RunSpec.computed_by`: whose predictions and failed attempts are counted."""
     decoder: str
     fingerprint: str | None = None
     """Whose embeddings count as stored; None: nobody's."""
@@ -140,7 +141,10 @@ def known(
         "parts": pa.table({"number": np.arange(len(names)), "part": pa.array(names, pa.string())}),
         "predictions": _predictions(workspace, question),
     }
-    parameters: dict[str, object] = {"decoder": question.decoder, "what": question.what}
+    parameters: dict[str, object] = {
+        "decoder": question.decoder,
+        "computed_by": question.computed_by,
+    }
     with ExitStack() as stack:
         with map_store_errors("read", workspace.uri):  # tables are read when they are joined
             connection = stack.enter_context(database(sources))

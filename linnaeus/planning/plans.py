@@ -64,13 +64,13 @@ class RunSpec(Document, remedy=_REMEDY):
     known_failures: int = 0
     shard_sizes: tuple[int, ...] = ()
     """Objects in each shard."""
-    after: str = ""
+    last_failure_at: str = ""
     """Time (ISO 8601) of the last failure that the plan read, or nothing."""
     trained_by: str = ""
     """`Model.identity`."""
 
     @property
-    def what(self) -> str:
+    def computed_by(self) -> str:
         """Backbone or model that this run's predictions and failures are counted for."""
         return self.trained_by or (self.named if self.model else self.fingerprint)
 
@@ -244,5 +244,5 @@ class RunPlan:
 
 def decoder_of(run: RunSpec) -> str:
     """What judged a run's images: this package's decoder, after the server that got their bytes."""
-    served = f"served {run.what};" if run.payload == "image" else ""
+    served = f"served {run.computed_by};" if run.payload == "image" else ""
     return served + images.decoder_version()

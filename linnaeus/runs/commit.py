@@ -80,7 +80,7 @@ def _with_churn(workspace: Folder, run_id: str, counts: Counts) -> Counts:
 
 
 def _receipts(run: RunSpec, reader: ReceiptReader) -> list[tuple[Receipt, Part]]:
-    arrivals = reader.look()
+    arrivals = reader.poll()
     missing = sorted(set(range(len(run.shard_sizes))) - {a.receipt.shard for a in arrivals})
     if missing:
         raise ReconciliationError(

@@ -74,7 +74,7 @@ def make_plan(workspace: Folder, job: Job, manifest: Manifest) -> RunPlan:
     follows = _newest_committed(workspace, job.index(manifest.source))
     spec = job.new_run(manifest.source, manifest.id)
     question = Question(
-        what=spec.what,
+        computed_by=spec.computed_by,
         decoder=decoder_of(spec),
         fingerprint=job.fingerprint if job.computes_vectors else None,
         model=spec.model or None,
@@ -88,7 +88,7 @@ def make_plan(workspace: Folder, job: Job, manifest: Manifest) -> RunPlan:
             spec,
             skipped=pending.up_to_date,
             known_failures=pending.given_up,
-            after=pending.last_failed_at,
+            last_failure_at=pending.last_failed_at,
         )
         return RunPlan(plans.Draft(spec, work_list.shards(connection, pending)), follows)
 

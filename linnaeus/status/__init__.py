@@ -5,7 +5,7 @@ May import `runs`, and what lies below.
 
 from linnaeus.status import details, observer
 from linnaeus.status.details import RunDetails
-from linnaeus.status.observer import Sight
+from linnaeus.status.observer import RunStatus
 from linnaeus.status.overview import overview, require
 from linnaeus.status.reporter import reported, tell_committed, tell_handed_over, write_seconds
 from linnaeus.status.run_progress import RunProgress, RunState
@@ -14,7 +14,7 @@ __all__ = [
     "RunDetails",
     "RunProgress",
     "RunState",
-    "Sight",
+    "RunStatus",
     "details",
     "observer",
     "overview",

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from linnaeus import layout
 from linnaeus.planning import RunSpec
 from linnaeus.records import FAILURES, Counts
-from linnaeus.status.observer import Observer, Sight, committed_counts
+from linnaeus.status.observer import Observer, RunStatus, committed_counts
 from linnaeus.status.run_progress import RunState
 from linnaeus.storage import Folder
 from linnaeus.tables import Table, parts
@@ -23,7 +23,7 @@ class RunDetails:
     """A run, its failures by code, and some of them."""
 
     run: RunSpec
-    sight: Sight
+    status: RunStatus
     codes: dict[str, int]
     failures: list[dict[str, Any]]
     """With `uri`, `code`, `message` and `attempt`."""
@@ -36,13 +36,13 @@ def describe(workspace: Folder, run_id: str, failures: int) -> RunDetails:
         ConfigurationError: there is no such run.
     """
     observer = Observer(workspace, run_id)
-    sight = observer.look()
-    committed = sight.progress.state is RunState.COMMITTED
+    status = observer.poll()
+    committed = status.progress.state is RunState.COMMITTED
     rows = (
         _committed_rows(workspace, run_id) if committed else _uncommitted_rows(workspace, observer)
     )
-    some = islice(rows, failures) if sight.progress.failed and failures else ()
-    return RunDetails(observer.run, sight, _codes(workspace, observer), list(some))
+    some = islice(rows, failures) if status.progress.failed and failures else ()
+    return RunDetails(observer.run, status, _codes(workspace, observer), list(some))
 
 
 def _codes(workspace: Folder, observer: Observer) -> dict[str, int]:

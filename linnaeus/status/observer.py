@@ -12,7 +12,7 @@ from linnaeus.errors import ConfigurationError
 from linnaeus.planning import plans
 from linnaeus.records import Counts
 from linnaeus.runs import endings
-from linnaeus.status.reporter import look_seconds
+from linnaeus.status.reporter import poll_seconds
 from linnaeus.status.run_progress import (
     RunProgress,
     RunState,
@@ -29,7 +29,7 @@ _CLAIM = re.compile(rf"{layout.RUN_INDEX}/[0-9a-f]{{32}}/[0-9]{{8}}")
 
 
 @dataclass(frozen=True)
-class Sight:
+class RunStatus:
     """A run at one look: how far it is, what is wrong with it, whether its launcher is at work."""
 
     progress: RunProgress
@@ -38,7 +38,7 @@ class Sight:
 
 
 @dataclass(frozen=True)
-class Sign:
+class Heartbeat:
     """What a launcher last wrote, and when, by the store's clock."""
 
     progress: RunProgress
@@ -63,7 +63,7 @@ class Observer:
         self.run = plans.read_spec(workspace, run_id)
         self.receipts = ReceiptReader(workspace, self.run)
 
-    def look(self) -> Sight:
+    def poll(self) -> RunStatus:
         """How far the run is now.
 
         Raises:
@@ -72,41 +72,45 @@ class Observer:
         counts = committed_counts(self._workspace, self.run.run_id)
         if counts is None:
             return self._under_way()
-        return Sight(committed(self.run, counts))
+        return RunStatus(committed(self.run, counts))
 
-    def _under_way(self) -> Sight:
+    def _under_way(self) -> RunStatus:
         now = datetime.now(UTC)
-        sign = last_sign(self._workspace, self.run.run_id)
-        since = sign.progress.started_at or sign.written_at if sign else self._planned_at
-        progress = measure(self.run, self.receipts.look(), since, now)
-        if sign and _said_stopped(sign, progress):
-            error = sign.progress.error
-            return Sight(replace(progress, state=RunState.STOPPED, error=error, seconds_left=None))
-        if sign and sign.progress.state is RunState.HANDED_OVER:
+        heartbeat = last_heartbeat(self._workspace, self.run.run_id)
+        since = (
+            heartbeat.progress.started_at or heartbeat.written_at if heartbeat else self._planned_at
+        )
+        progress = measure(self.run, self.receipts.poll(), since, now)
+        if heartbeat and _said_stopped(heartbeat, progress):
+            error = heartbeat.progress.error
+            return RunStatus(
+                replace(progress, state=RunState.STOPPED, error=error, seconds_left=None)
+            )
+        if heartbeat and heartbeat.progress.state is RunState.HANDED_OVER:
             progress = replace(progress, state=RunState.HANDED_OVER)
-        heard_at = sign.written_at if sign else None
+        heard_at = heartbeat.written_at if heartbeat else None
         wrong = trouble(progress, heard_at, now)
         if wrong:
             progress = replace(progress, objects_per_second=None, seconds_left=None)
-        return Sight(progress, wrong, is_alive(heard_at, now))
+        return RunStatus(progress, wrong, is_alive(heard_at, now))
 
 
-def _said_stopped(sign: Sign, progress: RunProgress) -> bool:
+def _said_stopped(heartbeat: Heartbeat, progress: RunProgress) -> bool:
     """Whether the launcher's last word is its end, and nobody went on with the work since."""
-    if sign.progress.state is not RunState.STOPPED:
+    if heartbeat.progress.state is not RunState.STOPPED:
         return False
-    return progress.last_shard_at is None or progress.last_shard_at <= sign.written_at
+    return progress.last_shard_at is None or progress.last_shard_at <= heartbeat.written_at
 
 
-def follow(workspace: Folder, run_id: str) -> Iterator[Sight]:
+def follow(workspace: Folder, run_id: str) -> Iterator[RunStatus]:
     """Look at a run again and again, until it is committed or its launcher has stopped."""
     observer = Observer(workspace, run_id)
     while True:
-        sight = observer.look()
-        yield sight
-        if sight.progress.state in (RunState.COMMITTED, RunState.STOPPED):
+        status = observer.poll()
+        yield status
+        if status.progress.state in (RunState.COMMITTED, RunState.STOPPED):
             return
-        time.sleep(look_seconds(workspace))
+        time.sleep(poll_seconds(workspace))
 
 
 def committed_counts(workspace: Folder, run_id: str) -> Counts | None:
@@ -120,11 +124,11 @@ def committed_counts(workspace: Folder, run_id: str) -> Counts | None:
     return endings.counts_of(workspace, run_id)
 
 
-def last_sign(workspace: Folder, run_id: str) -> Sign | None:
+def last_heartbeat(workspace: Folder, run_id: str) -> Heartbeat | None:
     """What the run's launcher last wrote of it; None where it never wrote."""
     written = workspace.head(layout.progress(run_id))
     said = RunProgress.read_if_sound(workspace, layout.progress(run_id))
-    return Sign(said, written.modified) if written and said else None
+    return Heartbeat(said, written.modified) if written and said else None
 
 
 def unfinished(workspace: Folder) -> list[str]:

@@ -20,11 +20,11 @@ from linnaeus.status.run_progress import RunProgress, RunState, committed, measu
 from linnaeus.storage import Folder, is_local
 from linnaeus.worker import ReceiptReader
 
-LOOKS_TAKE = 0.2
+POLLING_SHARE = 0.2
 """At most this share of the time is spent on looking, however long one look takes."""
 
 
-def look_seconds(workspace: Folder) -> float:
+def poll_seconds(workspace: Folder) -> float:
     """Between two looks at the receipts: each is a listing."""
     return 0.3 if is_local(workspace.uri) else 3.0
 
@@ -104,7 +104,7 @@ class Reporter:
         if state is RunState.STOPPED and self._is_committed():
             state, error = RunState.COMMITTED, None
         with suppress(Exception):
-            self._receipts.look()
+            self._receipts.poll()
         self._write(state, error)
 
     def seen(self) -> RunProgress:
@@ -112,16 +112,16 @@ class Reporter:
         return measure(self._run, self._receipts.arrived, self.since, datetime.now(UTC))
 
     def _watch(self) -> None:
-        wait_seconds = look_seconds(self._workspace)
+        wait_seconds = poll_seconds(self._workspace)
         while not self._ended.wait(wait_seconds):
             began = time.monotonic()
             with suppress(Exception):  # such as a file cut short; the next look may succeed
                 self._tell()
             took_seconds = time.monotonic() - began
-            wait_seconds = max(look_seconds(self._workspace), took_seconds / LOOKS_TAKE)
+            wait_seconds = max(poll_seconds(self._workspace), took_seconds / POLLING_SHARE)
 
     def _tell(self) -> None:
-        self._receipts.look()
+        self._receipts.poll()
         seen = self.seen()
         self._step.update(seen.finished, seen.failed, seen.figures)
         if time.monotonic() >= self._written_at + write_seconds(self._workspace):

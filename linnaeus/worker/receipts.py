@@ -77,7 +77,7 @@ class ReceiptReader:
         """What was read so far, by shard."""
         return [self._arrived[number] for number in sorted(self._arrived)]
 
-    def look(self) -> list[Arrival]:
+    def poll(self) -> list[Arrival]:
         """All receipts that are there now, by shard; only new ones are read.
 
         Raises:

@@ -31,7 +31,7 @@ class ShardRows:
 
     def __init__(self, run: RunSpec, results: Results) -> None:
         self._run, self._results = run, results
-        self._now = time_after(run.after)
+        self._now = time_after(run.last_failure_at)
         self._job = job_of(run)
         ended = [(o, self._failure(o)) for o in results.outcomes]
         self._failed = [(o, failure) for o, failure in ended if failure]
@@ -95,7 +95,7 @@ class ShardRows:
             "code": str(failure.code),
             "message": failure.message,
             "attempt": outcome.reference.attempt,
-            "what": self._run.what,
+            "computed_by": self._run.computed_by,
             "decoder": decoder_of(self._run),
             "failed_at": self._now,
         }
@@ -128,7 +128,7 @@ class ShardRows:
             "sha256": outcome.sha256,
             **vars(prediction),
             "model_version": self._run.model_version,
-            "trained_by": self._run.what,
+            "trained_by": self._run.computed_by,
             "scored_at": self._now,
         }
 

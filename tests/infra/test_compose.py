@@ -266,7 +266,7 @@ def test_a_mounted_file_is_the_one_that_the_command_names(project, services, nam
 @pytest.mark.slow
 @pytest.mark.parametrize("job", ["embed", "score"])
 def test_a_job_for_this_cluster_passes_the_checks_before_it(services, job):
-    from beam_pipelines.preflight import judge
+    from beam_pipelines.preflight import check
     from beam_pipelines.preflight.facts import Facts
     from beam_pipelines.preflight.submission import Submission, target_of
     from beam_pipelines.runners.options import check_beam_options
@@ -278,7 +278,7 @@ def test_a_job_for_this_cluster_passes_the_checks_before_it(services, job):
     submission = Submission(job_named(job), NIGHTLY.workspace, location, None, server, options)
     settings = {k: v for k, v in one_set(services["nightly"]).items() if k.startswith("AWS_")}
     facts = Facts(submission, target_of(submission), settings)
-    assert [one for one in judge(facts) if one.fatal] == []
+    assert [one for one in check(facts) if one.fatal] == []
     assert one_set(services["workers"]).items() >= settings.items()
 
 

@@ -18,7 +18,7 @@ from linnaeus.planning import plans
 from linnaeus.records import JUDGED
 from linnaeus.report.finished import find
 from linnaeus.status import overview
-from linnaeus.status.observer import Observer, last_sign, unfinished
+from linnaeus.status.observer import Observer, last_heartbeat, unfinished
 from linnaeus.storage import Folder, leased
 from linnaeus.storage.leases import Holder, holder
 from linnaeus.tables import parts, tables_in
@@ -121,8 +121,8 @@ def test_what_is_only_told_is_passed_over(lived_in, tmp_path, subtests):
     for text in NOT_OURS:
         with subtests.test(text=text[:10]):
             lived_in.write(layout.progress(begun), text.encode())
-            assert last_sign(lived_in, begun) is None
-            assert Observer(lived_in, begun).look().progress.done == 0
+            assert last_heartbeat(lived_in, begun) is None
+            assert Observer(lived_in, begun).poll().progress.done == 0
             lived_in.write(layout.lease("work", 3), text.encode())
             assert holder(lived_in, "work") == Holder()
             lived_in.write("churn.json", text.encode())

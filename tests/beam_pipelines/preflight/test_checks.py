@@ -53,7 +53,7 @@ def facts(*options: str, submission: Submission = SUBMISSION, **seen) -> Facts:
 
 def found(*options: str, **seen) -> dict[str, str]:
     """From the names of the checks that find something to the remedies."""
-    return {one.check: one.remedy for one in preflight.judge(facts(*options, **seen))}
+    return {one.check: one.remedy for one in preflight.check(facts(*options, **seen))}
 
 
 @pytest.mark.parametrize("options", [*LOCALS, *REMOTES])
@@ -80,7 +80,7 @@ def test_a_store_on_the_loopback_address_is_nothing_to_workers_elsewhere(options
 
 
 def test_a_store_that_others_reach_passes_but_its_setting_must_be_theirs_too():
-    seen = preflight.judge(facts(*DATAFLOW, settings={"AWS_ENDPOINT_URL": "http://minio:9000"}))
+    seen = preflight.check(facts(*DATAFLOW, settings={"AWS_ENDPOINT_URL": "http://minio:9000"}))
     assert [(one.check, one.fatal) for one in seen] == [("settings_reach_workers", False)]
 
 
@@ -113,18 +113,18 @@ def test_workers_on_this_machine_need_no_server(options):
 
 
 def test_parallelism_of_one_is_told_and_not_fatal():
-    [one] = preflight.judge(facts("--runner=FlinkRunner", "--parallelism=1"))
+    [one] = preflight.check(facts("--runner=FlinkRunner", "--parallelism=1"))
     assert (one.check, one.fatal) == ("parallelism", False)
 
 
 def test_flink_in_this_process_has_a_parallelism_unless_told_otherwise():
-    assert preflight.judge(facts("--runner=FlinkRunner")) == []
+    assert preflight.check(facts("--runner=FlinkRunner")) == []
 
 
 @pytest.mark.parametrize("runner", ["FlinkRunner", "PrismRunner"])
 def test_a_launcher_whose_process_runs_the_workers_may_not_leave(runner):
     leaving = facts(f"--runner={runner}", "--no_wait_until_finish")
-    assert [one.check for one in preflight.judge(leaving) if one.fatal] == ["launcher_leaves"]
+    assert [one.check for one in preflight.check(leaving) if one.fatal] == ["launcher_leaves"]
 
 
 def test_the_options_of_the_compose_file_pass_though_nobody_reaches_its_pool():
@@ -132,7 +132,7 @@ def test_the_options_of_the_compose_file_pass_though_nobody_reaches_its_pool():
     options = re.findall(r"--(?!detach|wait|workspace)\S+", text.partition("name:")[0])
     silent = {Address("localhost", 50000): "Connection refused"}
     remote = replace(SUBMISSION, workspace="s3://b/w", images="s3://b/i")
-    found = preflight.judge(facts(*options, submission=remote, unreachable=silent))
+    found = preflight.check(facts(*options, submission=remote, unreachable=silent))
     assert [one.check for one in found if one.fatal] == []
 
 
@@ -253,7 +253,7 @@ def test_a_graphics_card_is_asked_for_in_one_way():
 
 def test_everything_is_told_at_once_the_fatal_first():
     submission = replace(SCORE, workspace="/workspace", server="localhost:8500")
-    seen = preflight.judge(
+    seen = preflight.check(
         facts(
             "--runner=FlinkRunner",
             *FAR,

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from beam_pipelines.preflight import judge
+from beam_pipelines.preflight import check
 from beam_pipelines.preflight.facts import gather, gather_cheap
 from beam_pipelines.preflight.flink_rest import FlinkCluster, TaskManager, look_at
 from beam_pipelines.preflight.submission import Address, Submission
@@ -67,16 +67,16 @@ def test_a_worker_pool_is_tried_however_it_is_named(free, listening, config, tmp
     assert unreachable(listening).unreachable == {}
     seen = unreachable(free)
     assert list(seen.unreachable) == [Address("localhost", free)]
-    assert [one.check for one in judge(seen)] == ["worker_pool"]
+    assert [one.check for one in check(seen)] == ["worker_pool"]
 
 
 def test_job_server_and_model_server_are_tried(free, listening):
     options = ("--runner=PortableRunner", f"--job_endpoint=127.0.0.1:{free}", "--parallelism=2")
     options += ("--environment_type=LOOPBACK",)
     asked = Submission(ScoreJob, "/w", "/i", server=f"127.0.0.1:{free}", beam_options=options)
-    assert {one.check for one in judge(gather_cheap(asked))} == {"job_server", "server_answers"}
+    assert {one.check for one in check(gather_cheap(asked))} == {"job_server", "server_answers"}
     answering = replace(asked, server=f"127.0.0.1:{listening}")
-    assert [one.check for one in judge(gather_cheap(answering))] == ["job_server"]
+    assert [one.check for one in check(gather_cheap(answering))] == ["job_server"]
 
 
 def test_a_folder_for_artifacts_that_is_not_there_is_seen(tmp_path):
@@ -101,14 +101,14 @@ def test_the_cluster_that_flink_master_or_flink_names_is_judged():
         options = ("--runner=FlinkRunner", "--flink_version=1.19", "--parallelism=8")
         options += (f"--flink_master={address}", "--environment_type=LOOPBACK")
         asked = Submission(EmbedJob, "/w", "/", beam_options=options)
-        assert {one.check for one in judge(gather(asked))} == {
+        assert {one.check for one in check(gather(asked))} == {
             "flink_version",
             "slots",
             "network_buffers",
         }
         portable = ("--runner=PortableRunner", "--parallelism=3", "--environment_type=LOOPBACK")
         asked = Submission(EmbedJob, "/w", "/", beam_options=portable, flink=address)
-        assert "slots" in {one.check for one in judge(gather(asked))}
+        assert "slots" in {one.check for one in check(gather(asked))}
 
 
 @pytest.mark.parametrize("answers", [{}, {"/config": []}, {"/config": {"flink-version": "1"}}])
@@ -125,7 +125,7 @@ def test_a_store_is_written_to_and_left_as_it_was(s3):
     client, name = s3.client(), bucket.removeprefix("s3://")
     client.put_object(Bucket=name, Key="images/a.jpg", Body=b"a")
     asked = Submission(EmbedJob, f"{bucket}/w", f"{bucket}/images", output=f"{bucket}/labels")
-    assert judge(gather(asked)) == []
+    assert check(gather(asked)) == []
     keys = [one["Key"] for one in client.list_objects_v2(Bucket=name)["Contents"]]
     assert keys == ["images/a.jpg"]
 
@@ -134,10 +134,10 @@ def test_a_store_is_written_to_and_left_as_it_was(s3):
 def test_a_store_that_lets_nobody_in_and_images_that_are_not_there_are_found(s3, monkeypatch):
     bucket = s3.bucket()
     asked = Submission(EmbedJob, f"{bucket}/w", f"{bucket}/images")
-    assert [one.check for one in judge(gather(asked))] == ["images_usable"]
+    assert [one.check for one in check(gather(asked))] == ["images_usable"]
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "stranger")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "stranger-secret")
-    found = {one.check: one.problem for one in judge(gather(asked))}
+    found = {one.check: one.problem for one in check(gather(asked))}
     assert found.keys() == {"workspace_usable", "images_usable"}
     assert "access denied" in found["workspace_usable"]
 
@@ -146,6 +146,6 @@ def test_a_store_that_lets_nobody_in_and_images_that_are_not_there_are_found(s3,
 def test_a_manifest_is_looked_for_as_a_file(tmp_path, suffix):
     name = tmp_path / f"list.{suffix}"
     asked = Submission(EmbedJob, str(tmp_path / "w"), str(name))
-    assert [one.check for one in judge(gather(asked))] == ["images_usable"]
+    assert [one.check for one in check(gather(asked))] == ["images_usable"]
     name.write_text("uri\n")
-    assert judge(gather(asked)) == []
+    assert check(gather(asked)) == []

@@ -62,7 +62,7 @@ def fill_all(workspace, tables):
         rows = [(digest, [0.0]) for digest in part]
         key = layout.embeddings(FINGERPRINT)
         fill(workspace, key, EMBEDDINGS, ["sha256", "embedding"], rows, f"R{number}", number)
-    columns = ["uri", "etag", "stage", "code", "attempt", "what", "decoder", "failed_at"]
+    columns = ["uri", "etag", "stage", "code", "attempt", "computed_by", "decoder", "failed_at"]
     failed = [(*row, datetime.fromtimestamp(i, UTC)) for i, row in enumerate(failed)]
     fill(workspace, layout.FAILURES, FAILURES, columns, failed)
     columns = ["uri", "etag", "trained_by"]
@@ -92,9 +92,10 @@ def expected(row, question, known_before, stored, failed, said):
     of_object = [
         f
         for f in failed
-        if f[:2] == (uri, etag) and (f[5] == question.what if f[2] == "score" else not embedded)
+        if f[:2] == (uri, etag)
+        and (f[5] == question.computed_by if f[2] == "score" else not embedded)
     ]
-    attempts = max((f[4] for f in of_object if f[5] == question.what), default=0)
+    attempts = max((f[4] for f in of_object if f[5] == question.computed_by), default=0)
     hopeless = any(FailureCode(f[3]).permanent and f[6] == DECODER for f in of_object)
     return {
         "embedded": embedded,

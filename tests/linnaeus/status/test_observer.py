@@ -78,7 +78,7 @@ def test_a_committed_run_leaves_its_last_figures(workspace, bucket):
     last = written(workspace, summary.run_id)
     assert (last.state, last.done, last.failed) == (RunState.COMMITTED, 20, 1)
     assert (last.shards_done, last.bytes_read) == (last.shards, summary.counts.bytes_read)
-    assert Observer(workspace, summary.run_id).look().progress.done == 20
+    assert Observer(workspace, summary.run_id).poll().progress.done == 20
 
 
 def test_an_observer_sees_what_the_launcher_sees(workspace, bucket):
@@ -87,7 +87,7 @@ def test_an_observer_sees_what_the_launcher_sees(workspace, bucket):
     def execute(run):
         for number in range(len(run.shard_sizes)):
             do_shard(TestWorker(workspace, run), number)
-            seen.append(Observer(workspace, run.run_id).look())
+            seen.append(Observer(workspace, run.run_id).poll())
 
     summary = launch(workspace, bucket, execute)
     assert [s.progress.finished for s in seen] == [6, 12, 18, 21]
@@ -105,7 +105,7 @@ def test_a_run_that_was_stopped_says_why(workspace, bucket):
     [run_id] = unfinished(workspace)
     last = written(workspace, run_id)
     assert (last.state, last.error, last.finished) == ("stopped", "the server went away", 6)
-    assert Observer(workspace, run_id).look().progress.state is RunState.STOPPED
+    assert Observer(workspace, run_id).poll().progress.state is RunState.STOPPED
 
 
 def test_a_stopped_run_that_somebody_goes_on_with_is_running(workspace, bucket):
@@ -119,7 +119,7 @@ def test_a_stopped_run_that_somebody_goes_on_with_is_running(workspace, bucket):
     run = plans.read_spec(workspace, run_id)
     age(workspace, layout.progress(run_id), seconds=5)
     do_shard(TestWorker(workspace, run), 0)
-    assert Observer(workspace, run_id).look().progress.state is RunState.RUNNING
+    assert Observer(workspace, run_id).poll().progress.state is RunState.RUNNING
 
 
 def test_another_launchers_commit_counts_more_than_ones_own_error(workspace, bucket):
@@ -158,10 +158,10 @@ def test_a_receipt_is_read_once(workspace, bucket, monkeypatch):
 
     monkeypatch.setattr(Folder, "read_range", counting)
     reader = ReceiptReader(workspace, run)
-    reader.look()
+    reader.poll()
     for number in range(2, len(run.shard_sizes)):
         do_shard(TestWorker(workspace, run), number)
-    reader.look()
+    reader.poll()
     counts = runs.commit(workspace, run.run_id, reader)
     receipts = [layout.shard_part("objects", run.run_id, n) for n in range(len(run.shard_sizes))]
     assert asked == Counter(receipts)
@@ -173,8 +173,8 @@ def test_following_ends_with_the_commit(workspace, bucket):
     left = list(range(len(run.shard_sizes)))
 
     states = []
-    for sight in follow(workspace, run.run_id):
-        states.append(sight.progress)
+    for status in follow(workspace, run.run_id):
+        states.append(status.progress)
         if left:
             do_shard(TestWorker(workspace, run), left.pop())
         else:
@@ -186,9 +186,9 @@ def test_following_ends_with_the_commit(workspace, bucket):
 
 def test_a_run_without_a_launcher_is_stalled_and_the_remedy_is_told(workspace, bucket):
     run = begin(workspace, bucket, shards=2)
-    assert Observer(workspace, run.run_id).look().trouble is None
+    assert Observer(workspace, run.run_id).poll().trouble is None
     age(workspace, f"objects/{run.run_id}/*", layout.plan(run.run_id))
-    told = Observer(workspace, run.run_id).look().trouble
+    told = Observer(workspace, run.run_id).poll().trouble
     assert "no shard was finished for 1 h 0 min" in told
     assert "issue the same command again" in told
 
@@ -196,7 +196,7 @@ def test_a_run_without_a_launcher_is_stalled_and_the_remedy_is_told(workspace, b
 def test_a_run_that_nobody_commits_is_told(workspace, bucket):
     run = begin(workspace, bucket, shards=4)
     age(workspace, f"objects/{run.run_id}/*", layout.plan(run.run_id))
-    assert f"linnaeus commit {run.run_id}" in Observer(workspace, run.run_id).look().trouble
+    assert f"linnaeus commit {run.run_id}" in Observer(workspace, run.run_id).poll().trouble
 
 
 def test_a_plan_that_was_never_claimed_is_no_unfinished_run(workspace, bucket):
@@ -284,7 +284,7 @@ def test_ctrl_c_ends_the_watch_quietly(workspace, bucket, monkeypatch):
     def interrupt(_workspace):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("linnaeus.status.observer.look_seconds", interrupt)
+    monkeypatch.setattr("linnaeus.status.observer.poll_seconds", interrupt)
     ended = status(workspace, "--watch")
     assert (ended.exit_code, ended.stdout) == (130, "")
     assert ended.stderr == f"Embed: {run.run_id} goes on\n"
@@ -300,7 +300,7 @@ def test_a_stall_is_told_once(workspace, bucket, monkeypatch):
             raise KeyboardInterrupt
         return 0
 
-    monkeypatch.setattr("linnaeus.status.observer.look_seconds", interrupt_after_three)
+    monkeypatch.setattr("linnaeus.status.observer.poll_seconds", interrupt_after_three)
     lines = status(workspace, "--watch").stderr.splitlines()
     assert [line.partition(" ")[2][:8] for line in lines] == ["stalled:", f"{run.run_id} "[:8]]
 
