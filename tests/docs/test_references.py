@@ -1,4 +1,4 @@
-"""docs/reference says what the source says: tables, command line, Python API."""
+"""The pages say what the source says: tables, command line, Python API, formats of pictures."""
 
 import re
 from pathlib import Path
@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from docs import backbones, columns
 from linnaeus import records
+from linnaeus.images import FORMATS, Format
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 REMEDY = "run make docs"
@@ -51,3 +52,16 @@ def test_the_command_line_is_the_programs(monkeypatch: pytest.MonkeyPatch):
     written = CliRunner().invoke(typer.cli.app, [*words, "--title", "The command line"])
     assert written.exit_code == 0
     assert (FOLDER / "command-line.md").read_text("utf-8").strip() == written.stdout.strip(), REMEDY
+
+
+def test_the_formats_of_pictures_are_those_of_their_table():
+    page = (FOLDER.parent / "how-to" / "own-images.md").read_text("utf-8")
+    assert "".join(format_row(one) for one in FORMATS if one.file_class) in page
+    refused = ", ".join(one.name for one in FORMATS if not one.file_class)
+    assert f"\nKnown and refused: {refused}.\n" in page
+
+
+def format_row(one: Format) -> str:
+    suffixes = " ".join(f"`{suffix}`" for suffix in one.suffixes)
+    exported = f"yes, unless it is one{one.but}" if one.but else "yes"
+    return f"| {one.name} | {suffixes} | {exported if one.exported else 'no'} |\n"
