@@ -136,10 +136,8 @@ class _BucketListing:
     def pages(self, start: str) -> Iterator[list[Entry]]:
         first: _Task = _Branch("")
         if start:
-            whole = _Range("", start, start + _LAST_CHARACTER)
+            whole = _Range("", _just_below(start), start + _LAST_CHARACTER)
             first = whole if self._has_offsets else _Level("")
-            if exact := self._bucket.head(start):
-                yield [exact]
         yield from _side_by_side(first, self._run, _REMOTE_THREADS)
 
     def _run(self, task: _Task) -> _Result:
@@ -168,13 +166,22 @@ class _BucketListing:
         return first, [_Range(folder, first[-1].key, start + _LAST_CHARACTER)]
 
     def _range(self, task: _Range) -> _Result:
-        page = next(self._bucket.pages(task.folder, task.after), [])
+        page = next(self._bucket.pages(task.folder, task.after or None), [])
         if not _is_flat(task.folder, page):
             return [], [_Level(task.folder)]
         inside = [entry for entry in page if entry.key <= task.before]
         if len(inside) < PAGE_KEYS:
             return inside, []
         return inside, [replace(task, after=inside[-1].key)]
+
+
+def _just_below(start: str) -> str:
+    """Return an offset before all keys that begin with `start`, with few others in between.
+
+    `start` itself would not do: SeaweedFS passes over a folder that has an offset's name.
+    """
+    lower = chr(ord(start[-1]) - 1)
+    return start[:-1] + (f"{lower}~" if lower.isprintable() else "")
 
 
 def _is_flat(folder: str, page: list[Entry]) -> bool:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from linnaeus.errors import FailureCode, StorageError
@@ -94,6 +94,7 @@ def test_a_local_tree_is_listed_as_by_hand(candidates: set[str], start: str):
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.sets(keys, max_size=12), st.sampled_from(["", "a", "é", "a "]))
+@example({"a/b.jpg", "a.jpg", "b.jpg"}, "a")
 def test_a_bucket_is_listed_as_by_hand(s3: Any, candidates: set[str], start: str):
     uri, tree = s3.bucket(), without_clashes(candidates)
     put_all(s3, uri, tree)
