@@ -27,8 +27,8 @@ from linnaeus.planning import ScoreJob
 from linnaeus.process import run_program
 from linnaeus.progress import SILENT, Progress, count_text, for_stream
 from linnaeus.runs import Gate, scoring_by
+from linnaeus.signatures import OF_PAYLOAD
 from linnaeus.storage import Folder
-from linnaeus.worker import SIGNATURES
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class ScoreRequest:
     """File of what may have changed since the last list; then nothing is listed."""
 
     def __post_init__(self) -> None:
-        if self.payload not in SIGNATURES:
+        if self.payload not in OF_PAYLOAD:
             raise ConfigurationError(
-                f"There is no payload {self.payload!r}; choose {', '.join(SIGNATURES)}"
+                f"There is no payload {self.payload!r}; choose {', '.join(OF_PAYLOAD)}"
             )
 
 

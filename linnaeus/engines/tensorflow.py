@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from linnaeus.backbones import BackboneSpec
 from linnaeus.engines.batches import BatchEngine
 from linnaeus.engines.engine import Tuning
+from linnaeus.signatures import EMBEDDING, SERVING_DEFAULT
 
 GPU_BATCH_IMAGES = 32
 CPU_BATCH_IMAGES = 8
@@ -35,7 +36,7 @@ class TensorFlowEngine(BatchEngine):
         self._to_tensor = tf.constant
         # The signature alone does not keep its variables alive.
         self._model: Any = tf.saved_model.load(str(saved_model))
-        self._signature = self._model.signatures["serving_default"]
+        self._signature = self._model.signatures[SERVING_DEFAULT]
 
     def close(self) -> None:
         """Free the network; the engine is not used again."""
@@ -43,7 +44,7 @@ class TensorFlowEngine(BatchEngine):
 
     def _network(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         rows: NDArray[np.float32] = self._signature(pixels=self._to_tensor(batch))[
-            "embedding"
+            EMBEDDING
         ].numpy()
         return rows
 

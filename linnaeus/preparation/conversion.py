@@ -13,6 +13,7 @@ from linnaeus.backbones import TENSORFLOW, BackboneSpec
 from linnaeus.engines import open_engine
 from linnaeus.errors import ConfigurationError
 from linnaeus.process import import_openvino
+from linnaeus.signatures import SERVING_DEFAULT
 
 TOLERANCE = 1e-3
 """How far a converted network may be off: the distance to TensorFlow's vector by its length."""
@@ -83,7 +84,7 @@ def _to_litert(saved_model: Path, to: Path) -> None:
 
     # Read from the folder, a Keras 3 network may keep variables that nothing initialises.
     loaded = tf.saved_model.load(str(saved_model))
-    signature = loaded.signatures["serving_default"]
+    signature = loaded.signatures[SERVING_DEFAULT]
     converter = tf.lite.TFLiteConverter.from_concrete_functions([signature], loaded)
     (to / "model.tflite").write_bytes(converter.convert())
 

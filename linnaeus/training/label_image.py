@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from linnaeus.errors import ConfigurationError, ImageError
 from linnaeus.images import isolation
 from linnaeus.plain_text import plain
+from linnaeus.signatures import SERVING_DEFAULT
 from linnaeus.storage import normalise, read_object
 from linnaeus.training.drop_in.flags import flag, parse
 from linnaeus.training.drop_in.programs import run_program
@@ -90,7 +91,7 @@ def _by_folder(folder: Path, picture: bytes, flags: LabelImageFlags) -> Scored:
             f"{folder} is no SavedModel: name the folder with its saved_model.pb, which of a "
             "workspace's model is models/NAME/VERSION"
         )
-    serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    serve = tf.saved_model.load(str(folder)).signatures[SERVING_DEFAULT]
     ((name, given),) = serve.structured_input_signature[1].items()
     if given.dtype != tf.string:
         pixels = _pixels(picture, tuple(given.shape[1:3]), flags)

@@ -14,11 +14,9 @@ from linnaeus.worker.receipts import (
 )
 from linnaeus.worker.rows import score_failure
 from linnaeus.worker.shards import do_shard, read
-from linnaeus.worker.worker import INPUTS, SIGNATURES, Answer, Scorer, Worker
+from linnaeus.worker.worker import Answer, Scorer, Worker
 
 __all__ = [
-    "INPUTS",
-    "SIGNATURES",
     "Answer",
     "Arrival",
     "Failure",

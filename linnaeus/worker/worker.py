@@ -11,6 +11,7 @@ from linnaeus.engines import Engine, open_engine
 from linnaeus.errors import ConfigurationError, LinnaeusError
 from linnaeus.planning import RunSpec
 from linnaeus.records import Prediction
+from linnaeus.signatures import OF_PAYLOAD
 from linnaeus.storage import Folder
 from linnaeus.tables import EmbeddingTable, StoredContents
 
@@ -27,16 +28,6 @@ class Scorer(Protocol):
 
     def close(self) -> None:
         """End its connections."""
-
-
-SIGNATURES = {"embedding": "embedding", "pixels": "pixels", "image": "serving_default"}
-INPUTS = {
-    "embedding": "embedding",
-    "pixels": "pixels",
-    "serving_default": "image_bytes",
-    "embed": "image_bytes",
-}
-"""The one input of each signature."""
 
 
 class Worker:
@@ -93,7 +84,7 @@ class Worker:
     def score(self, rows: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Answer]]:
         """What the model says of each row's payload, in any order."""
         run = self.run
-        return self._scorer.score(run.model, run.model_version, SIGNATURES[run.payload], rows)
+        return self._scorer.score(run.model, run.model_version, OF_PAYLOAD[run.payload], rows)
 
     def close(self) -> None:
         """End what was opened."""

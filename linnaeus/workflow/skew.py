@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from linnaeus.models import load
 from linnaeus.planning import EmbedJob
+from linnaeus.signatures import INPUTS
 from linnaeus.storage import Folder
-from linnaeus.worker import INPUTS, Worker
+from linnaeus.worker import Worker
 from linnaeus.workflow.candidates import Candidate
 
 

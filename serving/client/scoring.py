@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from linnaeus.errors import FailureCode, ImageError, LinnaeusError, ServingError
 from linnaeus.records import PREDICTION_OUTPUTS, Prediction
-from linnaeus.worker import INPUTS
+from linnaeus.signatures import EMBEDDING, IMAGE_BYTES, INPUTS
 from serving.client.answers import read_outputs, read_predictions
 from serving.client.batches import Value, batches, value_bytes
 from serving.client.channels import Channels, predict_method, status_method
@@ -67,7 +67,7 @@ class _Target:
 
     @property
     def of_images(self) -> bool:
-        return INPUTS[self.signature] == "image_bytes"
+        return INPUTS[self.signature] == IMAGE_BYTES
 
     def request(self, values: Sequence[Value]) -> Any:
         request = wire.PredictRequest(output_filter=self.outputs)
@@ -302,7 +302,7 @@ class ScoringClient:
         try:
             [said] = self._said(target, [self._checked.value])
             if not self._checked_said and self._checked.scores:  # by the head, past any decoder
-                head = replace(target, signature="embedding")
+                head = replace(target, signature=EMBEDDING)
                 [of_head] = self._said(head, [self._checked.embedding])
                 self._checked.refuse_other(self.address, of_head, self._checked.scores)
         except _Refused as refusal:

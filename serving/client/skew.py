@@ -23,8 +23,9 @@ from linnaeus.errors import GateFailed, ServingError
 from linnaeus.images import isolation
 from linnaeus.models import MOST_RELATIVE, GoldenImage, Model, load, logarithms
 from linnaeus.planning import EmbedJob
+from linnaeus.signatures import EMBED, EMBEDDING, OF_PAYLOAD, SCORES
 from linnaeus.storage import Folder
-from linnaeus.worker import SIGNATURES, Worker
+from linnaeus.worker import Worker
 from serving.client.scoring import ScoringClient
 
 LEAST_COSINE = 0.99
@@ -32,7 +33,6 @@ LEAST_COSINE = 0.99
 SPREAD = 4.0
 """Standard deviations: one in 15,000 sound differences is larger, were all as large as allowed."""
 
-PAYLOADS = ("embedding", "pixels", "image")
 SHOWN = 3
 
 
@@ -111,7 +111,7 @@ def compare_all(workspace: Folder, model: Model, server: str | None) -> list[Com
     ):
         client.resolve_version(model.name, model.version)
         served = Served(client, model)
-        return [one for payload in PAYLOADS for one in compare(served, golden, payload, worker)]
+        return [one for payload in OF_PAYLOAD for one in compare(served, golden, payload, worker)]
 
 
 def compare(
@@ -181,9 +181,9 @@ def _sent(
 ) -> list[Comparison]:
     """The three steps for a value; `encoded` is the file that decodes to the same picture."""
     scores, named = _said(served, golden, payload, value)
-    [embedding] = served.ask("embed", encoded, "embedding")
-    [of_it] = served.ask("embedding", embedding, "scores")
-    [of_golden] = served.ask("embedding", golden.embedding, "scores")
+    [embedding] = served.ask(EMBED, encoded, EMBEDDING)
+    [of_it] = served.ask(EMBEDDING, embedding, SCORES)
+    [of_golden] = served.ask(EMBEDDING, golden.embedding, SCORES)
     bound = golden.rounding + SPREAD * golden.sensitivity
     head = of_scores(golden, payload, of_golden, golden.scores, golden.rounding)
     return [
@@ -209,7 +209,7 @@ def _said(
     served: Served, golden: GoldenImage, payload: str, value: bytes | NDArray[Any]
 ) -> tuple[NDArray[np.float32], Comparison]:
     """The scores, and whether the best labels beside them are the model's own for such scores."""
-    scores, top = served.ask(SIGNATURES[payload], value, "scores", "top_labels")
+    scores, top = served.ask(OF_PAYLOAD[payload], value, SCORES, "top_labels")
     known = {label.encode(): place for place, label in enumerate(served.model.labels)}
     places = [known.get(label, -1) for label in top.ravel().tolist()]
     sound = scores.shape == (len(known),) and bool(places) and min(places) >= 0

@@ -7,16 +7,15 @@ from numpy.typing import NDArray
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import model_pb2
 
+from linnaeus.signatures import SERVING_DEFAULT
 from serving.grpc_status import invalid_argument
 from serving.inference.options import InferenceOptions
 from serving.models.servable import Servable
 
-DEFAULT_SIGNATURE = "serving_default"
-
 
 def signature_name(model_spec: Any) -> str:
     """The signature that a ModelSpec asks for."""
-    return model_spec.signature_name or DEFAULT_SIGNATURE
+    return model_spec.signature_name or SERVING_DEFAULT
 
 
 def spec_of_answer(model_spec: Any) -> model_pb2.ModelSpec:

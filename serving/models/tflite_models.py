@@ -17,12 +17,12 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from linnaeus.signatures import SERVING_DEFAULT
 from serving.grpc_status import StatusError, invalid_argument
 from serving.models.checked_model import Shapes
 from serving.models.servable import Feeds
 
 _NAME = b"signature_defs_metadata"
-DEFAULT_SIGNATURE = "serving_default"
 PREDICT = "tensorflow/serving/predict"
 
 Details = Mapping[str, Mapping[str, Any]]
@@ -84,8 +84,8 @@ class _Interpreter:
 
     def signatures(self) -> dict[str, Any]:
         found = {name: graph.signature for name, graph in self._graphs.items()}
-        if DEFAULT_SIGNATURE not in found and len(found) == 1:
-            found[DEFAULT_SIGNATURE] = next(iter(found.values()))
+        if SERVING_DEFAULT not in found and len(found) == 1:
+            found[SERVING_DEFAULT] = next(iter(found.values()))
         return found
 
     def run(self, feeds: Feeds, fetches: Sequence[str]) -> list[NDArray[Any]]:
@@ -125,7 +125,7 @@ def _graphs(interpreter: Any, content: bytes) -> Iterable[tuple[str, _Graph]]:
         yield name, _Graph(name, *details, _calling(runner))
     if not interpreter.get_signature_list():
         signature = signature_in_metadata(content) or meta_graph_pb2.SignatureDef()
-        yield DEFAULT_SIGNATURE, _whole_graph(interpreter, signature)
+        yield SERVING_DEFAULT, _whole_graph(interpreter, signature)
 
 
 def _calling(runner: Any) -> Call:
@@ -145,7 +145,7 @@ def _whole_graph(interpreter: Any, signature: Any) -> _Graph:
         interpreter.invoke()
         return {alias: interpreter.get_tensor(d["index"]) for alias, d in outputs.items()}
 
-    return _Graph(DEFAULT_SIGNATURE, inputs, outputs, call)
+    return _Graph(SERVING_DEFAULT, inputs, outputs, call)
 
 
 def _by_alias(details: Iterable[Mapping[str, Any]], infos: Mapping[str, Any]) -> Details:

@@ -11,6 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from linnaeus.signatures import SERVING_DEFAULT
 from serving.grpc_status import invalid_argument
 from serving.rest import json_examples
 from serving.rest.documents import parse_document, wrong_value
@@ -26,7 +27,6 @@ Expected = Signatures | str | None
 """What a body is to hold besides its signature's name: arrays for one of these, or Examples."""
 
 _DOUBLE = 2
-_DEFAULT_SIGNATURE = "serving_default"
 _INSTANCES = "instances"
 _INPUTS = "inputs"
 _SIGNATURE_NAME = "signature_name"
@@ -72,7 +72,7 @@ def _signature_name(document: dict[str, Any]) -> str:
 
 
 def _types(signatures: Signatures, told: str) -> Types:
-    name = told or _DEFAULT_SIGNATURE
+    name = told or SERVING_DEFAULT
     if name not in signatures:
         raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
     if not signatures[name]:

@@ -11,6 +11,7 @@ from linnaeus.errors import ConfigurationError, GateFailed, ReconciliationError,
 from linnaeus.labels import LabelsTable
 from linnaeus.models import golden_images, load_model
 from linnaeus.planning import RunSpec
+from linnaeus.signatures import OF_PAYLOAD
 from linnaeus.storage import Folder
 from linnaeus.training.config import TrainConfig
 from linnaeus.worker import Worker
@@ -49,7 +50,7 @@ def compared(loop: Loop, server: str, payload: str) -> list[skew.Comparison]:
     return found
 
 
-@pytest.mark.parametrize("payload", skew.PAYLOADS)
+@pytest.mark.parametrize("payload", OF_PAYLOAD)
 def test_the_embedded_server_agrees_with_the_worker(trained, server, payload):
     found = compared(trained, server, payload)
     assert {one.image for one in found} == {
@@ -64,7 +65,7 @@ def test_the_embedded_server_agrees_with_the_worker(trained, server, payload):
     assert all(one.passes for one in found), "; ".join(map(str, found))
 
 
-@pytest.mark.parametrize("payload", skew.PAYLOADS)
+@pytest.mark.parametrize("payload", OF_PAYLOAD)
 def test_a_server_of_another_model_is_refused_before_anything_is_labelled(
     loop, other, tmp_path, payload
 ):
@@ -86,10 +87,10 @@ def test_a_slice_asks_no_server_of_another_model(loop, other, tmp_path):
 
 def test_a_person_can_compare_a_server_by_every_payload(trained, server, other):
     agreeing = trained.workspace.skew("colours", server=server)
-    assert {one.payload for one in agreeing} == set(skew.PAYLOADS)
+    assert {one.payload for one in agreeing} == set(OF_PAYLOAD)
     assert all(one.passes for one in agreeing)
     differing = trained.workspace.skew("colours:1", server=other)
-    assert {one.payload for one in differing if not one.passes} == set(skew.PAYLOADS)
+    assert {one.payload for one in differing if not one.passes} == set(OF_PAYLOAD)
 
 
 def test_the_difference_can_be_allowed(loop, other, tmp_path):

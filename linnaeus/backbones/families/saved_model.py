@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from linnaeus.signatures import EMBEDDING, PIXELS, SERVING_DEFAULT
+
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
-
-INPUT = "pixels"
-OUTPUT = "embedding"
 
 
 def write(
@@ -25,12 +24,12 @@ def write(
     """
     import tensorflow as tf
 
-    pixels = tf.TensorSpec([None, *size, 3], tf.uint8, name=INPUT)
+    pixels = tf.TensorSpec([None, *size, 3], tf.uint8, name=PIXELS)
     module: Any = tf.Module()
     module.parts = parts
-    module.embed = tf.function(lambda pixels: {OUTPUT: embed(pixels)}, input_signature=[pixels])
-    shape = module.embed.get_concrete_function().structured_outputs[OUTPUT].shape
-    tf.saved_model.save(module, str(to), signatures={"serving_default": module.embed})
+    module.embed = tf.function(lambda pixels: {EMBEDDING: embed(pixels)}, input_signature=[pixels])
+    shape = module.embed.get_concrete_function().structured_outputs[EMBEDDING].shape
+    tf.saved_model.save(module, str(to), signatures={SERVING_DEFAULT: module.embed})
     return int(shape[-1])
 
 

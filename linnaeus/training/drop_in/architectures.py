@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from linnaeus.errors import ConfigurationError
+from linnaeus.signatures import SERVING_DEFAULT
 
 INCEPTION = "https://tfhub.dev/google/imagenet/inception_v3/feature_vector/1"
 MOBILENET = (
@@ -105,4 +106,4 @@ def _save(architecture: Architecture, graph: Path, to: Path) -> None:
     image = tf.TensorSpec([None, architecture.size, architecture.size, 3], tf.float32, "image")
     module = tf.Module()
     module.embed = tf.function(feature_vector, input_signature=[image])
-    tf.saved_model.save(module, str(to), signatures={"serving_default": module.embed})
+    tf.saved_model.save(module, str(to), signatures={SERVING_DEFAULT: module.embed})

@@ -19,6 +19,7 @@ from linnaeus.backbones import BackboneSpec
 from linnaeus.engines import open_engine
 from linnaeus.models import ModelBackbone
 from linnaeus.records import prediction_outputs
+from linnaeus.signatures import EMBEDDING, IMAGE_BYTES, PIXELS, SERVING_DEFAULT
 from linnaeus.training.evaluation.decisions import DecisionRule
 from linnaeus.training.exporting import golden, warmup
 from linnaeus.training.exporting.signatures import CLASSIFY, Classifier
@@ -84,8 +85,8 @@ def write_warmup(trained: TrainedModel, folder: Path) -> None:
     pixels = np.full((1, backbone.height, backbone.width, 3), 128, np.uint8)
     picture = (folder / "golden" / "plain.jpg").read_bytes()
     inputs: dict[str, dict[str, Any]] = {
-        "embedding": {"embedding": np.zeros((1, backbone.embedding_size), np.float32)},
-        "pixels": {"pixels": pixels},
-        "serving_default": {"image_bytes": [picture]},
+        EMBEDDING: {EMBEDDING: np.zeros((1, backbone.embedding_size), np.float32)},
+        PIXELS: {PIXELS: pixels},
+        SERVING_DEFAULT: {IMAGE_BYTES: [picture]},
     }
     warmup.write(folder, trained.name, inputs, prediction_outputs(trained.rule.task))

@@ -6,6 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from linnaeus.signatures import PIXELS, SCORES, SERVING_DEFAULT
+
 WHITE = 255.0
 
 Score = Callable[[tf.Tensor], tf.Tensor]
@@ -34,12 +36,12 @@ class FloatModel(tf.Module):
     def save(self, folder: Path) -> None:
         """Write a SavedModel: signature `serving_default`, from `image` to `prediction`."""
         serve = tf.function(lambda image: {"prediction": self(image)}, input_signature=[self.image])
-        tf.saved_model.save(self, str(folder), signatures={"serving_default": serve})
+        tf.saved_model.save(self, str(folder), signatures={SERVING_DEFAULT: serve})
 
 
 def of_published(folder: Path) -> FloatModel:
     """A published model, by its folder."""
     loaded = tf.saved_model.load(str(folder))
-    score = loaded.signatures["pixels"]
-    height, width = score.structured_input_signature[1]["pixels"].shape[1:3]
-    return FloatModel(lambda pixels: score(pixels=pixels)["scores"], loaded, (height, width))
+    score = loaded.signatures[PIXELS]
+    height, width = score.structured_input_signature[1][PIXELS].shape[1:3]
+    return FloatModel(lambda pixels: score(pixels=pixels)[SCORES], loaded, (height, width))

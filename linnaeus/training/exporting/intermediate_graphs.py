@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from linnaeus.models import ModelBackbone
+from linnaeus.signatures import SCORES
 from linnaeus.storage import join, normalise
 from linnaeus.training.drop_in import outputs as drop_in_outputs
 from linnaeus.training.drop_in.programs import Log
@@ -42,5 +43,5 @@ class IntermediateGraphs:
         rule = DecisionRule(positions)
         classifier = Classifier(self.saved_backbone, self.backbone, head, rule)
         size = self.backbone.height, self.backbone.width
-        model = FloatModel(lambda pixels: classifier.pixels(pixels)["scores"], classifier, size)
+        model = FloatModel(lambda pixels: classifier.pixels(pixels)[SCORES], classifier, size)
         return frozen_graph.freeze(model, self.output)

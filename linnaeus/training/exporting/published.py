@@ -11,6 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from linnaeus.models import Model
+from linnaeus.signatures import EMBEDDING, SCORES
 from linnaeus.storage import Folder, is_local
 from linnaeus.training.heads.head import BLOCK_ROWS, blocks
 
@@ -42,14 +43,14 @@ class PublishedModel:
         return {name: output.numpy() for name, output in outputs.items()}
 
     def scores(
-        self, values: NDArray[Any], signature: str = "embedding", at_once: int = BLOCK_ROWS
+        self, values: NDArray[Any], signature: str = EMBEDDING, at_once: int = BLOCK_ROWS
     ) -> NDArray[np.float32]:
         """Scores [n, C] of embeddings [n, D], or of what another signature takes, so many a call.
 
         An input is called as its signature.
         """
         parts = [
-            self.call(signature, **{signature: values[rows]})["scores"]
+            self.call(signature, **{signature: values[rows]})[SCORES]
             for rows in blocks(len(values), at_once)
         ]
         return np.concatenate(parts)

@@ -11,6 +11,15 @@ from numpy.typing import NDArray
 
 from linnaeus.models import ModelBackbone
 from linnaeus.records import UNKNOWN
+from linnaeus.signatures import (
+    EMBED,
+    EMBEDDING,
+    IMAGE_BYTES,
+    KEYED,
+    PIXELS,
+    SCORES,
+    SERVING_DEFAULT,
+)
 from linnaeus.training.evaluation.decisions import TOP_K, DecisionRule
 from linnaeus.training.exporting.image_ops import decode_images
 from linnaeus.training.heads.head import Dense, Head, Layer, RadialBasis
@@ -35,7 +44,7 @@ class Classifier(tf.Module):
         super().__init__()
         # Held as an attribute, so that its variables are saved too.
         self.backbone = tf.saved_model.load(str(saved_backbone))
-        self._backbone_of = self.backbone.signatures["serving_default"]
+        self._backbone_of = self.backbone.signatures[SERVING_DEFAULT]
         self._size = (backbone.height, backbone.width)
         self._embedding_size = backbone.embedding_size
         # Traced and saved once, for all signatures that take encoded images.
@@ -48,17 +57,17 @@ class Classifier(tf.Module):
 
     def signatures(self) -> dict[str, Callable[..., Tensors]]:
         """The functions to save, by signature name."""
-        image_bytes = tf.TensorSpec([None], tf.string, name="image_bytes")
+        image_bytes = tf.TensorSpec([None], tf.string, name=IMAGE_BYTES)
         key = tf.TensorSpec([None], tf.string, name="key")
-        pixels = tf.TensorSpec([None, *self._size, 3], tf.uint8, name="pixels")
-        embedding = tf.TensorSpec([None, self._embedding_size], tf.float32, name="embedding")
+        pixels = tf.TensorSpec([None, *self._size, 3], tf.uint8, name=PIXELS)
+        embedding = tf.TensorSpec([None, self._embedding_size], tf.float32, name=EMBEDDING)
         inputs = tf.TensorSpec([None], tf.string, name="inputs")
         arguments = {
-            "serving_default": (self.serving_default, [image_bytes]),
-            "keyed": (self.keyed, [image_bytes, key]),
-            "pixels": (self.pixels, [pixels]),
-            "embedding": (self.embedding, [embedding]),
-            "embed": (self.embed, [image_bytes]),
+            SERVING_DEFAULT: (self.serving_default, [image_bytes]),
+            KEYED: (self.keyed, [image_bytes, key]),
+            PIXELS: (self.pixels, [pixels]),
+            EMBEDDING: (self.embedding, [embedding]),
+            EMBED: (self.embed, [image_bytes]),
             CLASSIFY: (self.classify, [inputs]),
         }
         return {
@@ -76,7 +85,7 @@ class Classifier(tf.Module):
 
     def pixels(self, pixels: tf.Tensor) -> Tensors:
         """Labels decoded images, uint8 [N, H, W, 3] of the backbone's size."""
-        return self.embedding(self._backbone_of(pixels=pixels)["embedding"])
+        return self.embedding(self._backbone_of(pixels=pixels)[EMBEDDING])
 
     def embedding(self, embedding: tf.Tensor) -> Tensors:
         """Labels embeddings, float32 [N, D]."""
@@ -85,14 +94,14 @@ class Classifier(tf.Module):
     def embed(self, image_bytes: tf.Tensor) -> Tensors:
         """Gives the `embedding` float32 [N, D] of encoded images, string [N]."""
         pixels = self._pixels_of(image_bytes)
-        return {"embedding": self._backbone_of(pixels=pixels)["embedding"]}
+        return {EMBEDDING: self._backbone_of(pixels=pixels)[EMBEDDING]}
 
     def classify(self, inputs: tf.Tensor) -> Tensors:
         """Labels serialised `tf.Example`s: `classes` and `scores` [N, min(5, C)], best first."""
         features = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
         examples: Any = tf.io.parse_example(inputs, features)
         outputs = self.serving_default(examples["image/encoded"])
-        return {"classes": outputs["top_labels"], "scores": outputs["top_scores"]}
+        return {"classes": outputs["top_labels"], SCORES: outputs["top_scores"]}
 
 
 class ExportedHead(tf.Module):
@@ -181,7 +190,7 @@ SAYS = {"single": one_label, "multi": several_labels}
 def _best(scores: tf.Tensor, rule: DecisionRule) -> Tensors:
     top = tf.math.top_k(scores, k=min(TOP_K, len(rule.labels)))
     top_labels = tf.gather(tf.constant(rule.labels), top.indices)
-    return {"scores": scores, "top_labels": top_labels, "top_scores": top.values}
+    return {SCORES: scores, "top_labels": top_labels, "top_scores": top.values}
 
 
 def _exported(layer: Layer) -> ExportedDense | ExportedRadialBasis:

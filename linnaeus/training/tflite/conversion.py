@@ -10,6 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from linnaeus.errors import ConfigurationError
+from linnaeus.signatures import EMBEDDING, PIXELS, SCORES, SERVING_DEFAULT
 from linnaeus.training.tflite import metadata as tflite_metadata
 from linnaeus.training.tflite.precision import SmallHead
 
@@ -67,12 +68,12 @@ def check_kind(kind: str) -> None:
 
 def _scores(loaded: Any, source: Source, kind: str) -> Any:
     """The signature `pixels` without its strings, for one picture."""
-    pixels = tf.TensorSpec([1, source.height, source.width, 3], tf.uint8, name="pixels")
-    backbone = loaded.backbone.signatures["serving_default"]
+    pixels = tf.TensorSpec([1, source.height, source.width, 3], tf.uint8, name=PIXELS)
+    backbone = loaded.backbone.signatures[SERVING_DEFAULT]
     head = SmallHead(loaded, in_bytes=kind != "float32")
 
     def scores(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"scores": head(backbone(pixels=pixels)["embedding"])}
+        return {SCORES: head(backbone(pixels=pixels)[EMBEDDING])}
 
     return tf.function(scores, input_signature=[pixels]).get_concrete_function()
 

@@ -13,6 +13,7 @@ from linnaeus.manifests import Manifest
 from linnaeus.models import Model
 from linnaeus.process import processors
 from linnaeus.progress import SILENT, Progress
+from linnaeus.signatures import PIXELS, SCORES
 from linnaeus.storage import Folder
 from linnaeus.training.evaluation.decisions import DecisionRule
 from linnaeus.training.exporting.published import PublishedModel, opened
@@ -102,7 +103,7 @@ def export_tflite(
         calibration, test = tflite_pictures.read(workspace, manifest, model)
     with opened(workspace, model) as published:
         with progress.step("Test the SavedModel", None):
-            said = published.scores(test.pixels, "pixels", PICTURES_AT_ONCE)
+            said = published.scores(test.pixels, PIXELS, PICTURES_AT_ONCE)
             right = accuracy(said, test, model)
         bench = _Bench(model, _source(published, model), calibration.pixels, test, right)
         files = tuple(_file(bench, kind, output, progress) for kind in export.kinds)
@@ -116,7 +117,7 @@ def scores(file: bytes, pixels: Pixels) -> Scores:
     from ai_edge_litert.interpreter import Interpreter
 
     run = Interpreter(model_content=file, num_threads=processors()).get_signature_runner()
-    return np.concatenate([run(pixels=one[np.newaxis])["scores"] for one in pixels])
+    return np.concatenate([run(pixels=one[np.newaxis])[SCORES] for one in pixels])
 
 
 def accuracy(found: Scores, pictures: LabelledPictures, model: Model) -> float:

@@ -17,6 +17,8 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from linnaeus.signatures import EMBEDDING
+
 STEPS = 127
 """The largest 8-bit weight; the smallest is its negative."""
 
@@ -27,9 +29,9 @@ class SmallHead:
     """The signature `embedding` of a loaded model in float32, or ready for 8 bits."""
 
     def __init__(self, loaded: Any, in_bytes: bool) -> None:
-        signature = loaded.signatures["embedding"]
-        size = signature.structured_input_signature[1]["embedding"].shape[1]
-        embedding = tf.TensorSpec([1, size], tf.float32, name="embedding")
+        signature = loaded.signatures[EMBEDDING]
+        size = signature.structured_input_signature[1][EMBEDDING].shape[1]
+        embedding = tf.TensorSpec([1, size], tf.float32, name=EMBEDDING)
 
         def scores(embedding: tf.Tensor) -> tf.Tensor:
             return signature(embedding=embedding)["scores"]
@@ -45,7 +47,7 @@ class SmallHead:
     def __call__(self, embedding: tf.Tensor) -> tf.Tensor:
         """Scores [1, C] of an embedding [1, D]."""
         (scores,) = tf.graph_util.import_graph_def(
-            self._graph, input_map={"embedding": embedding}, return_elements=[self._output]
+            self._graph, input_map={EMBEDDING: embedding}, return_elements=[self._output]
         )
         return scores
 

@@ -5,7 +5,7 @@ create-only: a version's training images do not change.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,46 +26,24 @@ FOLDER = "drift"
 
 
 @dataclass(frozen=True)
-class Reference:
+class Reference(Document):
     """The training images of a model version."""
-
-    images: int
-    moments: Moments
-    """Of their embeddings, or of a sample's."""
-    labels: dict[str, int]
-    """Images by label; of several labels each counts."""
-
-
-@dataclass(frozen=True)
-class _Kept(Document):
-    """A reference as it lies in the workspace, and of which model it is."""
 
     model: str
     version: int
     fingerprint: str
     images: int
     sampled: int
+    """Of which embeddings `mean` and `variance` [D] are."""
     mean: Sequence[float]
     variance: Sequence[float]
-    labels: dict[str, int]
+    labels: Mapping[str, int]
+    """Images by label; of several labels each counts."""
 
-    @classmethod
-    def of(cls, model: Model, found: Reference) -> "_Kept":
-        moments = found.moments
-        return cls(
-            model.name,
-            model.version,
-            model.fingerprint,
-            found.images,
-            moments.count,
-            moments.mean.tolist(),
-            moments.variance.tolist(),
-            found.labels,
-        )
-
-    def reference(self) -> Reference:
-        moments = Moments(self.sampled, np.array(self.mean), np.array(self.variance))
-        return Reference(self.images, moments, self.labels)
+    @property
+    def moments(self) -> Moments:
+        """Of the embeddings."""
+        return Moments(self.sampled, np.array(self.mean), np.array(self.variance))
 
 
 def reference_key(model: Model) -> str:
@@ -81,18 +59,27 @@ def reference_of(workspace: Folder, model: Model) -> Reference:
         StorageError: the workspace cannot be read or written.
     """
     key = reference_key(model)
-    if kept := _Kept.read_or_none(workspace, key):
-        return kept.reference()
-    found = _found(workspace, model)
-    workspace.write_new(key, _Kept.of(model, found).to_json().encode())
-    return found
+    if kept := Reference.read_or_none(workspace, key):
+        return kept
+    reference = _measured(workspace, model)
+    workspace.write_new(key, reference.to_json().encode())
+    return reference
 
 
-def _found(workspace: Folder, model: Model) -> Reference:
+def _measured(workspace: Folder, model: Model) -> Reference:
     trained = _training_images(workspace, model)
     moments = stored_moments(workspace, model.fingerprint, trained.select(["sha256"]))
     labels = Counter(label for truth in trained["truth"].to_pylist() for label in truth)
-    return Reference(len(trained), moments, dict(sorted(labels.items())))
+    return Reference(
+        model.name,
+        model.version,
+        model.fingerprint,
+        len(trained),
+        moments.count,
+        moments.mean.tolist(),
+        moments.variance.tolist(),
+        dict(sorted(labels.items())),
+    )
 
 
 def _training_images(workspace: Folder, model: Model) -> pa.Table:

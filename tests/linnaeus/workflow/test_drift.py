@@ -111,7 +111,7 @@ def test_the_reference_is_of_the_training_split_and_made_once(scored, monkeypatc
     rows = read_matrix(workspace, SPEC.fingerprint, trained)
     np.testing.assert_allclose(found.moments.mean, rows.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(found.moments.variance, rows.var(axis=0), rtol=1e-4)
-    monkeypatch.setattr(references, "_found", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(references, "_measured", lambda *_: pytest.fail("made again"))
     again = reference_of(workspace, model)
     assert again.labels == found.labels
     np.testing.assert_array_equal(again.moments.mean, found.moments.mean)

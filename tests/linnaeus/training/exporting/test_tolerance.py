@@ -16,6 +16,7 @@ from linnaeus import images
 from linnaeus.errors import GateFailed
 from linnaeus.models import MOST_RELATIVE, GoldenImage, Model, ModelBackbone
 from linnaeus.models import golden_images as kept
+from linnaeus.signatures import OF_PAYLOAD
 from linnaeus.storage import Folder
 from linnaeus.training.config import Activation, KernelConfig, LayersConfig, LinearConfig
 from linnaeus.training.data.examples import LabelledEmbeddings
@@ -167,7 +168,7 @@ def _plain_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def passes_its_own_gate(head: Head, data: LabelledEmbeddings, folder: Path, seed: int) -> None:
     trained = written(head, data, folder)
-    for payload in skew.PAYLOADS:
+    for payload in OF_PAYLOAD:
         gate(trained, Server(trained, head, engine(seed)), payload)
 
 
@@ -194,7 +195,7 @@ def test_heads_of_layers_pass_their_own_gate(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("payload", skew.PAYLOADS)
+@pytest.mark.parametrize("payload", OF_PAYLOAD)
 def test_another_head_other_names_and_a_trace_of_another_temperature_are_refused(
     payload: str, tmp_path: Path
 ) -> None:

@@ -143,7 +143,8 @@ def test_the_command_does_the_same(workspace: Folder, manifest: Manifest, model:
     result = CliRunner().invoke(app, ["tflite", manifest.source, *arguments, *common])
     assert result.exit_code == 0, result.output
     shown = json.loads(result.stdout)
-    assert shown == json.loads((Path(output) / "tflite.json").read_text("utf-8"))
+    written = json.loads((Path(output) / "tflite.json").read_text("utf-8"))
+    assert {"schema_version": 1, **shown} == written
     assert [file["kind"] for file in shown["files"]] == ["float32"]
 
 
