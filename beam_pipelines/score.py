@@ -68,8 +68,7 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
     """
     started = time.perf_counter()
     refuse_unfit(workspace, request, progress)
-    model = models.load_model(workspace, request.model)
-    check_backbone(workspace, model, request.payload)
+    model = load_checked(workspace, request.model, request.payload)
     with progress.step("List images", None) as step:
         if request.retried_codes is None:
             manifest = manifests.freeze(workspace, request.images, request.changes)
@@ -77,7 +76,7 @@ def score(workspace: Folder, request: ScoreRequest, progress: Progress = SILENT)
             known = (workspace, request.images, f"{model.name}:{model.version}", model.identity)
             manifest = retry.scored_manifest(*known)
         step.note(f"{count_text(manifest.objects, 'images')} in {manifest.source}")
-    summary = score_listed(workspace, manifest, request, progress)
+    summary = _score(_Scoring(workspace, manifest, request, model), progress)
     return replace(summary, seconds=time.perf_counter() - started)
 
 
@@ -105,11 +104,24 @@ def score_listed(
     Raises:
         GateFailed: by the gate or by a server that sees otherwise; the labels stay as they were.
     """
+    model = load_checked(workspace, request.model, request.payload)
+    return _score(_Scoring(workspace, manifest, request, model), progress, gate)
+
+
+@dataclass(frozen=True)
+class _Scoring:
+    workspace: Folder
+    manifest: Manifest
+    request: ScoreRequest
+    model: Model
+    """Loaded and checked once a run."""
+
+
+def _score(work: _Scoring, progress: Progress, gate: Gate | None = None) -> RunSummary:
+    workspace, manifest, request, model = work.workspace, work.manifest, work.request, work.model
     files = LabelFiles(Folder(request.output), request.format) if request.output else None
     if files:
         files.refuse_strangers()
-    model = models.load_model(workspace, request.model)
-    check_backbone(workspace, model, request.payload)
     job = replace(scoring_by(model, request.payload), retried_codes=request.retried_codes)
     with ExitStack() as servers:
         way = ServerChoice(request.server, request.skew_gate, request.engine)
@@ -140,10 +152,20 @@ def executor_of(request: ScoreRequest, server: ModelServer, gate: Gate | None) -
     )
 
 
-def check_backbone(workspace: Folder, model: Model, payload: str) -> None:
-    """Refuse a model whose embeddings this workspace cannot have."""
-    if payload == "image":
-        return
+def load_checked(workspace: Folder, name_and_version: str, payload: str) -> Model:
+    """A model that can score here by what is sent to its server.
+
+    Raises:
+        ConfigurationError: there is none.
+        FingerprintMismatch: it reads embeddings that this workspace cannot have.
+    """
+    model = models.load_model(workspace, name_and_version)
+    if payload != "image":
+        _check_backbone(workspace, model)
+    return model
+
+
+def _check_backbone(workspace: Folder, model: Model) -> None:
     try:
         backbones.load_spec(workspace, model.fingerprint)
     except ConfigurationError as error:

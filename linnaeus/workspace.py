@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -37,6 +37,7 @@ from linnaeus.worker import Worker, estimate_seconds
 if TYPE_CHECKING:
     from beam_pipelines.preflight import Finding
     from linnaeus.training.config import TrainConfig
+    from linnaeus.training.labelling import Labeller
     from linnaeus.training.tflite.export import SmallModels
     from serving.client.skew import Comparison
 
@@ -186,10 +187,9 @@ class Workspace:
             manifest = self.manifest(images, changes)
             fingerprint = self._prepare(manifest, backbone, precision).fingerprint
             return frozen_runs.freeze_run(self.folder, EmbedJob(fingerprint), manifest, name)
-        from beam_pipelines.score import check_backbone
+        from beam_pipelines.score import load_checked
 
-        found = models.load_model(self.folder, model)
-        check_backbone(self.folder, found, payload)
+        found = load_checked(self.folder, model, payload)
         manifest = self.manifest(images, changes)
         return frozen_runs.freeze_run(self.folder, runs.scoring_by(found, payload), manifest, name)
 
@@ -393,11 +393,16 @@ class Workspace:
     def label(self, photos: Locations, model: str) -> list[PhotoLabels]:
         """What a model says of single photos; nothing is stored.
 
-        A photo that cannot be read or decoded has no labels but an `error`.
+        A photo that cannot be read or decoded has no labels but an `error`. The model that was
+        asked last stays loaded.
         """
-        from linnaeus.training.labelling import label_photos
+        return self._labeller.label(photos, model)
 
-        return label_photos(self.folder, photos, model, self._progress)
+    @cached_property
+    def _labeller(self) -> "Labeller":
+        from linnaeus.training.labelling import Labeller
+
+        return Labeller(self.folder, self._progress)
 
     @checked
     def labels(self, model: str) -> Labels:

@@ -1,7 +1,9 @@
 """Labels single photos: decoded, embedded and scored here, nothing stored."""
 
+import threading
+import weakref
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -20,21 +22,38 @@ from linnaeus.training.evaluation.decisions import DecisionRule
 Pixels = NDArray[np.uint8]
 
 
-def label_photos(
-    workspace: Folder, photos: Sequence[str], model: str, progress: Progress = SILENT
-) -> list[PhotoLabels]:
-    """The best labels of each photo (a path or URI) by `NAME` or `NAME:VERSION`, in order.
+class Labeller:
+    """Labels photos by models of a workspace. The model that was asked last stays loaded."""
 
-    A photo that cannot be read or decoded says so in its `error` and costs the others nothing.
+    def __init__(self, workspace: Folder, progress: Progress = SILENT) -> None:
+        self._workspace, self._progress = workspace, progress
+        self._loaded: _LoadedModel | None = None
+        self._lock = threading.Lock()
 
-    Raises:
-        ConfigurationError: If the model does not exist or a photo's name cannot be one.
-    """
-    described = load_model(workspace, model)
-    read = {photo: _read(photo, described) for photo in photos}
-    pixels = {photo: one for photo, one in read.items() if not isinstance(one, str)}
-    found = _label(workspace, described, pixels, progress) if pixels else {}
-    return [found.get(photo) or PhotoLabels(photo, [], str(read[photo])) for photo in photos]
+    def label(self, photos: Sequence[str], model: str) -> list[PhotoLabels]:
+        """The best labels of each photo (a path or URI) by `NAME` or `NAME:VERSION`, in order.
+
+        A photo that cannot be read or decoded says so in its `error` and costs the others nothing.
+
+        Raises:
+            ConfigurationError: If the model does not exist or a photo's name cannot be one.
+        """
+        described = load_model(self._workspace, model)
+        read = {photo: _read(photo, described) for photo in photos}
+        pixels = {photo: one for photo, one in read.items() if not isinstance(one, str)}
+        found: dict[str, PhotoLabels] = {}
+        if pixels:
+            with self._lock:
+                found = self._load(described).label(pixels)
+        return [found.get(photo) or PhotoLabels(photo, [], str(read[photo])) for photo in photos]
+
+    def _load(self, model: Model) -> "_LoadedModel":
+        """Loading takes seconds. Another training of the same name and number is another model."""
+        if self._loaded is None or self._loaded.model != model:
+            self._loaded = None  # before the next one takes memory, too
+            with self._progress.step("Load model", None):
+                self._loaded = _LoadedModel(self._workspace, model)
+        return self._loaded
 
 
 def _read(photo: str, model: Model) -> Pixels | str:
@@ -50,23 +69,29 @@ def _read(photo: str, model: Model) -> Pixels | str:
         return f"{photo}: {error}"
 
 
-def _label(
-    workspace: Folder, model: Model, pixels: dict[str, Pixels], progress: Progress
-) -> dict[str, PhotoLabels]:
-    """What the model says of each picture by name, embedded as a worker embeds it."""
-    with progress.step("Load model", None):
+class _LoadedModel:
+    """A published model and its backbone's engine, which end with this object."""
+
+    def __init__(self, workspace: Folder, model: Model) -> None:
         from linnaeus.training.exporting.published import opened  # imports TensorFlow, for seconds
 
+        self.model = model
         spec = backbones.load_spec(workspace, model.fingerprint)
-        engine = open_engine(backbones.local_files(workspace, model.fingerprint), spec)
-        with closing(engine), opened(workspace, model) as published:
-            embeddings = np.concatenate([engine.embed(one[None]) for one in pixels.values()])
-            said = DecisionRule.of(model).decide(published.scores(embeddings))
-    best = [
-        list(zip(labels, scores, strict=True))
-        for labels, scores in zip(said.top_labels, said.top_scores.tolist(), strict=True)
-    ]
-    return {
-        photo: PhotoLabels(photo, best[i], None, said.label[i], said.labels[i])
-        for i, photo in enumerate(pixels)
-    }
+        with ExitStack() as stack:
+            files = backbones.local_files(workspace, model.fingerprint)
+            self._engine = stack.enter_context(closing(open_engine(files, spec)))
+            self._published = stack.enter_context(opened(workspace, model))
+            weakref.finalize(self, stack.pop_all().close)
+
+    def label(self, pixels: dict[str, Pixels]) -> dict[str, PhotoLabels]:
+        """What the model says of each picture by name, embedded as a worker embeds it."""
+        embeddings = np.concatenate([self._engine.embed(one[None]) for one in pixels.values()])
+        said = DecisionRule.of(self.model).decide(self._published.scores(embeddings))
+        best = [
+            list(zip(labels, scores, strict=True))
+            for labels, scores in zip(said.top_labels, said.top_scores.tolist(), strict=True)
+        ]
+        return {
+            photo: PhotoLabels(photo, best[i], None, said.label[i], said.labels[i])
+            for i, photo in enumerate(pixels)
+        }

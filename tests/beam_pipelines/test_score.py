@@ -2,9 +2,11 @@
 
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from beam_pipelines import score as score_job
 from beam_pipelines.score import ScoreRequest, score
 from linnaeus import layout
 from linnaeus.labels import LabelsTable
@@ -21,7 +23,10 @@ pytestmark = pytest.mark.slow
 def scored(workspace: Folder, images: Path) -> list[dict]:
     """The predictions, after a look at whether the labels table says the same."""
     began = time.perf_counter()
-    summary = score(workspace, ScoreRequest(str(images), NAME))
+    loading = mock.patch.object(score_job, "load_checked", wraps=score_job.load_checked)
+    with loading as loads:
+        summary = score(workspace, ScoreRequest(str(images), NAME))
+    assert loads.call_count == 1
     assert summary.seconds > 0.9 * (time.perf_counter() - began)  # the listing's time, too
     predictions = Table(workspace, layout.predictions(NAME), PREDICTIONS).scan().read_all()
     columns = ["uri", "label", "labels", "confidence"]

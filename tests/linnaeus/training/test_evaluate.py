@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from linnaeus import manifests, preparation
+from linnaeus import Workspace, manifests, preparation
+from linnaeus.backbones import BackboneSpec
+from linnaeus.engines import Engine, open_engine
 from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import InThisProcess, run_job
 from linnaeus.manifests import Manifest
@@ -15,7 +17,7 @@ from linnaeus.progress import SILENT
 from linnaeus.storage import Folder
 from linnaeus.training.evaluate import evaluate
 from linnaeus.training.evaluation.decisions import DecisionRule
-from linnaeus.training.labelling import label_photos
+from linnaeus.training.labelling import Labeller
 from linnaeus.worker import Worker
 from tests import colour_model
 from tests.colour_model import BACKBONE, LABELS
@@ -109,18 +111,36 @@ def test_several_labels_of_a_picture_are_refused_by_a_model_that_gives_one(
 
 
 def test_a_folder_is_no_photo_and_its_command_is_named(workspace: Folder, tmp_path: Path) -> None:
-    [found] = label_photos(workspace, [str(tmp_path)], OLD)
+    [found] = Labeller(workspace).label([str(tmp_path)], OLD)
     assert found.error == f"cannot read {tmp_path}: is a directory: `linnaeus score` labels folders"
+
+
+def test_a_model_is_loaded_once_for_all_photos_until_another_is_asked(
+    workspace: Folder, bucket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[Path] = []
+
+    def opened(files: Path, spec: BackboneSpec) -> Engine:
+        loads.append(files)
+        return open_engine(files, spec)
+
+    monkeypatch.setattr("linnaeus.training.labelling.open_engine", opened)
+    labeller, photo = Workspace(workspace.uri), str(bucket / "green.png")
+    assert [labeller.label([photo], ABSTAINING)[0].label for _ in range(3)] == ["green"] * 3
+    assert len(loads) == 1
+    labeller.label([photo], SEVERAL)
+    assert [one.label for one in labeller.label([photo, photo], SEVERAL)] == ["green"] * 2
+    assert len(loads) == 2
 
 
 def test_photos_are_unknown_where_the_model_is_not_sure_and_have_all_labels_that_apply(
     workspace: Folder, bucket: Path
 ) -> None:
     photos = [str(bucket / name) for name in ("green.png", "green-blue.png", "black.png")]
-    sure, unsure, _ = label_photos(workspace, photos, ABSTAINING)
+    sure, unsure, _ = Labeller(workspace).label(photos, ABSTAINING)
     assert (sure.label, sure.chosen) == ("green", ["green"])
     assert (unsure.label, unsure.chosen) == ("unknown", [])
     assert {label for label, _ in unsure.labels[:2]} == {"green", "blue"}
-    one, two, none = label_photos(workspace, photos, SEVERAL)
+    one, two, none = Labeller(workspace).label(photos, SEVERAL)
     assert (one.chosen, set(two.chosen), none.chosen) == (["green"], {"green", "blue"}, [])
     assert none.label == "unknown"

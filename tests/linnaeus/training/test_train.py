@@ -174,11 +174,11 @@ def test_images_of_another_backbone_are_a_mismatch(
 def test_photos_are_labelled_best_first(
     workspace: Folder, manifest: Manifest, model: Model, tmp_path: Path
 ) -> None:
-    from linnaeus.training.labelling import label_photos
+    from linnaeus.training.labelling import Labeller
 
     paint(tmp_path, images_a_label=1, seed=12)
     photos = [str(tmp_path / label / "000.png") for label in LABELS]
-    found = label_photos(workspace, photos, "colours")
+    found = Labeller(workspace).label(photos, "colours")
     assert [photo.path for photo in found] == photos
     assert [photo.labels[0][0] for photo in found] == list(LABELS)
     assert [photo.label for photo in found] == list(LABELS)
@@ -192,12 +192,12 @@ def test_photos_are_labelled_best_first(
 def test_a_photo_that_cannot_be_labelled_is_named_and_costs_the_others_nothing(
     workspace: Folder, model: Model, tmp_path: Path
 ) -> None:
-    from linnaeus.training.labelling import label_photos
+    from linnaeus.training.labelling import Labeller
 
     paint(tmp_path, images_a_label=1, seed=12)
     (tmp_path / "note.txt").write_text("no picture")
     names = ("note.txt", f"{LABELS[1]}/000.png", "absent.png")
-    note, good, absent = label_photos(workspace, [str(tmp_path / n) for n in names], "colours")
+    note, good, absent = Labeller(workspace).label([str(tmp_path / n) for n in names], "colours")
     assert "note.txt" in (note.error or "")
     assert "absent.png" in (absent.error or "")
     assert (good.error, good.labels[0][0]) == (None, LABELS[1])
@@ -256,7 +256,7 @@ def test_images_of_no_prepared_backbone_name_the_command(workspace: Folder, tmp_
 
 def test_a_model_trained_in_a_bucket_evaluates_there(s3: object, tmp_path: Path) -> None:
     from linnaeus.training.evaluate import evaluate
-    from linnaeus.training.labelling import label_photos
+    from linnaeus.training.labelling import Labeller
     from linnaeus.training.train import train
 
     workspace = Folder(f"{s3.bucket()}/workspace")  # type: ignore[attr-defined]
@@ -268,7 +268,7 @@ def test_a_model_trained_in_a_bucket_evaluates_there(s3: object, tmp_path: Path)
         evaluate(workspace, manifest, "colours")["accuracy"] == (model.metrics["test"]["accuracy"])
     )
     photo = str(tmp_path / "colours" / LABELS[0] / "000.png")
-    assert len(label_photos(workspace, [photo], "colours")[0].labels) == len(LABELS)
+    assert len(Labeller(workspace).label([photo], "colours")[0].labels) == len(LABELS)
 
 
 def test_the_real_network_scores_alike_in_worker_and_server(tmp_path: Path) -> None:
