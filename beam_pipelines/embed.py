@@ -11,8 +11,7 @@ from dataclasses import asdict, dataclass, replace
 
 from beam_pipelines import preflight
 from beam_pipelines.preflight import Submission
-from beam_pipelines.runners.execution import OnBeam, program
-from beam_pipelines.runners.options import launcher_leaves
+from beam_pipelines.runners import OnBeam, launcher_leaves, program
 from linnaeus import manifests, preparation
 from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import RunSummary, retry, run_job, submit_job

@@ -10,8 +10,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
 from beam_pipelines.model_servers import ModelServer, ServerChoice
-from beam_pipelines.runners.execution import OnBeam, program
-from beam_pipelines.runners.options import check_beam_options
+from beam_pipelines.runners import OnBeam, check_beam_options, program
 from linnaeus import models
 from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import FrozenRun, frozen_runs

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from beam_pipelines.preflight import checks, dataflow_checks, portable_checks
 from beam_pipelines.preflight.facts import Facts, Finding, gather, gather_cheap
 from beam_pipelines.preflight.submission import Submission
-from beam_pipelines.runners.options import check_beam_options
+from beam_pipelines.runners import check_beam_options
 from linnaeus.errors import ConfigurationError
 from linnaeus.progress import Progress
 

@@ -6,8 +6,8 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from beam_pipelines.runners import all_options, runner_name
 from beam_pipelines.runners.downloaded import EMBEDDED, with_fetched
-from beam_pipelines.runners.options import all_options, runner_name
 from linnaeus.errors import ConfigurationError
 from linnaeus.planning import Job
 from linnaeus.storage import is_local, normalise, outer_of

@@ -5,13 +5,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from linnaeus.errors import LinnaeusError
-
-if TYPE_CHECKING:
-    pass
-
 
 WORKER_THREAD = "run_worker"
 
@@ -23,7 +18,7 @@ AGAIN_SECONDS = 5.0
 
 
 @contextmanager
-def _dead_workers_end_the_run() -> Iterator[threading.Event]:
+def dead_workers_end_the_run() -> Iterator[threading.Event]:
     """End the run when a worker process of Beam's local runner dies, which Beam waits for for ever.
 
     Beam starts each worker in a thread that raises when the process ends badly. The event is set as
@@ -67,7 +62,7 @@ def _interrupt_until(over: threading.Event) -> None:
 
 
 @contextmanager
-def _interrupts_stay_interrupts(worker_died: threading.Event) -> Iterator[None]:
+def interrupts_stay_interrupts(worker_died: threading.Event) -> Iterator[None]:
     """Raise KeyboardInterrupt for what Ctrl-C became on its way, such as an ImportError.
 
     A dead worker interrupts also where Ctrl-C is ignored, as in a job in the background of a shell.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from beam_pipelines.model_servers import ModelServer
 from beam_pipelines.runners import dataflow
 from beam_pipelines.runners.dead_workers import (
-    _dead_workers_end_the_run,
-    _interrupts_stay_interrupts,
+    dead_workers_end_the_run,
+    interrupts_stay_interrupts,
 )
 from beam_pipelines.runners.downloaded import with_fetched
 from beam_pipelines.runners.options import launcher_leaves
@@ -56,8 +56,8 @@ class OnBeam:
         if not run.shard_sizes and not launcher_leaves(self.beam_options):
             return
         with (
-            _dead_workers_end_the_run() as worker_died,
-            _interrupts_stay_interrupts(worker_died),
+            dead_workers_end_the_run() as worker_died,
+            interrupts_stay_interrupts(worker_died),
             dataflow.troubles_in_words(run.run_id),
         ):
             result = self._run_pipeline(run)

@@ -48,7 +48,7 @@ def refuse_leaving(options: Sequence[str]) -> None:
     """
     if not options:
         return
-    from beam_pipelines.runners.options import check_beam_options, launcher_leaves
+    from beam_pipelines.runners import check_beam_options, launcher_leaves
 
     check_beam_options(options)
     if launcher_leaves(options):
