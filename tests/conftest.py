@@ -44,10 +44,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return any(f"not {mark}" in config.option.markexpr for mark in found) or None
 
 
-def pytest_collection_finish() -> None:
-    """A million objects of frameworks that are imported by now need no looking at any more."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """A million objects of frameworks that a file's tests imported need no more looking at."""
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture

@@ -169,6 +169,21 @@ def test_no_module_of_linnaeus_imports_a_framework():
     assert set(json.loads(answer.stdout)).isdisjoint(HEAVY)
 
 
+@pytest.mark.slow
+def test_no_test_imports_a_framework_before_it_runs():
+    """What every process of the suite collects; a fixture or a test imports what it needs."""
+    code = (
+        "import json, pytest, sys\n"
+        "status = pytest.main(['--collect-only', '-qq', '-p', 'no:cacheprovider'])\n"
+        "print(json.dumps([status, *sys.modules]))"
+    )
+    command = [sys.executable, "-c", code]
+    answer = subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    status, *modules = json.loads(answer.stdout.splitlines()[-1])
+    assert status == 0, answer.stdout
+    assert set(modules).isdisjoint({*HEAVY, "moto", "selenium", "sklearn"} - {"grpc"})
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_tests_mirror_the_packages(package: str):
     modules = {path.relative_to(ROOT / package) for path in (ROOT / package).rglob("*.py")}

@@ -5,15 +5,10 @@ import subprocess
 import sys
 import time
 
-import apache_beam as beam
 import numpy as np
 import pytest
-from apache_beam.testing.test_pipeline import TestPipeline
-from apache_beam.testing.util import assert_that
 
 from beam_pipelines import embed as embed_job
-from beam_pipelines.pipeline import define_pipeline
-from beam_pipelines.transforms import EmbedImages
 from beam_pipelines.worker_options import WorkerOptions, open_worker
 from linnaeus import backbones, layout, manifests, preparation
 from linnaeus.errors import ConfigurationError
@@ -77,12 +72,22 @@ def test_the_time_that_is_told_is_that_of_listing_and_preparing_too(prepared, bu
 
 
 def test_a_graph_of_ten_million_objects_stays_far_below_dataflows_limit():
+    import apache_beam as beam
+
+    from beam_pipelines.pipeline import define_pipeline
+
     pipeline = beam.Pipeline(argv=["--runner=FnApiRunner"])
     define_pipeline(pipeline, WorkerOptions("s3://bucket/workspace", "01RUN"), 5_000)
     assert len(pipeline.to_runner_api().SerializeToString()) < 1_000_000
 
 
 def test_a_pipeline_of_ones_own_gets_rows_and_failures(prepared, bucket, plain):
+    import apache_beam as beam
+    from apache_beam.testing.test_pipeline import TestPipeline
+    from apache_beam.testing.util import assert_that
+
+    from beam_pipelines.transforms import EmbedImages
+
     workspace = prepared("own")
     fingerprint = preparation.prepare(workspace, BACKBONE).fingerprint
     listed = manifests.load(workspace, manifests.freeze(workspace, str(bucket)).id).to_pylist()

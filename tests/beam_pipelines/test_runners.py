@@ -9,20 +9,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from deltalake import DeltaTable
 
-from beam_pipelines import pipeline as pipeline_module
 from beam_pipelines.embed import EmbedRequest, embed
 from beam_pipelines.preflight.flink_rest import look_at
 from beam_pipelines.preflight.submission import Address
-from beam_pipelines.runners.job_servers import stopped_with
 from beam_pipelines.score import ScoreRequest, score
 from beam_pipelines.worker_options import WorkerOptions, open_worker
 from infra.flink import downloads
-from infra.flink.session_cluster import SessionCluster, session_cluster
 from infra.prism import build
 from linnaeus import layout, manifests, models, preparation
 from linnaeus.jobs import InThisProcess, RunSummary, run_job
@@ -70,9 +68,11 @@ def skip_without(*programs: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory) -> Iterator[SessionCluster]:
+def session(tmp_path_factory) -> Iterator[Any]:
     """A Flink session cluster, which runs as long as it is needed."""
     skip_without(*NEEDED["session"])
+    from infra.flink.session_cluster import session_cluster
+
     with session_cluster(tmp_path_factory.mktemp("flink")) as cluster:
         yield cluster
 
@@ -172,6 +172,8 @@ def plain(workspace: Folder, job: Job, bucket: Path, server: str = "") -> RunSum
 @pytest.fixture
 def counted(monkeypatch) -> dict[str, int]:
     """Beam's counters and its distributions' counts, seen while the job server still runs."""
+    from beam_pipelines.runners.job_servers import stopped_with
+
     seen: dict[str, int] = {}
 
     @contextmanager
@@ -183,7 +185,7 @@ def counted(monkeypatch) -> dict[str, int]:
                 value = metric.attempted if metric.committed is None else metric.committed
                 seen[metric.key.metric.name] = getattr(value, "count", value)
 
-    monkeypatch.setattr(pipeline_module, "stopped_with", watched)
+    monkeypatch.setattr("beam_pipelines.pipeline.stopped_with", watched)
     return seen
 
 

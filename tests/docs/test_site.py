@@ -1,17 +1,21 @@
 """The site of `make docs`: links that lead somewhere, the Python API, nothing from outside."""
 
+from __future__ import annotations
+
 import inspect
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from selenium import webdriver
-from sphinx.util.inventory import InventoryFile
 
 from linnaeus import errors, workspace
 from tests.linnaeus.report.conftest import browser  # noqa: F401 - a fixture
+
+if TYPE_CHECKING:
+    from selenium import webdriver
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +41,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def documented(site: Path) -> set[str]:
     """Full names of what the site describes."""
+    from sphinx.util.inventory import InventoryFile
+
     objects = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="")
     return {name for kind in objects.data.values() for name in kind}
 

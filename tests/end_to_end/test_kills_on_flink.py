@@ -1,5 +1,7 @@
 """Processes of Flink killed at random moments: the launcher ends with one line, nothing is lost."""
 
+from __future__ import annotations
+
 import os
 import random
 import signal
@@ -8,10 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from infra.flink.session_cluster import SessionCluster, session_cluster
 from tests.beam_pipelines.test_runners import skip_without
 from tests.end_to_end.test_kills import (  # noqa: F401 - fixtures
     attempts,
@@ -23,6 +25,9 @@ from tests.end_to_end.test_kills import (  # noqa: F401 - fixtures
     rows,
     undisturbed,
 )
+
+if TYPE_CHECKING:
+    from infra.flink.session_cluster import SessionCluster
 
 pytestmark = [
     pytest.mark.slow,
@@ -40,6 +45,8 @@ VICTIMS = ("worker", "taskmanager", "job-server", "jobmanager", "launcher")
 def clusters(tmp_path_factory) -> Iterator[Callable[[], SessionCluster]]:
     """Gives the cluster that runs, or a new one where a process of it is gone."""
     skip_without("java", "mvn")
+    from infra.flink.session_cluster import session_cluster
+
     running: list[tuple[SessionCluster, object]] = []
 
     @contextmanager

@@ -21,15 +21,6 @@ import click
 import pytest
 import typer
 from botocore.validate import validate_parameters
-from moto import mock_aws
-from moto.batch_simple.models import BatchSimpleBackend
-from moto.stepfunctions.models import stepfunctions_backends
-from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
-    state_task_service_aws_sdk as sdk_tasks,
-)
-from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
-    state_task_service_batch as batch_tasks,
-)
 
 from linnaeus.cli.app import app
 from tests.infra import aws_stacks
@@ -139,6 +130,8 @@ class Cloud:
 
     def adopt(self) -> None:
         """Hand the stack's state machine to what carries it out, which knows no stacks."""
+        from moto.stepfunctions.models import stepfunctions_backends
+
         made = stepfunctions_backends[aws_stacks.ACCOUNT][REGION].state_machines
         [machine] = [each for each in made if each.arn == self.outputs["workflow"]["StateMachine"]]
         self.client("stepfunctions").create_state_machine(
@@ -157,6 +150,15 @@ class Cloud:
 @contextmanager
 def cloud(runner: Runner, server: str | None = None, **parameters: str) -> Iterator[Cloud]:
     """All stacks, made in moto, whose jobs are carried out by `runner` and ask that server."""
+    from moto import mock_aws
+    from moto.batch_simple.models import BatchSimpleBackend
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
+        state_task_service_aws_sdk as sdk_tasks,
+    )
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
+        state_task_service_batch as batch_tasks,
+    )
+
     settings: Any = {
         "stepfunctions": {"execute_state_machine": True},
         "batch": {"use_docker": False},

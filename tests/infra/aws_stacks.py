@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from cfnlint.decode import decode_str
 
 FOLDER = Path(__file__).parents[2] / "infra" / "aws"
 NAMES = ("network", "storage", "notifications", "serving", "jobs", "workflow")
@@ -35,6 +34,8 @@ Outputs = dict[str, dict[str, str]]
 
 def template(name: str) -> dict[str, Any]:
     """A template with its short forms (`!Ref`) written out."""
+    from cfnlint.decode import decode_str
+
     read, mistakes = decode_str((FOLDER / f"{name}.yaml").read_text("utf-8"))
     assert not mistakes, mistakes
     return json.loads(json.dumps(read))

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
 from typer.testing import CliRunner
 
 from linnaeus.cli.app import app
@@ -123,6 +122,8 @@ def patience() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def labelled(patience: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Carried]:
     """The stacks with twenty pictures of each colour in the images' bucket, after a first run."""
+    from moto.server import ThreadedMotoServer
+
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

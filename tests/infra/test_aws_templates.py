@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cfnlint import ManualArgs, lint_file
-from parliament import analyze_policy_string, enhance_finding
 from statelint.linter import Linter
 
 from tests.infra import aws_stacks
@@ -81,6 +79,8 @@ def statements() -> Iterator[tuple[str, dict[str, Any]]]:
 
 @pytest.mark.parametrize("name", ALL)
 def test_cloudformation_has_nothing_against_a_template(name):
+    from cfnlint import ManualArgs, lint_file
+
     path = str(FOLDER / f"{name}.yaml")
     assert lint_file(Path(path), config=ManualArgs(regions=[REGION, "us-east-1"])) == []
 
@@ -135,6 +135,8 @@ def test_every_substitution_is_used():
 
 @pytest.mark.parametrize("place", POLICIES)
 def test_no_policy_has_a_finding(place):
+    from parliament import analyze_policy_string, enhance_finding
+
     policy = {**POLICIES[place], "Statement": [resolved(s) for s in POLICIES[place]["Statement"]]}
     analyzed = analyze_policy_string(json.dumps(policy))
     found = [enhance_finding(finding) for finding in analyzed.findings]

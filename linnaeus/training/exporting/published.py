@@ -7,7 +7,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from linnaeus.models import Model
@@ -31,12 +30,16 @@ class PublishedModel:
     """A loaded SavedModel, called by its signatures as a server calls it."""
 
     def __init__(self, folder: Path) -> None:
+        import tensorflow as tf
+
         self.folder = folder
         # The signatures' functions die with the object they came from.
         self._loaded = tf.saved_model.load(str(folder))
 
     def call(self, signature: str, **inputs: Any) -> dict[str, NDArray]:
         """Outputs of one call, by name."""
+        import tensorflow as tf
+
         outputs = self._loaded.signatures[signature](
             **{name: tf.constant(value) for name, value in inputs.items()}
         )

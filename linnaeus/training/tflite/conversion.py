@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from linnaeus.errors import ConfigurationError
 from linnaeus.signatures import EMBEDDING, PIXELS, SCORES, SERVING_DEFAULT
 from linnaeus.training.tflite import metadata as tflite_metadata
-from linnaeus.training.tflite.precision import SmallHead
 
 KINDS = ("float32", "dynamic", "int8")
 """Exact; weights of 8 bits and arithmetic chosen at run time; everything in 8 bits."""
@@ -46,6 +44,8 @@ def convert(source: Source, kind: str, pictures: NDArray[np.uint8] | None = None
         ConfigurationError: If the kind is unknown, int8 has no pictures, or TFLite has no kernel
             for an operation of the backbone.
     """
+    import tensorflow as tf
+
     check_kind(kind)
     loaded = tf.saved_model.load(str(source.folder))
     function = _scores(loaded, source, kind)
@@ -68,17 +68,23 @@ def check_kind(kind: str) -> None:
 
 def _scores(loaded: Any, source: Source, kind: str) -> Any:
     """The signature `pixels` without its strings, for one picture."""
+    import tensorflow as tf
+
+    from linnaeus.training.tflite.precision import SmallHead
+
     pixels = tf.TensorSpec([1, source.height, source.width, 3], tf.uint8, name=PIXELS)
     backbone = loaded.backbone.signatures[SERVING_DEFAULT]
     head = SmallHead(loaded, in_bytes=kind != "float32")
 
-    def scores(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+    def scores(pixels: Any) -> dict[str, Any]:
         return {SCORES: head(backbone(pixels=pixels)[EMBEDDING])}
 
     return tf.function(scores, input_signature=[pixels]).get_concrete_function()
 
 
 def _calibrate(converter: Any, pictures: NDArray[np.uint8] | None) -> None:
+    import tensorflow as tf
+
     if pictures is None or not len(pictures):
         raise ConfigurationError("int8 is calibrated on pictures of your own: none were given")
     chosen = pictures

@@ -1,28 +1,17 @@
 """Dataflow's jobs without Dataflow: their graphs, and what a launched template would do."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.portability import common_urns, python_urns
-from apache_beam.portability.api import beam_runner_api_pb2
-from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
-from apache_beam.runners.dataflow.internal.apiclient import (
-    DataflowApplicationClient,
-    DataflowJobAlreadyExistsError,
-)
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from google.api_core.exceptions import Forbidden
-from google.auth.exceptions import DefaultCredentialsError
-from google.cloud import dataflow_v1beta3
 
 from beam_pipelines import embed as embed_job
 from beam_pipelines import run_shards
 from beam_pipelines import score as score_job
-from beam_pipelines.commit_step import Ending
-from beam_pipelines.pipeline import run_pipeline
 from beam_pipelines.runners import dataflow
 from beam_pipelines.runners.options import check_beam_options, launcher_leaves
 from beam_pipelines.worker_options import WorkerOptions
@@ -42,6 +31,10 @@ from tests import colour_model
 from tests.buckets import fill
 from tests.gcs import gcs_in_front_of
 
+if TYPE_CHECKING:
+    from apache_beam.portability.api import beam_runner_api_pb2
+    from google.cloud import dataflow_v1beta3
+
 pytestmark = pytest.mark.slow
 RUN = "01J8ZQ4X9V7E3N5T6R8W2Y1ABC"
 IMAGE = "europe-docker.pkg.dev/project/images/linnaeus-worker:1"
@@ -59,6 +52,9 @@ GPU = "type:nvidia-l4;count:1;install-nvidia-driver"
 
 def dry_run(options: WorkerOptions, shards: int, *more: str) -> beam_runner_api_pb2.Pipeline:
     """The graph that would be submitted."""
+    from beam_pipelines.commit_step import Ending
+    from beam_pipelines.pipeline import run_pipeline
+
     argv = dataflow.with_defaults([*ASKED, "--dry_run=True", *more], options.run_id)
     result = run_pipeline(options, shards, argv, Ending(options.workspace, options.run_id))
     return result.job.proto_pipeline
@@ -90,6 +86,9 @@ def test_a_job_lists_spreads_and_does_shards_and_commits_last(options):
 
 
 def test_workers_run_the_image_and_nothing_of_the_launchers(options, monkeypatch):
+    from apache_beam.portability import common_urns
+    from apache_beam.portability.api import beam_runner_api_pb2
+
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret-of-the-launcher")
     graph = dry_run(options, 40)
     for environment in graph.components.environments.values():
@@ -158,23 +157,40 @@ def test_a_launcher_leaves_templates_dry_runs_and_whom_it_is_told_to(option, lea
 
 
 def already_exists() -> Exception:
+    from apache_beam.runners.dataflow.internal.apiclient import DataflowJobAlreadyExistsError
+
     return DataflowJobAlreadyExistsError("There is already active job named x")
 
 
 def ended_badly() -> Exception:
+    from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
+
     return DataflowRuntimeException("Dataflow pipeline failed. State: FAILED, Error:\nworker", None)
 
 
+def no_permission() -> Exception:
+    from google.api_core.exceptions import Forbidden
+
+    return Forbidden("no permission")
+
+
+def no_credentials() -> Exception:
+    from google.auth.exceptions import DefaultCredentialsError
+
+    return DefaultCredentialsError("none found")
+
+
 @pytest.mark.parametrize(
-    ("trouble", "words"),
+    ("make", "words"),
     [
-        (already_exists(), f"{RUN} is under way as Dataflow job linnaeus-{RUN.lower()}"),
-        (ended_badly(), f"job of run {RUN} did not end well: .* worker; run the same command"),
-        (Forbidden("no permission"), f"Google refused run {RUN}: 403 no permission; .* preflight"),
-        (DefaultCredentialsError("none found"), f"Google refused run {RUN}: none found"),
+        (already_exists, f"{RUN} is under way as Dataflow job linnaeus-{RUN.lower()}"),
+        (ended_badly, f"job of run {RUN} did not end well: .* worker; run the same command"),
+        (no_permission, f"Google refused run {RUN}: 403 no permission; .* preflight"),
+        (no_credentials, f"Google refused run {RUN}: none found"),
     ],
 )
-def test_what_google_says_is_said_in_one_line_with_what_to_do(trouble, words):
+def test_what_google_says_is_said_in_one_line_with_what_to_do(make, words):
+    trouble = make()
     with pytest.raises(LinnaeusError, match=words) as said, dataflow.troubles_in_words(RUN):
         raise trouble
     assert "\n" not in str(said.value)
@@ -214,6 +230,7 @@ def staged(monkeypatch) -> dict[str, bytes]:
         files[name] = stream.read()
 
     from apache_beam.options.pipeline_options import GoogleCloudOptions
+    from apache_beam.runners.dataflow.internal.apiclient import DataflowApplicationClient
 
     monkeypatch.setattr(DataflowApplicationClient, "stage_file_with_retry", stage)
     monkeypatch.setattr(GoogleCloudOptions, "_warn_if_soft_delete_policy_enabled", lambda *_: None)
@@ -222,12 +239,19 @@ def staged(monkeypatch) -> dict[str, bytes]:
 
 def launch(main, staged: dict[str, bytes], *arguments: str) -> dataflow_v1beta3.types.Job:
     """What the template's launcher does; the job that it describes, read strictly."""
+    from google.cloud import dataflow_v1beta3
+
     main([*arguments, *ASKED, "--template_location=gs://my-bucket/launched/job.json"])
     return dataflow_v1beta3.types.Job.from_json(staged["job.json"], ignore_unknown_fields=False)
 
 
 def run_staged(staged: dict[str, bytes]) -> None:
     """Do here what Dataflow would do with the pipeline that was staged."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.portability import python_urns
+    from apache_beam.portability.api import beam_runner_api_pb2
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
     graph = beam_runner_api_pb2.Pipeline.FromString(staged["pipeline.pb"])
     for environment in graph.components.environments.values():
         environment.urn, environment.payload = python_urns.EMBEDDED_PYTHON, b""

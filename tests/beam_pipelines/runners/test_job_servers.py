@@ -6,7 +6,6 @@ import sys
 import grpc
 import pytest
 
-from beam_pipelines.runners.job_servers import describe, failures_in_words
 from linnaeus.errors import LinnaeusError
 from tests.buckets import fill
 
@@ -50,12 +49,16 @@ class Unavailable(grpc.RpcError):
     ],
 )
 def test_a_failure_is_one_line_with_its_remedy(error, said):
+    from beam_pipelines.runners.job_servers import describe
+
     line = describe(error, "Flink")
     assert said in line
     assert "\n" not in line
 
 
 def test_errors_for_a_person_and_of_other_runners_pass():
+    from beam_pipelines.runners.job_servers import failures_in_words
+
     with pytest.raises(LinnaeusError, match="as it was"), failures_in_words(["--runner=flink"]):
         raise LinnaeusError("as it was")
     with pytest.raises(ValueError, match="inside"), failures_in_words([]):

@@ -9,12 +9,13 @@ from PIL import Image
 
 from linnaeus.datasets import DATASETS
 
-sklearn_datasets = pytest.importorskip("sklearn.datasets")
 pytestmark = pytest.mark.slow
 
 
 def test_every_digit_is_a_png_that_keeps_its_pixels():
-    digits = sklearn_datasets.load_digits()
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
     samples = list(DATASETS["digits"].samples())
     assert [sample.label for sample in samples] == [str(target) for target in digits.target]
     assert len({sample.name for sample in samples}) == DATASETS["digits"].images

@@ -7,7 +7,6 @@ import threading
 import numpy as np
 import pytest
 from PIL import Image
-from skimage import data
 
 from linnaeus.backbones import local_files
 from linnaeus.engines import open_engine
@@ -110,6 +109,8 @@ def lite0(tmp_path_factory):
 
 
 def test_engines_agree_on_photographs(lite0):
+    from skimage import data
+
     files, spec = lite0
     photographs = [data.chelsea(), data.coffee(), data.astronaut(), data.rocket()]
     size = (spec.width, spec.height)

@@ -1,19 +1,23 @@
 """Pictures that a model judged, in a workspace; and a real browser to look at pages with."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
 from tests import pictures
 from tests.linnaeus.report.finished_runs import Pictures
+
+if TYPE_CHECKING:
+    from selenium import webdriver
 
 LABELS = ["bird", "cat", "dog"]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -54,6 +58,9 @@ def judged_pictures(folder: Path, labels: list[str], count: int) -> Pictures:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[webdriver.Chrome]:
     """Headless Chromium with a fresh profile, ended with its driver."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     driver = shutil.which("chromedriver")
     if not program or not driver:

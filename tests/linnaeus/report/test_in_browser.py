@@ -1,13 +1,11 @@
 """Pages in a real browser: no errors, readable on a phone, pictures on the map."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver import ActionChains, Keys
-from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import WebDriverWait
 
 from linnaeus import manifests
 from linnaeus.report import save
@@ -20,6 +18,10 @@ from tests.linnaeus.report.finished_runs import (
     write_scoring,
     write_training,
 )
+
+if TYPE_CHECKING:
+    from selenium import webdriver
+    from selenium.webdriver.remote.webelement import WebElement
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +65,7 @@ def show(browser: webdriver.Chrome, url: str, width: int = DESK, scheme: str = "
 
 def colour(browser: webdriver.Chrome, selector: str, name: str = "color") -> list[int]:
     """Red, green and blue as computed."""
-    text = browser.find_element(By.CSS_SELECTOR, selector).value_of_css_property(name)
+    text = browser.find_element("css selector", selector).value_of_css_property(name)
     return [int(part) for part in text.partition("(")[2].rstrip(")").split(",")[:3]]
 
 
@@ -86,8 +88,8 @@ def test_titles_are_green_or_red_and_say_so(browser, pages: dict[str, str], page
     right, wrong = colour(browser, ".grid .title.right"), colour(browser, ".grid .title.wrong")
     assert right[1] == max(right)
     assert wrong[0] == max(wrong)
-    assert browser.find_element(By.CSS_SELECTOR, ".grid .title.right").text.startswith("✓")
-    assert browser.find_element(By.CSS_SELECTOR, ".grid .title.wrong").text.startswith("✗")
+    assert browser.find_element("css selector", ".grid .title.right").text.startswith("✓")
+    assert browser.find_element("css selector", ".grid .title.wrong").text.startswith("✗")
 
 
 def test_the_dark_scheme_is_dark(browser, pages: dict[str, str]):
@@ -101,7 +103,7 @@ def test_the_dark_scheme_is_dark(browser, pages: dict[str, str]):
 
 def test_every_picture_is_decoded_and_described(browser, pages: dict[str, str]):
     show(browser, pages["few"])
-    pictures = browser.find_elements(By.CSS_SELECTOR, ".grid img")
+    pictures = browser.find_elements("css selector", ".grid img")
     assert len(pictures) > 60
     assert all(picture.get_attribute("alt") for picture in pictures)
     broken = browser.execute_async_script(
@@ -116,17 +118,17 @@ def test_every_picture_is_decoded_and_described(browser, pages: dict[str, str]):
 
 def said(browser: webdriver.Chrome) -> tuple[str, str, str]:
     """Which tile is shown beside the map, and what is said of it."""
-    tile = browser.find_element(By.CSS_SELECTOR, ".map .tile")
+    tile = browser.find_element("css selector", ".map .tile")
     assert tile.is_displayed()
     assert tile.value_of_css_property("background-image").startswith('url("data:image/jpeg')
     name = tile.get_attribute("aria-label") or ""
-    text = browser.find_element(By.CSS_SELECTOR, ".map .said").get_property("textContent")
+    text = browser.find_element("css selector", ".map .said").get_property("textContent")
     return name, tile.value_of_css_property("background-position"), text
 
 
 def test_pointing_at_the_map_shows_the_picture(browser, pages: dict[str, str]):
     show(browser, pages["few"])
-    tile = browser.find_element(By.CSS_SELECTOR, ".map .tile")
+    tile = browser.find_element("css selector", ".map .tile")
     assert not tile.is_displayed()
     seen = set()
     for point in alone(browser, 3):
@@ -140,6 +142,9 @@ def test_pointing_at_the_map_shows_the_picture(browser, pages: dict[str, str]):
 
 def point_at(browser: webdriver.Chrome, point: WebElement) -> None:
     """Moves the mouse there until its picture is shown: the page may still be scrolling."""
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.support.ui import WebDriverWait
+
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", point)
 
     def is_shown(_: webdriver.Chrome) -> bool:
@@ -178,8 +183,10 @@ def test_a_tap_on_the_map_shows_a_picture(browser, pages: dict[str, str]):
 
 
 def test_the_map_is_walked_with_the_keyboard(browser, pages: dict[str, str]):
+    from selenium.webdriver import Keys
+
     show(browser, pages["few"])
-    plane = browser.find_element(By.CSS_SELECTOR, ".map svg")
+    plane = browser.find_element("css selector", ".map svg")
     browser.execute_script("arguments[0].focus()", plane)
     first = said(browser)
     walked = set()
@@ -191,20 +198,20 @@ def test_the_map_is_walked_with_the_keyboard(browser, pages: dict[str, str]):
 
 def test_one_label_is_shown_by_its_button(browser, pages: dict[str, str]):
     show(browser, pages["few"])
-    button = browser.find_element(By.CSS_SELECTOR, ".legend button")
+    button = browser.find_element("css selector", ".legend button")
     browser.execute_script("arguments[0].click()", button)
-    left = browser.find_elements(By.CSS_SELECTOR, ".point:not(.dim)")
+    left = browser.find_elements("css selector", ".point:not(.dim)")
     assert {point.get_attribute("data-label") for point in left} == {
         button.get_attribute("data-label")
     }
     browser.execute_script("arguments[0].click()", button)
-    assert browser.find_elements(By.CSS_SELECTOR, ".point.dim") == []
+    assert browser.find_elements("css selector", ".point.dim") == []
 
 
 def test_a_hundred_labels_are_a_heat_map_that_scrolls_in_its_frame(browser, pages: dict[str, str]):
     show(browser, pages["many"], PHONE)
-    heat = browser.find_element(By.CSS_SELECTOR, "svg.heat")
+    heat = browser.find_element("css selector", "svg.heat")
     assert heat.size["width"] > PHONE
-    frame = heat.find_element(By.XPATH, "..")
+    frame = heat.find_element("xpath", "..")
     assert frame.size["width"] < PHONE
     assert frame.value_of_css_property("overflow-x") == "auto"

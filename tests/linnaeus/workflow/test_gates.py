@@ -16,7 +16,6 @@ from linnaeus.workflow import gates, server_rollout
 from linnaeus.workflow.context import Refused
 from linnaeus.workflow.file.config import Gates
 from linnaeus.workflow.steps import embedding, scoring
-from serving.server import EmbeddedServer
 from tests.linnaeus.workflow.conftest import statuses
 
 REST = "evaluate,publish,score"
@@ -29,6 +28,8 @@ def page_of(place, run):
 
 @pytest.mark.slow
 def test_labels_that_change_too_much_are_refused_and_the_model_is_taken_back(candidate):
+    from serving.server import EmbeddedServer
+
     before = candidate.said
     run = candidate.workflow_run("next", REST)
     assert statuses(run)["publish"] == "done"

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn import metrics
 
 from linnaeus.errors import ConfigurationError, GateFailed
 from linnaeus.training.evaluation.decisions import DecisionRule, scores_of
@@ -43,6 +42,8 @@ def several(draw: st.DrawFn) -> Scored:
 @settings(deadline=None, max_examples=50)
 @given(scored())
 def test_metrics_equal_scikit_learns(case: Scored) -> None:
+    from sklearn import metrics
+
     scores, truth = case
     predicted = scores.argmax(axis=1)
     found = evaluate_scores(scores, truth, RULE)
@@ -63,6 +64,8 @@ def test_metrics_equal_scikit_learns(case: Scored) -> None:
 @settings(deadline=None, max_examples=50)
 @given(scored())
 def test_averages_are_over_the_classes_that_are_there(case: Scored) -> None:
+    from sklearn import metrics
+
     scores, truth = case
     expected = metrics.precision_recall_fscore_support(
         truth, scores.argmax(axis=1), labels=np.unique(truth), average="macro", zero_division=0
@@ -74,6 +77,8 @@ def test_averages_are_over_the_classes_that_are_there(case: Scored) -> None:
 @settings(deadline=None, max_examples=50)
 @given(several())
 def test_metrics_of_several_labels_equal_scikit_learns(case: Scored) -> None:
+    from sklearn import metrics
+
     scores, truth = case
     thresholds = dict(zip(LABELS, (0.3, 0.5, 0.75), strict=True))
     rule = DecisionRule(LABELS, "multi", thresholds)

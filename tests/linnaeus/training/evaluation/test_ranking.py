@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score
 
 from linnaeus.training.evaluation.ranking import average_precision, top_k_accuracy
 
@@ -27,6 +26,8 @@ def test_top_k_accuracy_equals_sorting_each_image(
 @settings(deadline=None)
 @given(SEEDS, st.integers(1, 30))
 def test_average_precision_equals_scikit_learns(seed: int, images: int) -> None:
+    from sklearn.metrics import average_precision_score
+
     rng = np.random.default_rng(seed)
     scores, true = rng.integers(0, 6, images) / 6, rng.random(images) < 0.4
     true[0] = True

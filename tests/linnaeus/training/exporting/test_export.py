@@ -1,24 +1,25 @@
+from __future__ import annotations
+
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from numpy.typing import NDArray
-from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from linnaeus.engines import open_engine
 from linnaeus.models import ModelBackbone
 from linnaeus.records import PREDICTION_OUTPUTS, prediction_outputs
 from linnaeus.training.evaluation.decisions import DecisionRule, scores_of
 from linnaeus.training.exporting import golden
-from linnaeus.training.exporting.export import TrainedModel, export
-from linnaeus.training.exporting.published import PublishedModel
-from linnaeus.training.exporting.signatures import one_label, several_labels
 from linnaeus.training.heads.head import log_softmax
 from tests.linnaeus.training.conftest import HEIGHT, LABELS, SIZE, WIDTH, Exported
+
+if TYPE_CHECKING:
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    from linnaeus.training.exporting.published import PublishedModel
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +37,8 @@ SIGNATURES = {
 
 @pytest.fixture(scope="module")
 def published(exported: Exported) -> PublishedModel:
+    from linnaeus.training.exporting.published import PublishedModel
+
     return PublishedModel(exported.folder)
 
 
@@ -51,6 +54,8 @@ def two(pictures: dict[str, bytes]) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def saved(exported: Exported) -> SavedModel:
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
     return SavedModel.FromString((exported.folder / "saved_model.pb").read_bytes())
 
 
@@ -72,6 +77,8 @@ def random_pixels(images: int = 4) -> NDArray[np.uint8]:
 
 def inputs_of(signature: str, data: list[bytes]) -> dict[str, list[bytes] | NDArray]:
     """Two rows for every input of a signature; `data` are two encoded pictures."""
+    import tensorflow as tf
+
     feature = [tf.train.Feature(bytes_list=tf.train.BytesList(value=[one])) for one in data]
     every = {
         "image_bytes": data,
@@ -99,6 +106,8 @@ def test_the_signatures_are_exactly_those_agreed(saved: SavedModel) -> None:
 
 
 def test_types_and_shapes_are_those_agreed(saved: SavedModel) -> None:
+    import tensorflow as tf
+
     def described(tensors: Any) -> dict[str, tuple[str, list[int]]]:
         return {
             name: (tf.as_dtype(info.dtype).name, [d.size for d in info.tensor_shape.dim])
@@ -121,6 +130,8 @@ def test_types_and_shapes_are_those_agreed(saved: SavedModel) -> None:
 def test_a_v1_session_runs_every_signature_by_its_definition_alone(
     exported: Exported, published: PublishedModel, two: list[bytes]
 ) -> None:
+    import tensorflow as tf
+
     inputs = {name: inputs_of(name, two) for name in SIGNATURES}
     answers = {}
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
@@ -140,6 +151,8 @@ def test_a_v1_session_runs_every_signature_by_its_definition_alone(
 
 
 def test_no_operation_needs_python_or_a_custom_kernel(saved: SavedModel) -> None:
+    import tensorflow as tf
+
     graph = saved.meta_graphs[0].graph_def
     functions = [node for function in graph.library.function for node in function.node_def]
     operations = {node.op for node in [*graph.node, *functions]}
@@ -221,6 +234,8 @@ def test_classify_answers_as_serving_default_does(
 def test_one_picture_that_is_none_fails_its_request(
     published: PublishedModel, two: list[bytes]
 ) -> None:
+    import tensorflow as tf
+
     with pytest.raises(tf.errors.InvalidArgumentError):
         published.call("serving_default", image_bytes=[two[0], b"no picture"])
 
@@ -231,6 +246,9 @@ def test_labels_are_stored_as_written(exported: Exported) -> None:
 
 
 def warm_up_requests(folder: Path) -> list[Any]:
+    import tensorflow as tf
+    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
     path = folder / "assets.extra" / "tf_serving_warmup_requests"
     records = [PredictionLog.FromString(r.numpy()) for r in tf.data.TFRecordDataset(str(path))]
     return [record.predict_log.request for record in records]
@@ -239,6 +257,8 @@ def warm_up_requests(folder: Path) -> list[Any]:
 def test_warm_up_records_are_requests_that_the_model_answers(
     exported: Exported, published: PublishedModel
 ) -> None:
+    import tensorflow as tf
+
     requests = warm_up_requests(exported.folder)
     names = [request.model_spec.signature_name for request in requests]
     assert names == [n for n in ("embedding", "pixels", "serving_default") for _ in range(2)]
@@ -266,6 +286,10 @@ def test_golden_images_say_what_the_worker_computes(
 
 def said_by(rule: DecisionRule, logits: NDArray[np.float32]) -> dict[str, Any]:
     """What the exported graph says of logits, strings decoded."""
+    import tensorflow as tf
+
+    from linnaeus.training.exporting.signatures import one_label, several_labels
+
     say = several_labels(rule) if rule.task == "multi" else one_label(rule)
     outputs = {name: tensor.numpy() for name, tensor in say(tf.constant(logits)).items()}
     return {
@@ -315,6 +339,9 @@ def test_a_model_of_which_no_label_applies_still_answers_with_a_column_of_labels
 def test_a_model_of_several_labels_is_exported_with_all_of_them(
     exported: Exported, tmp_path: Path
 ) -> None:
+    from linnaeus.training.exporting.export import TrainedModel, export
+    from linnaeus.training.exporting.published import PublishedModel
+
     prepared, rule = exported.prepared, DecisionRule(LABELS, "multi", dict.fromkeys(LABELS, 0.4))
     trained = TrainedModel("shapes", rule, exported.head, prepared.spec, prepared.files)
     export(trained, tmp_path)

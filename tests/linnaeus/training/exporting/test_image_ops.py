@@ -1,35 +1,60 @@
+from __future__ import annotations
+
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linnaeus import images
 from linnaeus.images import decoding
-from linnaeus.training.exporting import exif_ops
-from linnaeus.training.exporting.image_ops import decode_images
 from tests import pictures
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 pytestmark = pytest.mark.slow
 
 HEIGHT, WIDTH = 40, 56
 EVERY_FORMAT = pictures.every_format()
 DECODED = {kind: data for kind, data in EVERY_FORMAT.items() if not kind.startswith("tiff")}
-STRINGS = [tf.TensorSpec([None], tf.string)]
 
 
-@tf.function(input_signature=STRINGS)
-def in_graph(data: tf.Tensor) -> tf.Tensor:
-    return decode_images(data, HEIGHT, WIDTH)
+@cache
+def decoding_graph() -> Any:
+    """Of a batch of pictures their pixels, traced once."""
+    import tensorflow as tf
+
+    from linnaeus.training.exporting.image_ops import decode_images
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def decoded(data: tf.Tensor) -> tf.Tensor:
+        return decode_images(data, HEIGHT, WIDTH)
+
+    return decoded
 
 
-@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
-def graph_orientation(block: tf.Tensor) -> tf.Tensor:
-    return exif_ops.orientation(block)
+@cache
+def orientation_graph() -> Any:
+    import tensorflow as tf
+
+    from linnaeus.training.exporting import exif_ops
+
+    return tf.function(exif_ops.orientation, input_signature=[tf.TensorSpec([], tf.string)])
+
+
+def in_graph(data: list[bytes] | tf.Tensor) -> tf.Tensor:
+    return decoding_graph()(data)
+
+
+def graph_orientation(block: bytes) -> int:
+    return int(orientation_graph()(block))
 
 
 def differences(data: bytes) -> np.ndarray:
@@ -44,6 +69,8 @@ def assert_equal_but_for_rounding(data: bytes) -> None:
 
 
 def message_of(data: bytes) -> str:
+    import tensorflow as tf
+
     with pytest.raises(tf.errors.InvalidArgumentError) as caught:
         in_graph([pictures.jpeg(), data])
     return str(caught.value)
@@ -72,24 +99,23 @@ def test_other_blocks_before_the_exif_block_are_passed_over():
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("value", [0, 1, 2, 8, 9, 65_535])
 def test_an_orientation_that_is_none_is_upright(value: int, order: str):
-    assert graph_orientation(pictures.exif(value, order)).numpy() == (
-        value if 1 <= value <= 8 else 1
-    )
+    expected = value if 1 <= value <= 8 else 1
+    assert graph_orientation(pictures.exif(value, order)) == expected
 
 
 @pytest.mark.parametrize(
-    "data",
+    "make",
     [
-        pictures.jpeg(1024, 768),
-        pictures.jpeg(4000, 3000),
-        pictures.jpeg(701, 399),
-        pictures.turned_jpeg(6, width=640, height=120),
-        pictures.jpeg(1024, 768, progressive=True),
+        lambda: pictures.jpeg(1024, 768),
+        lambda: pictures.jpeg(4000, 3000),
+        lambda: pictures.jpeg(701, 399),
+        lambda: pictures.turned_jpeg(6, width=640, height=120),
+        lambda: pictures.jpeg(1024, 768, progressive=True),
     ],
     ids=["1024x768", "4000x3000", "701x399", "640x120 turned", "progressive"],
 )
-def test_large_jpegs_are_dct_scaled_alike(data: bytes):
-    assert_equal_but_for_rounding(data)
+def test_large_jpegs_are_dct_scaled_alike(make: Callable[[], bytes]):
+    assert_equal_but_for_rounding(make())
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5000, 1), (1, 5000), (300, 200), (WIDTH, HEIGHT)])
@@ -107,6 +133,8 @@ def test_a_batch_holds_pictures_of_any_kind_and_size():
 
 
 def test_no_pictures_give_no_pixels():
+    import tensorflow as tf
+
     assert in_graph(tf.zeros([0], tf.string)).shape == (0, HEIGHT, WIDTH, 3)
 
 
@@ -156,25 +184,26 @@ def test_what_cannot_be_decoded_fails_its_batch_with_a_clear_line(data: bytes, m
 SMALL_GIF, FRAME = pictures.encode(pictures.scene(), "GIF"), b",\0\0\0\0"
 BMP_HEADER = b"BM" + bytes(8) + b"\x36\0\0\0\x28\0\0\0" + b"\xff\xff\0\0" * 2 + b"\1\0\x18\0"
 LARGE = {
-    "gif": SMALL_GIF.replace(FRAME + b"\x40\0\x30\0", FRAME + b"\xff" * 4),
-    "bmp": BMP_HEADER + bytes(99),
-    "webp": pictures.webp_header(16_383, 16_000, "VP8 "),
-    "webp-lossless": pictures.webp_header(16_383, 16_000),
-    "webp-extended": pictures.webp_header(16_383, 16_000, "VP8X"),
-    "jpeg": pictures.jpeg().replace(b"\0\x11\x08\0\x30\0\x40", b"\0\x11\x08\xff\0\xff\0"),
-    "jpeg-scans": pictures.many_scans_jpeg(2_000, 2_000, 1_000),
-    "jpeg-padded": b"\xff\xd8" + b"\xff" * 100_000 + pictures.jpeg()[2:],
-    "png-chunks": pictures.png()[:33] + b"\0\0\0\0abCd\0\0\0\0" * 20_000,
-    "gif-comments": b"GIF89a\x08\0\x08\0\0\0\0" + b"!\xfe\1a\0" * 20_000,
-    "png-texts": pictures.packed_texts(500),
-    "png-tall": pictures.blank_png(1, 900_000, 0),
+    "gif": lambda: SMALL_GIF.replace(FRAME + b"\x40\0\x30\0", FRAME + b"\xff" * 4),
+    "bmp": lambda: BMP_HEADER + bytes(99),
+    "webp": lambda: pictures.webp_header(16_383, 16_000, "VP8 "),
+    "webp-lossless": lambda: pictures.webp_header(16_383, 16_000),
+    "webp-extended": lambda: pictures.webp_header(16_383, 16_000, "VP8X"),
+    "jpeg": lambda: pictures.jpeg().replace(b"\0\x11\x08\0\x30\0\x40", b"\0\x11\x08\xff\0\xff\0"),
+    "jpeg-scans": lambda: pictures.many_scans_jpeg(2_000, 2_000, 1_000),
+    "jpeg-padded": lambda: b"\xff\xd8" + b"\xff" * 100_000 + pictures.jpeg()[2:],
+    "png-chunks": lambda: pictures.png()[:33] + b"\0\0\0\0abCd\0\0\0\0" * 20_000,
+    "gif-comments": lambda: b"GIF89a\x08\0\x08\0\0\0\0" + b"!\xfe\1a\0" * 20_000,
+    "png-texts": lambda: pictures.packed_texts(500),
+    "png-tall": lambda: pictures.blank_png(1, 900_000, 0),
 }
 
 
 @pytest.mark.parametrize("kind", LARGE)
 def test_what_would_cost_too_much_is_refused_before_it_is_decoded(kind: str):
+    data = LARGE[kind]()
     started, before = time.process_time(), memory_mb("VmHWM")
-    message = message_of(LARGE[kind])
+    message = message_of(data)
     assert "TOO_LARGE: " in message
     assert "more than the limit of" in message
     assert time.process_time() - started < 5
@@ -187,15 +216,18 @@ def memory_mb(name: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("data", "most_mb"),
+    ("make", "most_mb"),
     [
-        pytest.param(pictures.blank_png(7_000, 7_000, 6), 400, id="png"),
-        pytest.param(pictures.blank_png(7_000, 7_000, 6, 16), 400, id="png of 16 bits"),
-        pytest.param(pictures.many_scans_jpeg(7_000, 7_000, 1), 400, id="progressive jpeg"),
-        pytest.param(pictures.many_frames_gif(4_000, 60), 200, id="gif of a gigapixel"),
+        pytest.param(lambda: pictures.blank_png(7_000, 7_000, 6), 400, id="png"),
+        pytest.param(lambda: pictures.blank_png(7_000, 7_000, 6, 16), 400, id="png of 16 bits"),
+        pytest.param(lambda: pictures.many_scans_jpeg(7_000, 7_000, 1), 400, id="progressive jpeg"),
+        pytest.param(lambda: pictures.many_frames_gif(4_000, 60), 200, id="gif of a gigapixel"),
     ],
 )
-def test_the_largest_pictures_take_no_copies_of_their_pixels(data: bytes, most_mb: int):
+def test_the_largest_pictures_take_no_copies_of_their_pixels(
+    make: Callable[[], bytes], most_mb: int
+):
+    data = make()
     in_graph([pictures.jpeg()])
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = memory_mb("VmRSS")
@@ -221,13 +253,15 @@ def test_orientation_is_read_as_the_decoder_reads_it(draw: st.DataObject):
     for position in draw.draw(st.lists(st.integers(0, len(block) - 1), max_size=3)):
         block[position] ^= 1 << draw.draw(st.integers(0, 7))
     data = bytes(block[: draw.draw(st.integers(0, len(block)))])
-    assert graph_orientation(data).numpy() == decoding.orientation(data)
+    assert graph_orientation(data) == decoding.orientation(data)
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(sorted(DECODED)), st.data())
 def test_damaged_pictures_are_decoded_or_refused(kind: str, draw: st.DataObject):
     """No loop without end, no other error: a server sees InvalidArgument."""
+    import tensorflow as tf
+
     data = bytearray(DECODED[kind])
     for position in draw.draw(st.lists(st.integers(0, min(len(data), 200) - 1), max_size=4)):
         data[position] ^= 1 << draw.draw(st.integers(0, 7))
@@ -237,9 +271,11 @@ def test_damaged_pictures_are_decoded_or_refused(kind: str, draw: st.DataObject)
 
 
 def test_a_saved_model_of_it_answers_alike(tmp_path: Path):
+    import tensorflow as tf
+
     module = tf.Module()
-    module.decode = in_graph
-    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": in_graph})
+    module.decode = decoding_graph()
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.decode})
     served = tf.saved_model.load(str(tmp_path)).signatures["serving_default"]
     batch = tf.constant(list(DECODED.values()))
     (pixels,) = served(batch).values()
@@ -247,7 +283,7 @@ def test_a_saved_model_of_it_answers_alike(tmp_path: Path):
 
 
 def test_no_operation_is_newer_than_the_servers():
-    graph = in_graph.get_concrete_function().graph.as_graph_def()
+    graph = decoding_graph().get_concrete_function().graph.as_graph_def()
     nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
     operations = {node.op for node in nodes}
     assert "DecodeImage" in operations

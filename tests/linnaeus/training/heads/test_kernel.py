@@ -2,9 +2,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.kernel_approximation import Nystroem
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics.pairwise import rbf_kernel
 
 from linnaeus.storage import Folder
 from linnaeus.training.checkpoints import StoredCheckpoints
@@ -37,6 +34,9 @@ def test_it_learns_what_no_linear_head_can() -> None:
 
 
 def test_products_of_features_are_the_kernel_at_the_centres_and_near_it_elsewhere() -> None:
+    from sklearn.kernel_approximation import Nystroem
+    from sklearn.metrics.pairwise import rbf_kernel
+
     data = rings()
     rows = data.examples("train")
     made = features(data, 80, 0.5)
@@ -49,6 +49,8 @@ def test_products_of_features_are_the_kernel_at_the_centres_and_near_it_elsewher
 
 
 def test_the_optimum_is_that_of_a_logistic_regression_on_the_features() -> None:
+    from sklearn.linear_model import LogisticRegression
+
     data = rings()
     rows = data.examples("train")
     made = features(data, 50, 1.0)

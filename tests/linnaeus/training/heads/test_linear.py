@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from linnaeus.storage import Folder
 from linnaeus.training.checkpoints import StoredCheckpoints
@@ -40,6 +38,9 @@ def test_the_gradient_equals_finite_differences(seed: int, l2: float) -> None:
 
 @pytest.mark.parametrize("l2", [1.0, 0.03, 0.001])
 def test_the_optimum_equals_scikit_learns(l2: float) -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
     rows = examples()
     objective = Objective.of(rows, 3)
     head = objective.head(minimise(objective, l2, np.zeros(objective.shape), 1e-9))
@@ -118,6 +119,9 @@ def test_the_path_ends_when_validation_keeps_getting_worse() -> None:
 
 
 def test_several_labels_have_the_optima_of_one_logistic_regression_each() -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
     rows = of_several_labels()
     objective = Objective.of(rows, 4)
     head = objective.head(minimise(objective, 0.03, np.zeros(objective.shape), 1e-10))

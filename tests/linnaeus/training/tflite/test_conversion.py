@@ -14,12 +14,9 @@ from numpy.typing import NDArray
 
 from linnaeus.errors import ConfigurationError
 from linnaeus.training.evaluation.decisions import DecisionRule, Task
-from linnaeus.training.exporting.export import TrainedModel, write_saved_model
-from linnaeus.training.exporting.published import PublishedModel
 from linnaeus.training.heads.head import Dense, Head, RadialBasis
 from linnaeus.training.tflite.conversion import KINDS, Source, convert
 from linnaeus.training.tflite.export import scores
-from linnaeus.training.tflite.precision import STEPS, split
 from tests.linnaeus.training.conftest import HEIGHT, LABELS, SIZE, WIDTH, Exported, Prepared
 
 pytestmark = pytest.mark.slow
@@ -42,6 +39,8 @@ def source_of(folder: Path) -> Source:
 
 
 def publish(head: Head, backbone: Prepared, folder: Path, task: Task = "single") -> None:
+    from linnaeus.training.exporting.export import TrainedModel, write_saved_model
+
     trained = TrainedModel(
         "shapes", DecisionRule(LABELS, task), head, backbone.spec, backbone.files
     )
@@ -49,6 +48,8 @@ def publish(head: Head, backbone: Prepared, folder: Path, task: Task = "single")
 
 
 def published_scores(folder: Path) -> NDArray[np.float32]:
+    from linnaeus.training.exporting.published import PublishedModel
+
     return PublishedModel(folder).call("pixels", pixels=PICTURES)["scores"]
 
 
@@ -162,6 +163,8 @@ def test_weights_of_very_different_sizes_keep_their_part_in_eight_bits(
     )
 )
 def test_coarse_and_fine_weights_are_the_weights(weights: NDArray[np.float32]):
+    from linnaeus.training.tflite.precision import STEPS, split
+
     coarse, fine = split(weights)
     largest = np.abs(weights).max(axis=0)
     np.testing.assert_allclose(coarse + fine, weights, atol=1e-6 * largest.max(initial=0))

@@ -21,7 +21,6 @@ from linnaeus.storage import Folder
 from linnaeus.training.config import SplitConfig
 from linnaeus.training.data.embedding import embed_missing
 from linnaeus.training.evaluation.decisions import DecisionRule
-from linnaeus.training.exporting.export import TrainedModel, write_saved_model
 from linnaeus.training.exporting.publication import publishing
 from linnaeus.training.heads.head import Dense, Head
 from linnaeus.training.tflite.export import Export, SmallModels, accuracy, export_tflite, scores
@@ -55,6 +54,8 @@ def more_of_its_colour() -> Head:
 
 
 def publish(workspace: Folder, manifest: Manifest, spec: BackboneSpec) -> Model:
+    from linnaeus.training.exporting.export import TrainedModel, write_saved_model
+
     files = backbones.local_files(workspace, spec.fingerprint)
     trained = TrainedModel("colours", DecisionRule(LABELS), more_of_its_colour(), spec, files)
     with publishing(workspace, "colours") as draft:
