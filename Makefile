@@ -20,7 +20,7 @@ BIN := .venv/bin
 PYTHON := $(BIN)/python
 UV := $(or $(shell command -v uv),$(BIN)/uv)
 # A file's tests share what they make, so one process has them all; long ones come early.
-PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := $(PYTHON) -m pytest --dist loadfile --no-loadscope-reorder
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 install: .venv/.dev
@@ -80,14 +80,15 @@ browser:
 	    echo 'There is no Chromium: install chromium and chromium-driver to test pages' >&2; \
 	fi
 
+# On two cores: tests wait for servers and silent stores a third of their time.
 test: lint browser
-	$(PYTEST) -m 'not soak'
+	$(PYTEST) -n 3 -m 'not soak'
 
 soak: install
-	$(PYTEST) -m soak
+	$(PYTEST) -n 2 -m soak
 
 test-fast: install
-	$(PYTEST) -m 'not slow and not soak'
+	$(PYTEST) -n 2 -m 'not slow and not soak'
 
 bench: install
 	$(PYTHON) -m benchmarks

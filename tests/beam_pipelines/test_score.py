@@ -16,8 +16,14 @@ from linnaeus.tables import Table
 from linnaeus.training.evaluation.decisions import DecisionRule
 from tests import colour_model
 from tests.colour_model import LABELS, NAME
+from tests.servers import served
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def servers_start_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.local.start_server", served)
 
 
 def scored(workspace: Folder, images: Path) -> list[dict]:

@@ -55,7 +55,13 @@ def embed(workspace: Folder, bucket: Path, *beam_options: str) -> dict:
     return json.loads(ended.stdout)
 
 
-@pytest.mark.parametrize("beam_options", [[], PROCESSES], ids=["one process", "processes"])
+@pytest.mark.parametrize(
+    "beam_options",
+    [
+        pytest.param([], id="one process"),
+        pytest.param(PROCESSES, id="processes", marks=pytest.mark.soak),
+    ],
+)
 def test_a_run_is_followed_to_its_commit_from_another_process(
     workspace, bucket, monkeypatch, beam_options
 ):

@@ -11,7 +11,7 @@ MOST_MB = 1000
 @pytest.mark.parametrize(
     ("form", "rows"),
     [
-        ("csv", 1_000_000),
+        pytest.param("csv", 1_000_000, marks=pytest.mark.slow),
         pytest.param("parquet", 1_000_000, marks=pytest.mark.soak),
         pytest.param("jsonl", 1_000_000, marks=pytest.mark.soak),
         pytest.param("csv", 10_000_000, marks=[pytest.mark.soak, pytest.mark.timeout(1800)]),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from linnaeus import Workspace
 from linnaeus.training.config import TrainConfig
-from serving.local import start_server
+from tests.servers import served
 
 BACKBONE = "pixels@8"
 COLOURS = {"red": (200, 60, 50), "green": (60, 180, 70), "blue": (50, 70, 190)}
@@ -69,5 +69,5 @@ def loop(trained: Loop, tmp_path: Path) -> Loop:
 @pytest.fixture(scope="session")
 def server(trained: Loop) -> Iterator[str]:
     """The embedded server with model `colours`."""
-    with start_server(str(trained.root), "colours", 1) as address:
+    with served(str(trained.root), "colours", 1) as address:
         yield address

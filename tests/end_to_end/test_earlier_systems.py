@@ -1,6 +1,6 @@
 """What retrain.py, make_image_classifier and the flowers pipelines promised or got wrong, whole.
 
-One light test a promise, through the front door; the details are proved beside each module. Other
+One test a promise, through the front door; `make test` proves the same beside each module. Other
 tests that belong here: killed runs that go on (test_kills), old command lines
 (tests/linnaeus/training/test_retrain, test_make_image_classifier), the tutorials (test_tutorials).
 """
@@ -30,7 +30,7 @@ from linnaeus.storage import Folder
 from linnaeus.training.config import LayersConfig, SplitConfig, TrainConfig
 from tests.crops import fill
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 BACKBONE = "pixels@8"
 LABELS = {"coffee": "Kaffee und Kuchen", "daisy": "Gänseblümchen", "temple": "日本"}

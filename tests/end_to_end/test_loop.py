@@ -15,6 +15,7 @@ from linnaeus.models import load_model
 from linnaeus.training.config import TrainConfig
 from tests import pictures
 from tests.end_to_end.conftest import BACKBONE, COLOURS, fill, picture
+from tests.servers import served
 
 pytestmark = pytest.mark.slow
 
@@ -111,7 +112,8 @@ def test_a_photo_is_labelled_as_its_embedding_would_be(loop, server):
     assert photo.labels[0][1] == pytest.approx(row.top_scores[0], rel=1e-4)
 
 
-def test_an_older_version_can_be_asked_for(loop):
+def test_an_older_version_can_be_asked_for(loop, monkeypatch):
+    monkeypatch.setattr("serving.local.start_server", served)
     loop.workspace.train(str(loop.bucket), "colours", TrainConfig(BACKBONE, head="linear"))
     newest = loop.workspace.score(str(loop.bucket), "colours")
     assert newest.counts.done == 120

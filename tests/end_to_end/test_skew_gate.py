@@ -16,8 +16,8 @@ from linnaeus.storage import Folder
 from linnaeus.training.config import TrainConfig
 from linnaeus.worker import Worker
 from serving.client import ScoringClient, skew
-from serving.local import start_server
 from tests.end_to_end.conftest import Loop, fill
+from tests.servers import served
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ def other(trained: Loop, tmp_path_factory) -> Iterator[str]:
     workspace = Loop(mixed, folder / "workspace").workspace
     workspace.embed(str(mixed), "pixels@8")
     workspace.train(str(mixed), "colours", TrainConfig(backbone="pixels@8"))
-    with start_server(str(folder / "workspace"), "colours", 1) as address:
+    with served(str(folder / "workspace"), "colours", 1) as address:
         yield address
 
 

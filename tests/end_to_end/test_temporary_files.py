@@ -21,6 +21,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.soak
 def test_no_command_leaves_temporary_files(tmp_path, loop):
     temporary = tmp_path / "temporary"
     temporary.mkdir()

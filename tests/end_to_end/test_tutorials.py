@@ -28,7 +28,7 @@ from tests.crops import LABELS, fill
 from tests.linnaeus.datasets.idx_files import write_idx
 from tests.linnaeus.training import tuning
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "tutorials.md"
 HANDLE = "https://tfhub.dev/google/imagenet/inception_v3/feature_vector/5"
@@ -113,7 +113,6 @@ def verdicts(page: Path) -> list[str]:
     return re.findall(r'class="title (right|wrong)', page.read_text())
 
 
-@pytest.mark.soak
 def test_flowers_are_labelled_by_the_demo_and_by_retrains_lines(here, workspace, monkeypatch):
     fill(here / "flower_photos", 16)
     with tarfile.open(here / "flowers.tgz", "w:gz") as archive:
@@ -135,7 +134,6 @@ def test_flowers_are_labelled_by_the_demo_and_by_retrains_lines(here, workspace,
     assert (here / "flowers.pb").stat().st_size > 10e6
 
 
-@pytest.mark.soak
 def test_the_last_layers_of_vgg16_learn_photographs_that_are_split_in_folders(here, workspace):
     import keras
 
@@ -189,7 +187,6 @@ def test_a_hub_module_says_unknown_of_what_it_is_not_sure_of(here, workspace):
     assert (labels["label"] == folder)[~unknown].mean() > train.accuracy
 
 
-@pytest.mark.soak
 def test_mobilenet_with_dropout_becomes_tflite_files_and_a_green_and_red_grid(here, workspace):
     import keras
     import tensorflow as tf

@@ -16,10 +16,10 @@ from linnaeus.jobs import RunSummary
 from linnaeus.planning import plans
 from linnaeus.storage import Folder, retries
 from linnaeus.training.evaluation.decisions import DecisionRule
-from serving.local import start_server
 from tests import colour_model
 from tests.end_to_end.conftest import COLOURS, picture
 from tests.faults.proxy import Proxy, faulty
+from tests.servers import served
 
 EACH = 8
 """Pictures of each colour."""
@@ -94,7 +94,7 @@ def published(made_once) -> Path:
 @pytest.fixture(scope="session")
 def server(published) -> Iterator[str]:
     """The embedded server with model `colours`."""
-    with start_server(str(published), "colours", 1) as address:
+    with served(str(published), "colours", 1) as address:
         yield address
 
 

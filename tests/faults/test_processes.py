@@ -53,6 +53,7 @@ def model_server(workspace: Path, port: int = 0) -> Iterator[tuple[subprocess.Po
         process.communicate()
 
 
+@pytest.mark.soak
 def test_a_model_server_that_is_killed_and_comes_back_costs_nothing(desk, undisturbed):
     with model_server(desk.root) as (server, address):
         process = desk.start(server=address)
@@ -73,6 +74,7 @@ def hasty(tmp_path: Path) -> dict[str, str]:
     return patched(tmp_path, HASTE)
 
 
+@pytest.mark.soak
 def test_a_model_server_that_stays_away_ends_the_run_in_one_line(desk, undisturbed, hasty):
     with model_server(desk.root) as (server, address):
         process = desk.start(server=address, **hasty)
@@ -85,6 +87,7 @@ def test_a_model_server_that_stays_away_ends_the_run_in_one_line(desk, undisturb
     assert desk.labels() == undisturbed
 
 
+@pytest.mark.soak
 def test_two_identical_commands_at_once_are_one_run(desk, undisturbed):
     for process in [desk.start(), desk.start()]:
         status, said = ended(process)
@@ -94,6 +97,7 @@ def test_two_identical_commands_at_once_are_one_run(desk, undisturbed):
     assert len({row["run_id"] for row in desk.rows("predictions/colours")}) == 1
 
 
+@pytest.mark.soak
 def test_a_process_thought_dead_that_goes_on_after_the_commit_changes_nothing(desk, undisturbed):
     zombie = desk.start()
     wait_until(lambda: desk.attempts() or zombie.poll() is not None)
@@ -117,6 +121,7 @@ def table_versions(root: Path) -> dict[str, int]:
     return {str(log.parent.relative_to(root)): DeltaTable(log.parent).version() for log in logs}
 
 
+@pytest.mark.soak
 def test_two_models_at_once_do_not_disturb_each_other(desk, undisturbed):
     other = desk.root / "models" / "tints"
     shutil.copytree(desk.root / "models" / "colours", other)

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from linnaeus.backbones import BackboneSpec
+from linnaeus.backbones import BackboneSpec, local_files
+from linnaeus.preparation import prepare
 from linnaeus.preparation.conversion import convert
 from linnaeus.process import import_openvino
+from linnaeus.storage import Folder
 
 HEIGHT, WIDTH, VALUES = 20, 28, 7
 MEAN, SCALE = 127.0, 128.0
@@ -119,3 +121,26 @@ def _randomised(network):
         positive = variable.name in {"gamma", "moving_variance"}
         variable.assign(np.abs(value) + 0.5 if positive else value)
     return network
+
+
+@dataclass(frozen=True)
+class InWorkspace:
+    """A backbone as `prepare` leaves it, to be read alone."""
+
+    workspace: Folder
+    spec: BackboneSpec
+
+    @property
+    def files(self) -> Path:
+        return local_files(self.workspace, self.spec.fingerprint)
+
+
+def prepare_lite0(folder: Path) -> None:
+    prepare(Folder(str(folder)), "efficientnet-lite0")
+
+
+@pytest.fixture(scope="session")
+def lite0(made_once) -> InWorkspace:
+    """The real network at its full size."""
+    workspace = Folder(str(made_once(prepare_lite0)))
+    return InWorkspace(workspace, prepare(workspace, "efficientnet-lite0"))

@@ -26,10 +26,10 @@ from linnaeus.records import OBJECTS
 from linnaeus.storage import Folder
 from linnaeus.tables import Table
 from linnaeus.training.evaluation.decisions import DecisionRule
-from serving.local import start_server
 from tests import colour_model
 from tests.buckets import fill
 from tests.gcs import gcs_in_front_of
+from tests.servers import served
 
 if TYPE_CHECKING:
     from apache_beam.portability.api import beam_runner_api_pb2
@@ -339,7 +339,7 @@ def test_a_score_template_describes_a_job_that_labels_commits_and_writes_files(
     local = Folder(str(tmp_path / "served"))
     colour_model.publish(local, DecisionRule(colour_model.LABELS))
     bucket.gs.upload(tmp_path / "served", "")
-    with start_server(local.uri, colour_model.NAME, 1) as address:
+    with served(local.uri, colour_model.NAME, 1) as address:
         server = f"ipv4:{address}"  # as plain HOST:PORT the preflight refuses it, and rightly
         arguments = [f"--workspace={bucket.gs.uri}", f"--images={bucket.images.uri}"]
         arguments += [f"--model={colour_model.NAME}", f"--server={server}", "--skew_gate=true"]

@@ -8,11 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from linnaeus.backbones import local_files
 from linnaeus.engines import open_engine
-from linnaeus.preparation import prepare
 from linnaeus.preparation.conversion import relative_distance
-from linnaeus.storage import Folder
 
 pytestmark = pytest.mark.slow
 
@@ -101,17 +98,10 @@ def test_threads_that_share_an_engine_get_their_own_vectors(engine, mobile_netwo
     assert max(distances) < TOLERANCE
 
 
-@pytest.fixture(scope="session")
-def lite0(tmp_path_factory):
-    workspace = Folder(str(tmp_path_factory.mktemp("lite0")))
-    spec = prepare(workspace, "efficientnet-lite0")
-    return local_files(workspace, spec.fingerprint), spec
-
-
 def test_engines_agree_on_photographs(lite0):
     from skimage import data
 
-    files, spec = lite0
+    files, spec = lite0.files, lite0.spec
     photographs = [data.chelsea(), data.coffee(), data.astronaut(), data.rocket()]
     size = (spec.width, spec.height)
     pixels = np.stack([np.asarray(Image.fromarray(p).resize(size)) for p in photographs])

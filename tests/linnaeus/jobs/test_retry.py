@@ -15,6 +15,8 @@ from linnaeus.tables import Table
 from tests.buckets import BrightnessScorer, TestWorker, fill, png
 from tests.pixel_engine import SPEC
 
+pytestmark = pytest.mark.slow
+
 EMBED = EmbedJob(SPEC.fingerprint)
 SCORE = ScoreJob(SPEC.fingerprint, "m", 1, "embedding")
 

@@ -20,6 +20,8 @@ from linnaeus.tables import Table
 from tests.buckets import TestWorker, fill
 from tests.pixel_engine import SPEC
 
+pytestmark = pytest.mark.slow
+
 PICTURES, SHARDS = 8, 4
 SLICES = st.integers(1, 6).flatmap(lambda count: st.tuples(st.integers(1, count), st.just(count)))
 ATTEMPTS = st.lists(st.tuples(SLICES, st.one_of(st.none(), st.integers(0, 2))), max_size=6)

@@ -38,6 +38,7 @@ def bucket(tmp_path):
     return fill(tmp_path / "it's", 4)
 
 
+@pytest.mark.slow
 def test_labels_of_a_forgotten_source_go_and_those_of_others_stay(workspace, bucket, tmp_path):
     other = fill(tmp_path / "other", 3, first=50)
     for job in (SCORE, ScoreJob(SPEC.fingerprint, "n", 1, "embedding")):

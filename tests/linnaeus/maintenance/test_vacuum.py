@@ -254,6 +254,7 @@ def test_labels_that_were_replaced_go_after_the_retention(workspace, bucket):
     assert labels.scan().read_all().sort_by("uri") == before
 
 
+@pytest.mark.slow
 def test_a_plan_from_before_compaction_and_vacuum_finds_its_vectors(workspace, bucket):
     run(workspace, bucket)
     begun = begin(workspace, bucket, SCORE)

@@ -50,6 +50,7 @@ def changes(tmp_path):
 SIZES = st.dictionaries(st.sampled_from(NAMES), st.integers(1, 3), min_size=1)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(before=SIZES, after=SIZES, named=st.lists(st.sampled_from(NAMES + NO_IMAGES)))
 def test_named_images_are_as_they_are_now_and_the_others_as_they_were(before, after, named):

@@ -190,6 +190,7 @@ def refusing(workspace, code):
     return InThisProcess(open_worker)
 
 
+@pytest.mark.slow
 def test_an_embedded_picture_is_sent_five_times_and_no_more(workspace, tmp_path):
     bucket = fill(tmp_path / "bucket", 1)
     run(workspace, bucket)
@@ -215,6 +216,7 @@ def test_pixels_that_a_server_refuses_can_be_embedded(workspace, tmp_path):
     assert run(workspace, bucket).counts.embedded == 1
 
 
+@pytest.mark.slow
 def test_a_picture_that_another_source_scored_is_labelled_here_too(workspace, tmp_path):
     bucket = fill(tmp_path / "bucket", 4)
     run(workspace, bucket, SCORE, refusing(workspace, FailureCode.SERVER_ERROR))

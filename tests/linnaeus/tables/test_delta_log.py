@@ -21,6 +21,7 @@ from tests.pixel_engine import SPEC
 TABLES = ("objects", "embeddings", "predictions", "labels", "manifests")
 
 
+@pytest.mark.slow
 def test_all_of_a_commit_is_on_the_disk_before_the_summary_says_so(tmp_path, monkeypatch):
     root = tmp_path / "made" / "by it" / "workspace"
     workspace, disk, lost, seen = Folder(str(root)), Disk(monkeypatch), [], []

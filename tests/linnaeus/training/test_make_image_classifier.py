@@ -196,6 +196,7 @@ def test_a_model_below_the_asserted_accuracy_is_exported_nowhere(made: Made) -> 
 
 
 @slow
+@pytest.mark.soak
 def test_fewer_pictures_than_a_batch_train_with_varied_views(tmp_path: Path) -> None:
     digits(tmp_path / "pictures", labels=2, images_a_label=10)
     line = """--image_dir=pictures --tfhub_module=pixels@8 --workspace=workspace

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from linnaeus import backbones, images, layout, manifests, preparation
+from linnaeus import images, layout, manifests, preparation
 from linnaeus.engines import open_engine
 from linnaeus.errors import ConfigurationError, FingerprintMismatch, GateFailed
 from linnaeus.jobs import InThisProcess, run_job
@@ -271,7 +271,7 @@ def test_a_model_trained_in_a_bucket_evaluates_there(s3: object, tmp_path: Path)
     assert len(Labeller(workspace).label([photo], "colours")[0].labels) == len(LABELS)
 
 
-def test_the_real_network_scores_alike_in_worker_and_server(tmp_path: Path) -> None:
+def test_the_real_network_scores_alike_in_worker_and_server(tmp_path: Path, lite0: Any) -> None:
     """EfficientNet-Lite0 on photographs: engine and head against every served signature."""
     from skimage import data
 
@@ -281,9 +281,7 @@ def test_the_real_network_scores_alike_in_worker_and_server(tmp_path: Path) -> N
     from linnaeus.training.exporting.published import PublishedModel
     from linnaeus.training.heads.head import Dense, Head, log_softmax
 
-    workspace = Folder(str(tmp_path / "workspace"))
-    spec = preparation.prepare(workspace, "efficientnet-lite0")
-    files = backbones.local_files(workspace, spec.fingerprint)
+    spec, files = lite0.spec, lite0.files
     rng = np.random.default_rng(0)
     kernel = rng.normal(0, 0.05, (spec.embedding_size, 4)).astype(np.float32)
     head = Head((Dense(kernel, np.zeros(4, np.float32)),))

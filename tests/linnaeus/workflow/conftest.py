@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from linnaeus.workflow.engine import WorkflowRunRequest, run_workflow
 from linnaeus.workflow.file.config import Workflow
 from linnaeus.workflow.workflow_run import STEPS, WorkflowRun
 from tests.end_to_end.conftest import BACKBONE, picture
+from tests.servers import served
 
 COLOURS = ("red", "green", "blue")
 NOISE = 9
@@ -74,18 +74,6 @@ class Place:
 
 def statuses(workflow_run: WorkflowRun) -> dict[str, str]:
     return {step.name: step.status for step in workflow_run.steps}
-
-
-@contextmanager
-def served(workspace: str, model: str, version: int) -> Iterator[str]:
-    """The embedded server, in this process, which has TensorFlow already."""
-    from serving.models.model_config import ModelConfig
-    from serving.models.version_folder import specific
-    from serving.server import EmbeddedServer
-
-    config = ModelConfig(model, f"{workspace}/models/{model}", specific(version))
-    with EmbeddedServer([config]) as server:
-        yield server.address
 
 
 @pytest.fixture(autouse=True)

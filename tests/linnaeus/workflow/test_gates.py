@@ -158,6 +158,7 @@ def test_churn_is_judged_only_where_there_were_labels():
         gates.refuse_churn(Gates(churn_at_most=0.4), "RUN1", Counts(compared=10, changed=5))
 
 
+@pytest.mark.slow
 def test_scoring_again_what_was_refused_is_held_against_all_that_failed(place):
     refused = {"model_version": 3, **asdict(Counts(planned=10, new_failures=2, codes={"X": 2}))}
     workflow = place.workflow(gates={"failures_at_most": 1})

@@ -55,7 +55,10 @@ def pixels() -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PREPROCESSED)
+@pytest.mark.parametrize(
+    "name",
+    ["mobilenet_v2", "vgg16", pytest.param("mobilenet_v3_small", marks=pytest.mark.soak)],
+)
 def test_an_application_embeds_as_keras_does_on_every_engine(
     name: str, workspace: Folder, tmp_path: Path, pixels: Any
 ):

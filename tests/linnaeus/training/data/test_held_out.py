@@ -18,6 +18,8 @@ from linnaeus.training.data.examples import LabelledEmbeddings
 from linnaeus.training.data.held_out import held_out, seen
 from tests.linnaeus.training.data.embedded import BACKBONE, embedded, put
 
+pytestmark = pytest.mark.slow
+
 RUN = "01RUN"
 SPLIT = {"validation_percentage": 20.0, "testing_percentage": 20.0}
 

@@ -25,6 +25,8 @@ from linnaeus.training.data.views import embed_views, with_views
 from tests.buckets import fill, png
 from tests.pixel_engine import SPEC, K, PixelEngine
 
+pytestmark = pytest.mark.slow
+
 VARIED = Augmentation(horizontal_flip=True, rotation=30, width_shift=0.2, zoom=0.2)
 VIEWS = 2
 
@@ -202,7 +204,6 @@ def test_an_image_that_is_gone_has_only_its_plain_row(training: Training, tmp_pa
     np.testing.assert_allclose(grown.rows.weights[[0, 1, images]], [1, 1 / 3, 1 / 3])
 
 
-@pytest.mark.slow
 def test_views_of_pictures_in_a_bucket_by_a_real_network(
     s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -29,6 +29,7 @@ from tests import pictures
 from tests.linnaeus.training.heads.rows import labelled, of_several_labels
 from tests.linnaeus.training.heads.test_exactness import curved, kernel_head, oracle
 
+SOAK = pytest.mark.soak
 GREYS = (10, 90, 170, 250)
 """Of the golden pictures, each of one colour."""
 Embedding = NDArray[np.float32]
@@ -173,14 +174,14 @@ def passes_its_own_gate(head: Head, data: LabelledEmbeddings, folder: Path, seed
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(n, marks=SOAK) for n in range(2, 8))])
 def test_convex_heads_pass_their_own_gate(seed: int, tmp_path: Path) -> None:
     for number, (head, data) in enumerate(heads(seed)):
         passes_its_own_gate(head, data, tmp_path / str(number), seed)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("images", [60, 600, 4_000])
+@pytest.mark.parametrize("images", [60, pytest.param(600, marks=SOAK), 4_000])
 @pytest.mark.parametrize("make", [curved, several])
 def test_heads_of_layers_pass_their_own_gate(
     make: Callable[[int, int], LabelledEmbeddings], images: int, tmp_path: Path

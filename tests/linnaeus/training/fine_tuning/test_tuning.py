@@ -339,15 +339,39 @@ go_on(Path(sys.argv[1]), monitoring=Monitoring(on_point=dawdle))
 """
 
 
+class Interrupted(Exception):  # noqa: N818
+    pass
+
+
+def interrupt_at_epoch_3(point: Any) -> None:
+    if point.step == 3:
+        raise Interrupted
+
+
+def test_an_interrupted_training_goes_on_and_ends_as_if_it_had_not_been(
+    tmp_path: Path, small: Shapes
+):
+    with pytest.raises(Interrupted):
+        go_on(tmp_path, monitoring=Monitoring(on_point=interrupt_at_epoch_3))
+    ends_as_if_undisturbed(tmp_path, small)
+
+
+@pytest.mark.soak
 def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(tmp_path: Path, small: Shapes):
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], cwd=Path.cwd())
     try:
-        kept = wait_for_epoch(tmp_path, 3, child)
+        wait_for_epoch(tmp_path, 3, child)
     finally:
         os.kill(child.pid, signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
+    ends_as_if_undisturbed(tmp_path, small)
+
+
+def ends_as_if_undisturbed(folder: Path, small: Shapes) -> None:
+    kept = losses(folder)
+    assert len(kept) == 3
     points: list[Any] = []
-    resumed = go_on(tmp_path, monitoring=Monitoring(on_point=points.append))
+    resumed = go_on(folder, monitoring=Monitoring(on_point=points.append))
     assert [point.step for point in points] == [4, 5, 6]
     assert len(resumed.curve) == 6
     np.testing.assert_allclose([p.train_loss for p in resumed.curve[:3]], kept)
@@ -355,16 +379,17 @@ def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(tmp_path: Path
     assert resumed.spec.fingerprint == whole.spec.fingerprint
 
 
-def wait_for_epoch(folder: Path, epoch: int, child: Any) -> Any:
-    """The training losses of the checkpoint that a child has made."""
-    checkpoints = StoredCheckpoints(Folder(str(folder / "workspace")), {})
+def losses(folder: Path) -> list[float]:
+    """The training losses that the checkpoint has."""
+    kept = StoredCheckpoints(Folder(str(folder / "workspace")), {}).load("fine-tuning")
+    return [] if kept is None else list(kept["curve"][:, 1])
+
+
+def wait_for_epoch(folder: Path, epoch: int, child: Any) -> None:
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and child.poll() is None:
-        kept = checkpoints.load("fine-tuning")
-        if kept is not None and len(kept["curve"]) == epoch:
-            return kept["curve"][:, 1]
+    while len(losses(folder)) != epoch:
+        assert time.monotonic() < deadline and child.poll() is None, "the child made no checkpoint"
         time.sleep(0.1)
-    raise AssertionError("the child made no checkpoint")
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path):

@@ -318,6 +318,7 @@ layers.fit(rings(), LONG, 3, checkpoints=checkpoints)
 """
 
 
+@pytest.mark.soak
 def test_a_killed_training_goes_on_to_the_same_head(tmp_path: Path) -> None:
     from linnaeus.training.heads.layers import fit
 
