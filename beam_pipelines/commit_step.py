@@ -32,7 +32,7 @@ def end_run(ending: Ending) -> Counts:
         ReconciliationError: shards are missing or counts do not add up; nothing is committed.
     """
     workspace = Folder(ending.workspace)
-    counts = commit_run(workspace, ending.run_id)
+    counts = commit_run(workspace, ending.run_id).counts
     if ending.output:
         run = plans.read_spec(workspace, ending.run_id)
         model = models.load_model(workspace, run.named, run.trained_by)

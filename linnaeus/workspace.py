@@ -16,6 +16,7 @@ from linnaeus.jobs import (
     FrozenRun,
     RunSummary,
     SliceSummary,
+    commit_plan,
     commit_run,
     frozen_runs,
     retry,
@@ -25,7 +26,7 @@ from linnaeus.labels import LabelsTable
 from linnaeus.maintenance import Compaction, Retention, Vacuum, vacuum
 from linnaeus.manifests import Manifest, sampler
 from linnaeus.models import Model
-from linnaeus.planning import EmbedJob, RunPlan, ScoreJob, read_spec
+from linnaeus.planning import EmbedJob, RunPlan, ScoreJob
 from linnaeus.process import refuse_hidden_packages
 from linnaeus.progress import SILENT, Progress, count_text
 from linnaeus.records import Counts, PhotoLabels
@@ -446,15 +447,12 @@ class Workspace:
     @checked
     def commit(self, run_id: str) -> RunSummary:
         """Make a finished run's rows visible, where its launcher did not."""
-        counts = commit_run(self.folder, run_id, self._progress)
-        run = read_spec(self.folder, run_id)
-        objects = run.planned + run.skipped + run.known_failures
-        return RunSummary(run_id, run.job, run.source, run.manifest_id, objects, counts, 0.0)
+        return commit_run(self.folder, run_id, self._progress)
 
     @checked
     def commit_plan(self, plan: str) -> RunSummary:
         """Commit a frozen run, by its name or id, when all its slices are done."""
-        return frozen_runs.commit(self.folder, frozen_runs.load(self.folder, plan), self._progress)
+        return commit_plan(self.folder, frozen_runs.load(self.folder, plan), self._progress)
 
     def compact(self) -> list[Compaction]:
         """Merge the small parts of all tables into large ones, and sum up their logs."""

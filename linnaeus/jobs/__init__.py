@@ -4,7 +4,8 @@ May import `status`, `maintenance` and `report`, and what lies below.
 """
 
 from linnaeus.jobs import frozen_runs, retry, slices
-from linnaeus.jobs.execution import InThisProcess, RunSummary, commit_run, run_job, submit_job
+from linnaeus.jobs.commit import commit_plan, commit_run
+from linnaeus.jobs.execution import InThisProcess, RunSummary, run_job, submit_job
 from linnaeus.jobs.frozen_runs import FrozenRun
 from linnaeus.jobs.slices import Slice, SliceSummary
 
@@ -14,6 +15,7 @@ __all__ = [
     "RunSummary",
     "Slice",
     "SliceSummary",
+    "commit_plan",
     "commit_run",
     "frozen_runs",
     "retry",

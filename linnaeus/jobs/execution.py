@@ -12,11 +12,11 @@ from typing import Protocol
 from linnaeus import maintenance, runs
 from linnaeus.labels import LabelsTable
 from linnaeus.manifests import Manifest
-from linnaeus.planning import Job, RunSpec, job_of, plans
-from linnaeus.progress import SILENT, Progress
+from linnaeus.planning import Job, RunSpec, job_of
+from linnaeus.progress import Progress
 from linnaeus.records import Counts
 from linnaeus.runs import Gate
-from linnaeus.status import reported, tell_committed, tell_handed_over
+from linnaeus.status import reported, tell_handed_over
 from linnaeus.storage import Folder
 from linnaeus.worker import ReceiptReader, Worker, do_shard
 
@@ -110,20 +110,6 @@ def run_job(  # noqa: PLR0913, PLR0917 - where, what, of what, by whom, and two 
         working_seconds=working_seconds,
         joined=joined,
     )
-
-
-def commit_run(workspace: Folder, run_id: str, progress: Progress = SILENT) -> Counts:
-    """Commit a run that its launcher did not, and say and tidy what a launcher does; again, too.
-
-    Raises:
-        ConfigurationError: there is no such run, or it was given up.
-        ReconciliationError: shards are missing or counts do not add up; nothing is committed.
-    """
-    counts = runs.commit(workspace, run_id)
-    run = plans.read_spec(workspace, run_id)
-    tell_committed(workspace, run, counts)
-    maintenance.after_run(workspace, run, progress)
-    return counts
 
 
 def submit_job(workspace: Folder, job: Job, manifest: Manifest, executor: Executor) -> RunSummary:

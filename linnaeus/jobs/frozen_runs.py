@@ -9,20 +9,15 @@ from dataclasses import dataclass, field, replace
 
 from linnaeus import layout, runs
 from linnaeus.documents import Document
-from linnaeus.errors import ConfigurationError, ReconciliationError
-from linnaeus.jobs.execution import RunSummary, commit_run, is_current
+from linnaeus.errors import ConfigurationError
+from linnaeus.jobs.execution import is_current
 from linnaeus.manifests import Manifest
 from linnaeus.planning import Job, RunSpec, plans
-from linnaeus.progress import SILENT, Progress
-from linnaeus.records import Counts
 from linnaeus.runs import endings
 from linnaeus.status import tell_handed_over
 from linnaeus.storage import Folder
-from linnaeus.worker import receipts_listed
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
-_SHOWN = 5
-"""Missing shards that a message names."""
 
 
 @dataclass(frozen=True)
@@ -168,39 +163,3 @@ def is_over(workspace: Folder, frozen: FrozenRun) -> bool:
             "new plan under another name"
         )
     return False
-
-
-def commit(workspace: Folder, frozen: FrozenRun, progress: Progress = SILENT) -> RunSummary:
-    """Commit a run when all its shards are done; again does nothing.
-
-    Raises:
-        ConfigurationError: the run was given up, or is gone.
-        ReconciliationError: shards are missing or counts do not add up; nothing is committed.
-    """
-    counts = Counts(skipped=frozen.skipped, known_failures=frozen.known_failures)
-    if not is_over(workspace, frozen):
-        _refuse_missing(workspace, frozen)
-    if frozen.run_id is not None:
-        counts = commit_run(workspace, frozen.run_id, progress)
-    return RunSummary(
-        run_id=frozen.run_id,
-        job=frozen.job,
-        source=frozen.source,
-        manifest_id=frozen.manifest_id,
-        objects=frozen.objects + frozen.skipped + frozen.known_failures,
-        counts=counts,
-        seconds=0.0,
-    )
-
-
-def _refuse_missing(workspace: Folder, frozen: FrozenRun) -> None:
-    assert frozen.run_id is not None
-    run = plans.read_spec(workspace, frozen.run_id)
-    missing = sorted(set(range(frozen.shards)) - set(receipts_listed(workspace, run)))
-    if missing:
-        named = ", ".join(map(str, missing[:_SHOWN])) + (", ..." if missing[_SHOWN:] else "")
-        raise ReconciliationError(
-            f"Plan {frozen.plan}: {len(missing)} of {frozen.shards} shards are not done ({named}); "
-            "nothing is committed. Start those slices again, or do all that is left by linnaeus "
-            f"{frozen.job} --plan {frozen.plan} --slice 1/1"
-        )

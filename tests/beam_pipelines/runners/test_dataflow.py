@@ -17,7 +17,7 @@ from beam_pipelines.runners.options import check_beam_options, launcher_leaves
 from beam_pipelines.worker_options import WorkerOptions
 from linnaeus import layout, manifests, preparation
 from linnaeus.errors import LinnaeusError
-from linnaeus.jobs import frozen_runs
+from linnaeus.jobs import commit_plan, frozen_runs
 from linnaeus.labels import LabelsTable
 from linnaeus.labels.files import SUCCESS
 from linnaeus.planning import EmbedJob, RunSpec
@@ -290,7 +290,7 @@ def test_a_template_for_the_shards_of_a_frozen_run_commits_nothing(
     assert json.loads(capsys.readouterr().out)["plan"] == "night"
     run_staged(staged)
     assert not frozen_runs.is_over(bucket.gs, frozen)
-    assert frozen_runs.commit(bucket.gs, frozen).counts.done == 12
+    assert commit_plan(bucket.gs, frozen).counts.done == 12
 
 
 @pytest.mark.parametrize(("gate", "commits"), [(None, True), (lambda _: None, False)])

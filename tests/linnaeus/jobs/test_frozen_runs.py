@@ -5,7 +5,7 @@ import pytest
 
 from linnaeus import layout, manifests
 from linnaeus.errors import ConfigurationError, GateFailed, ReconciliationError
-from linnaeus.jobs import InThisProcess, frozen_runs, run_job, slices
+from linnaeus.jobs import InThisProcess, commit_plan, run_job, slices
 from linnaeus.jobs.frozen_runs import freeze_run, load
 from linnaeus.labels import LabelsTable
 from linnaeus.planning import EmbedJob, ScoreJob, plans
@@ -43,7 +43,7 @@ def do(workspace, plan, text, open_worker=None):
 
 
 def commit(workspace, plan):
-    return frozen_runs.commit(workspace, load(workspace, plan))
+    return commit_plan(workspace, load(workspace, plan))
 
 
 def rows(workspace, key, schema):

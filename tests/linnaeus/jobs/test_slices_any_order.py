@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from linnaeus import layout, manifests
 from linnaeus.errors import LinnaeusError, ReconciliationError
-from linnaeus.jobs import Slice, frozen_runs, slices
+from linnaeus.jobs import Slice, commit_plan, slices
 from linnaeus.jobs.frozen_runs import freeze_run, load
 from linnaeus.jobs.slices import shards_of
 from linnaeus.planning import EmbedJob, plans
@@ -78,9 +78,9 @@ def test_the_commit_knows_what_is_missing_and_is_the_same_in_the_end(attempts):
         missing = SHARDS - len(model(attempts))
         if missing:
             with pytest.raises(ReconciliationError, match=f"{missing} of {SHARDS} shards"):
-                frozen_runs.commit(workspace, frozen)
+                commit_plan(workspace, frozen)
             attempt(workspace, Slice(1, 1), None)
-        assert frozen_runs.commit(workspace, frozen).counts.done == PICTURES
+        assert commit_plan(workspace, frozen).counts.done == PICTURES
         rows = Table(workspace, layout.OBJECTS, OBJECTS).scan().read_all()
         assert sorted(rows["uri"].to_pylist()) == sorted(map(str, Path(pictures).rglob("*.png")))
 
