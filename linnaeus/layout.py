@@ -56,9 +56,9 @@ def graph(run_id: str) -> str:
     return f"{RUNS}/{run_id}/graph.json"
 
 
-def judged(run_id: str) -> str:
+def held_out_predictions(run_id: str) -> str:
     """What a training run's model says of every validation and test picture."""
-    return f"{RUNS}/{run_id}/judged.parquet"
+    return f"{RUNS}/{run_id}/held_out_predictions.parquet"
 
 
 def changes(run_id: str) -> str:

@@ -109,7 +109,7 @@ LABELS = pa.schema(
     ]
 )
 
-JUDGED = pa.schema(
+HELD_OUT_PREDICTIONS = pa.schema(
     [
         ("uri", pa.string()),
         ("sha256", pa.string()),

@@ -15,7 +15,7 @@ from duckdb import DuckDBPyConnection
 
 from linnaeus import layout
 from linnaeus.models import Model
-from linnaeus.records import JUDGED, PREDICTIONS
+from linnaeus.records import HELD_OUT_PREDICTIONS, PREDICTIONS
 from linnaeus.report.finished import FinishedRun
 from linnaeus.storage import Folder
 from linnaeus.tables import Table, database, parts
@@ -151,7 +151,7 @@ def of_training(
     workspace: Folder, run: FinishedRun, splits: tuple[str, ...] = ("test",)
 ) -> Iterator[Judgements]:
     """The judged pictures of some splits of a training run."""
-    table = parts.read(workspace, layout.judged(run.run_id), JUDGED)
+    table = parts.read(workspace, layout.held_out_predictions(run.run_id), HELD_OUT_PREDICTIONS)
     said = table.filter(pc.is_in(table["split"], pc.cast(list(splits), "string")))
     with database({"said": said}) as connection:
         yield _judged(connection, run.model)
@@ -164,7 +164,9 @@ def of_scoring(workspace: Folder, run: FinishedRun) -> Iterator[Judgements]:
     columns = ["uri", "sha256", "label", "labels", "confidence", "top_labels", "top_scores"]
     sources = {
         "predictions": predictions.scan(columns, pc.field("run_id") == run.run_id),
-        "trained": parts.read(workspace, layout.judged(run.model.run_id), JUDGED),
+        "trained": parts.read(
+            workspace, layout.held_out_predictions(run.model.run_id), HELD_OUT_PREDICTIONS
+        ),
     }
     with database(sources) as connection:
         connection.execute(_OF_SCORING)

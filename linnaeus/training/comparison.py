@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from linnaeus import layout
 from linnaeus.models import Model
-from linnaeus.records import JUDGED
+from linnaeus.records import HELD_OUT_PREDICTIONS
 from linnaeus.storage import Folder
 from linnaeus.tables import parts, stored
 from linnaeus.training.data.held_out import seen
@@ -41,8 +41,8 @@ def compare(workspace: Folder, home: Folder, model: Model, before: Model) -> Com
     """
     if model.task != before.task:
         return None
-    judged = parts.read(home, layout.judged(model.run_id), JUDGED)
-    tested = _shared(workspace, judged.filter(pc.equal(judged["split"], "test")), before)
+    predictions = parts.read(home, layout.held_out_predictions(model.run_id), HELD_OUT_PREDICTIONS)
+    tested = _shared(workspace, predictions.filter(pc.equal(predictions["split"], "test")), before)
     if not len(tested):
         return None
     truth = [set(one) for one in tested["truth"].to_pylist()]

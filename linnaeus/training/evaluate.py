@@ -29,7 +29,7 @@ def evaluate(
     """Metrics of `NAME` or `NAME:VERSION` on a manifest's labelled images, each counting once.
 
     Where the images come from the source that the model was trained on, only its test split is
-    judged, since the model has seen the others; of another source, all that it has not seen.
+    evaluated, since the model has seen the others; of another source, all that it has not seen.
 
     Returns:
         The metrics of `linnaeus.training.evaluation.metrics.Evaluation.to_dict`, and `model`,
@@ -37,16 +37,16 @@ def evaluate(
 
     Raises:
         ConfigurationError: If the model does not exist, an image has a label that the model does
-            not know, or several where it gives one, or nothing is there to judge.
+            not know, or several where it gives one, or nothing is there to evaluate it by.
         FingerprintMismatch: If the images are embedded by another backbone only.
     """
     described = load_model(workspace, model)
-    judged = dataset.judge(workspace, manifest, described.fingerprint)
-    used = dataset.usable(judged)
+    fates = dataset.image_fates(workspace, manifest, described.fingerprint)
+    used = dataset.usable(fates)
     if not len(used):
         raise _nothing_to_judge(workspace, manifest, described)
     _refuse_unfit_labels(used, described)
-    left_out = dataset.left_out(judged)
+    left_out = dataset.left_out(fates)
     split, unseen = _unseen(workspace, used, manifest, described)
     if split == "all" and len(unseen) < len(used):
         left_out["of its training"] = len(used) - len(unseen)
@@ -125,7 +125,7 @@ def _nothing_to_judge(
     backbone = model.backbone
     remedy = f"run `{refusals.embed_command(manifest, backbone)}` first"
     for fingerprint in filter(layout.NAME.fullmatch, workspace.folders("embeddings")):
-        if len(dataset.usable(dataset.judge(workspace, manifest, fingerprint))):
+        if len(dataset.usable(dataset.image_fates(workspace, manifest, fingerprint))):
             return FingerprintMismatch(
                 f"model {model.name}:{model.version} needs embeddings of {backbone.name} "
                 f"({backbone.fingerprint}), but those of {manifest.source} are of "

@@ -36,7 +36,7 @@ class Training:
     manifest: Manifest
     config: TrainConfig
     scratch: Path
-    """Folder on this machine for matrices; it may be needed until all is judged."""
+    """Folder on this machine for matrices; it may be needed until all is evaluated."""
     progress: Progress
     monitoring: Monitoring
 

@@ -23,7 +23,7 @@ from linnaeus.tables import EmbeddingTable
 from linnaeus.training import training_run
 from linnaeus.training.config import TrainConfig
 from linnaeus.training.data import near_duplicates
-from linnaeus.training.evaluation.assessment import Verdict, judge, pass_gate
+from linnaeus.training.evaluation.assessment import Assessment, assess, pass_gate
 from linnaeus.training.evaluation.held_out_predictions import mistakes
 from linnaeus.training.evaluation.metrics import unrepresented
 from linnaeus.training.exporting.publication import publishing
@@ -56,24 +56,24 @@ def train(  # noqa: PLR0913, PLR0917 - where, of what, which, how, and two who a
     with TemporaryDirectory(prefix="linnaeus-train-") as scratch:
         learned = learn(Training(workspace, manifest, config, Path(scratch), progress, monitoring))
         with progress.step("Test", None) as step:
-            verdict = judge(learned.fit, learned.data, config.gate)
+            assessment = assess(learned.fit, learned.data, config.gate)
             facts = _facts(workspace, manifest, learned)
-            _tell(step, verdict, facts)
+            _tell(step, assessment, facts)
     if monitoring.summaries_dir:
-        training_run.summarise(verdict, monitoring.summaries_dir)
-    pass_gate(verdict, config.gate)
-    described = _described(model, config, learned, verdict, facts)
+        training_run.summarise(assessment, monitoring.summaries_dir)
+    pass_gate(assessment, config.gate)
+    described = _described(model, config, learned, assessment, facts)
     with progress.step("Export", None) as step:
-        published = _publish(workspace, home or workspace, described, learned.spec, verdict)
+        published = _publish(workspace, home or workspace, described, learned.spec, assessment)
         where = (home or workspace).uri_of(published.prefix)
         step.note(f"{published.name}:{published.version} in {where}")
-    training_run.record(home or workspace, published, verdict)
+    training_run.record(home or workspace, published, assessment)
     learned.checkpoints.clear()
     return published
 
 
 def _publish(
-    workspace: Folder, home: Folder, described: Model, spec: BackboneSpec, verdict: Verdict
+    workspace: Folder, home: Folder, described: Model, spec: BackboneSpec, assessment: Assessment
 ) -> Model:
     """Exports the model and makes it the next version, whose description is returned."""
     with publishing(home, described.name) as draft:
@@ -81,18 +81,18 @@ def _publish(
 
         published = replace(described, version=draft.version)
         files = backbones.local_files(workspace, spec.fingerprint)
-        trained = TrainedModel(described.name, verdict.rule, verdict.head, spec, files)
+        trained = TrainedModel(described.name, assessment.rule, assessment.head, spec, files)
         export(trained, draft.folder)
         (draft.folder / models.DESCRIPTION).write_text(published.to_json(), "utf-8")
     return published
 
 
 def _described(
-    name: str, config: TrainConfig, learned: Learned, verdict: Verdict, facts: dict[str, Any]
+    name: str, config: TrainConfig, learned: Learned, assessment: Assessment, facts: dict[str, Any]
 ) -> Model:
     """All that `linnaeus.json` says, but for the version, which is not known before the export."""
     fit = learned.fit
-    chosen = {"head": fit.kind, **fit.chosen, "temperature": verdict.temperature}
+    chosen = {"head": fit.kind, **fit.chosen, "temperature": assessment.temperature}
     return Model(
         name=name,
         version=0,
@@ -100,12 +100,12 @@ def _described(
         backbone=ModelBackbone.of(learned.spec),
         task=learned.data.task,
         hyperparameters={**asdict(config), "chosen": chosen},
-        metrics={name: found.to_dict() for name, found in verdict.evaluations.items()},
-        thresholds=verdict.rule.thresholds,
+        metrics={name: found.to_dict() for name, found in assessment.evaluations.items()},
+        thresholds=assessment.rule.thresholds,
         run_id=str(ULID()),
         tried=learned.tried,
         curve=[asdict(point) for point in fit.curve],
-        mistakes=mistakes(verdict.judged, verdict.rule.task),
+        mistakes=mistakes(assessment.held_out_predictions, assessment.rule.task),
         data=facts,
         libraries={library: version(library) for library in LIBRARIES},
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -125,14 +125,14 @@ def _facts(workspace: Folder, manifest: Manifest, learned: Learned) -> dict[str,
     }
 
 
-def _tell(step: Step, verdict: Verdict, facts: dict[str, Any]) -> None:
+def _tell(step: Step, assessment: Assessment, facts: dict[str, Any]) -> None:
     """One line of what a person should know of the test before believing it."""
     told = [
         f"no {split} image has {names_text(missing)}"
-        for split, evaluation in verdict.evaluations.items()
+        for split, evaluation in assessment.evaluations.items()
         if (missing := unrepresented(evaluation))
     ]
-    if abstention := verdict.evaluations["test"].abstention:
+    if abstention := assessment.evaluations["test"].abstention:
         told.append(
             f"'unknown' below {abstention.threshold:.3f}: {abstention.unknown:,} test images; "
             f"{abstention.precision:.1%} of the others are right"

@@ -11,18 +11,18 @@ from linnaeus.models import Model
 from linnaeus.records import Counts
 from linnaeus.runs import RunEnding
 from linnaeus.storage import Folder
-from linnaeus.training.evaluation.assessment import Verdict
+from linnaeus.training.evaluation.assessment import Assessment
 
 
-def record(workspace: Folder, model: Model, verdict: Verdict) -> None:
+def record(workspace: Folder, model: Model, assessment: Assessment) -> None:
     """Writes what the model said of each held-out picture, and last the summary.
 
     Raises:
         StorageError: If the workspace cannot be written.
     """
     buffer = io.BytesIO()
-    pq.write_table(verdict.judged, buffer, compression="zstd")
-    workspace.write_new(layout.judged(model.run_id), buffer.getvalue())
+    pq.write_table(assessment.held_out_predictions, buffer, compression="zstd")
+    workspace.write_new(layout.held_out_predictions(model.run_id), buffer.getvalue())
     write_summary(workspace, model)
 
 
@@ -31,13 +31,13 @@ def write_summary(workspace: Folder, model: Model) -> None:
     workspace.write_new(layout.summary(model.run_id), _ending(model).to_json().encode())
 
 
-def summarise(verdict: Verdict, summaries_dir: str) -> None:
+def summarise(assessment: Assessment, summaries_dir: str) -> None:
     """Adds the confusion matrix of the test split to TensorBoard's summaries."""
     from linnaeus.training.summaries import confusion_image  # imports TensorFlow
 
-    if verdict.rule.task == "single":
-        confusion = np.array(verdict.evaluations["test"].confusion)
-        confusion_image(summaries_dir, confusion, verdict.rule.labels)
+    if assessment.rule.task == "single":
+        confusion = np.array(assessment.evaluations["test"].confusion)
+        confusion_image(summaries_dir, confusion, assessment.rule.labels)
 
 
 def _ending(model: Model) -> RunEnding:

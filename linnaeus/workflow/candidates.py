@@ -93,8 +93,8 @@ def _keep_run(workspace: Folder, candidate: Candidate, published: Model) -> None
     """What the training left, from which its report is made."""
     from linnaeus.training import training_run
 
-    judged = layout.judged(published.run_id)
-    workspace.write_new(judged, candidate.home.read(judged))
+    key = layout.held_out_predictions(published.run_id)
+    workspace.write_new(key, candidate.home.read(key))
     training_run.write_summary(workspace, published)
 
 

@@ -34,7 +34,7 @@ class Step:
 
     manifest: manifest_id, source, objects, bytes. plan: to_embed, to_read_bytes, up_to_date,
     known_failures, shards. embed and score: run_id, and the fields of `records.Counts`. train:
-    candidate, labels, accuracy, run_id. evaluate: judged (a training run), accuracy,
+    candidate, labels, accuracy, run_id. evaluate: training_run, accuracy,
     current_accuracy, current_version. publish: model, version, replaced. score also:
     model_version, compared, changed. report: page.
     """

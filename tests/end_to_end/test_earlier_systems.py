@@ -102,7 +102,7 @@ def archive(made: Archive, tmp_path: Path) -> Archive:
 
 def held_out(archive: Archive, model: Model) -> dict[str, str]:
     """The split, validation or test, of each held-out image, by its path in the archive."""
-    judged = pq.read_table(archive.root / "runs" / model.run_id / "judged.parquet")
+    judged = pq.read_table(archive.root / "runs" / model.run_id / "held_out_predictions.parquet")
     rows = judged.select(["uri", "split"]).to_pylist()
     return {str(Path(row["uri"]).relative_to(archive.folder)): row["split"] for row in rows}
 

@@ -15,7 +15,7 @@ from linnaeus.jobs import frozen_runs
 from linnaeus.maintenance import Retention, forget, vacuum
 from linnaeus.maintenance.compaction import compact
 from linnaeus.planning import plans
-from linnaeus.records import JUDGED
+from linnaeus.records import HELD_OUT_PREDICTIONS
 from linnaeus.report.finished import find
 from linnaeus.status import overview
 from linnaeus.status.observer import Observer, last_heartbeat, unfinished
@@ -101,7 +101,9 @@ def test_a_file_that_is_cut_or_foreign_is_one_line_with_the_remedy(lived_in, tmp
         "backbones/f/spec.json": lambda: store.load_spec(lived_in, "f"),
         layout.plan(begun): lambda: plans.read_spec(lived_in, begun),
         f"manifests/{manifest.id}.parquet": lambda: manifests.describe(lived_in, manifest.id),
-        layout.judged("T"): lambda: parts.read(lived_in, layout.judged("T"), JUDGED),
+        layout.held_out_predictions("T"): lambda: parts.read(
+            lived_in, layout.held_out_predictions("T"), HELD_OUT_PREDICTIONS
+        ),
         claim: lambda: runs.open_run(lived_in, SCORE, manifest.source),
     }
     for (key, read), text in product(reads.items(), NOT_OURS):

@@ -66,16 +66,16 @@ def load(
         ConfigurationError: If there are no labels, no embeddings, a label without usable or
             training images or not among those selected, fewer than two labels, or an empty split.
     """
-    judged = judge(workspace, manifest, backbone.fingerprint)
-    refuse_unusable(judged, manifest, backbone)
-    used = usable(judged)
+    fates = image_fates(workspace, manifest, backbone.fingerprint)
+    refuse_unusable(fates, manifest, backbone)
+    used = usable(fates)
     labels = selected_labels(used, selection.labels)
     assigned = assign(workspace, used, selection.split, backbone.fingerprint)
     refuse_empty(used, assigned, manifest, labels)
     order = np.argsort(pc.index_in(assigned, pa.array(SPLITS)), kind="stable")
     used, assigned = used.take(order), assigned.take(order)
     matrix = read_matrix(workspace, backbone.fingerprint, used["sha256"].to_pylist(), to)
-    return _labelled(matrix, used, assigned, labels, left_out(judged))
+    return _labelled(matrix, used, assigned, labels, left_out(fates))
 
 
 def embedded_by(
@@ -102,7 +102,7 @@ def embedded_by(
     )
 
 
-def judge(workspace: Folder, manifest: Manifest, fingerprint: str) -> pa.Table:
+def image_fates(workspace: Folder, manifest: Manifest, fingerprint: str) -> pa.Table:
     """The manifest's rows with `sha256`, `code`, `truth` (its labels) and `fate`.
 
     The fate is `used`, or why an image cannot be.
@@ -111,15 +111,15 @@ def judge(workspace: Folder, manifest: Manifest, fingerprint: str) -> pa.Table:
     return query(_FATES, {"known": known})
 
 
-def usable(judged: pa.Table) -> pa.Table:
+def usable(fates: pa.Table) -> pa.Table:
     """The rows that can be used, by URI."""
-    return judged.filter(pc.equal(judged["fate"], "used"))
+    return fates.filter(pc.equal(fates["fate"], "used"))
 
 
-def left_out(judged: pa.Table) -> dict[str, int]:
+def left_out(fates: pa.Table) -> dict[str, int]:
     """Images that cannot be used, counted by reason."""
-    fates = judged["fate"].value_counts().to_pylist()
-    return {fate["values"]: fate["counts"] for fate in fates if fate["values"] != "used"}
+    counts = fates["fate"].value_counts().to_pylist()
+    return {one["values"]: one["counts"] for one in counts if one["values"] != "used"}
 
 
 def assign(workspace: Folder, used: pa.Table, split: SplitConfig, fingerprint: str) -> pa.Array:

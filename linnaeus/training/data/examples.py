@@ -1,4 +1,4 @@
-"""Labelled embeddings: what a head is fitted on, chosen with and judged by."""
+"""Labelled embeddings: what a head is fitted on, chosen with and evaluated by."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 from linnaeus import layout, manifests
 from linnaeus.models import Model
 from linnaeus.planning import known_objects
-from linnaeus.records import JUDGED
+from linnaeus.records import HELD_OUT_PREDICTIONS
 from linnaeus.storage import Folder
 from linnaeus.tables import parts
 from linnaeus.training.config import SplitConfig
@@ -29,7 +29,7 @@ def seen(workspace: Folder, used: pa.Table, model: Model) -> pa.Array:
 
     None where its training left no record of what it tested on.
     """
-    if not (model.run_id and workspace.head(layout.judged(model.run_id))):
+    if not (model.run_id and workspace.head(layout.held_out_predictions(model.run_id))):
         return pa.repeat(pa.scalar(False), len(used))
     return pc.and_not(
         pc.is_in(used["sha256"], _labelled_before(workspace, model)),
@@ -45,8 +45,10 @@ def splits_now(workspace: Folder, used: pa.Table, model: Model) -> pa.Array:
 
 def _tested_before(workspace: Folder, model: Model) -> pa.Array:
     """Digests of the images that the model's training tested it on."""
-    judged = parts.read(workspace, layout.judged(model.run_id), JUDGED)
-    return judged.filter(pc.equal(judged["split"], "test"))["sha256"].combine_chunks()
+    predictions = parts.read(
+        workspace, layout.held_out_predictions(model.run_id), HELD_OUT_PREDICTIONS
+    )
+    return predictions.filter(pc.equal(predictions["split"], "test"))["sha256"].combine_chunks()
 
 
 def _labelled_before(workspace: Folder, model: Model) -> pa.Array:

@@ -17,26 +17,26 @@ from linnaeus.training.data.truth import flat
 from linnaeus.training.heads.head import Matrix, read_blocks
 
 
-def refuse_unusable(judged: pa.Table, manifest: Manifest, backbone: ModelBackbone) -> None:
+def refuse_unusable(fates: pa.Table, manifest: Manifest, backbone: ModelBackbone) -> None:
     """Raises ConfigurationError unless there are two labels or more, and images for all of them."""
-    fates = _fates_by_label(judged)
-    if not fates:
+    by_label = _fates_by_label(fates)
+    if not by_label:
         raise ConfigurationError(
             f"no image of {manifest.source} has a label: put the images of each label into a "
             "folder of its name, or list them in a CSV file with the columns uri,label"
         )
-    if all(set(counts) == {"not embedded"} for counts in fates.values()):
+    if all(set(counts) == {"not embedded"} for counts in by_label.values()):
         raise ConfigurationError(
-            f"none of the {len(judged):,} images of {manifest.source} has an embedding: run "
+            f"none of the {len(fates):,} images of {manifest.source} has an embedding: run "
             f"`{embed_command(manifest, backbone)}` first"
         )
-    if len(fates) == 1:
+    if len(by_label) == 1:
         raise ConfigurationError(
-            f"the only label of {manifest.source} is {next(iter(fates))!r}: "
+            f"the only label of {manifest.source} is {next(iter(by_label))!r}: "
             "a model needs two or more to tell apart"
         )
-    if useless := sorted(label for label, counts in fates.items() if "used" not in counts):
-        total = sum((Counter(fates[label]) for label in useless), Counter())
+    if useless := sorted(label for label, counts in by_label.items() if "used" not in counts):
+        total = sum((Counter(by_label[label]) for label in useless), Counter())
         reasons = ", ".join(f"{count} {fate}" for fate, count in sorted(total.items()))
         raise ConfigurationError(
             f"{manifest.source} has no usable image ({reasons}) of {names_text(useless)}: "
@@ -92,10 +92,10 @@ def _why_none(used: pa.Table, labels: Sequence[str]) -> str:
     return "all are held out or of weight 0"
 
 
-def _fates_by_label(judged: pa.Table) -> dict[str, dict[str, int]]:
+def _fates_by_label(fates: pa.Table) -> dict[str, dict[str, int]]:
     """`{label: {fate: images}}`"""
-    labels, rows = flat(judged["truth"])
-    each = pa.table({"label": labels, "fate": judged["fate"].take(rows)})
+    labels, rows = flat(fates["truth"])
+    each = pa.table({"label": labels, "fate": fates["fate"].take(rows)})
     counts: dict[str, dict[str, int]] = {}
     for row in each.group_by(["label", "fate"]).aggregate([([], "count_all")]).to_pylist():
         counts.setdefault(row["label"], {})[row["fate"]] = row["count_all"]

@@ -68,7 +68,7 @@ def _prepared(workspace: Folder, name: str) -> BackboneSpec:
 
 def _tell_failures(workspace: Folder, manifest: Manifest, spec: BackboneSpec, log: Log) -> None:
     """Name the images that cannot be used; they cost the others nothing."""
-    rows = dataset.judge(workspace, manifest, spec.fingerprint)
+    rows = dataset.image_fates(workspace, manifest, spec.fingerprint)
     failed = rows.filter(pc.equal(rows["fate"], "failed")).select(["uri", "code"]).to_pylist()
     for row in failed[:FAILURES_SHOWN]:
         log.warning(f"{row['uri']} is left out: {row['code']}")

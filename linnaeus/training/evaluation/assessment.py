@@ -1,4 +1,4 @@
-"""Judges a fitted head: calibrates its scores, sets its thresholds, and tests it."""
+"""Assesses a fitted head: calibrates its scores, sets its thresholds, and tests it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,15 +9,16 @@ from numpy.typing import NDArray
 
 from linnaeus.training.config import GateConfig
 from linnaeus.training.data.examples import Examples, LabelledEmbeddings
-from linnaeus.training.evaluation import abstention, held_out_predictions
+from linnaeus.training.evaluation import abstention
 from linnaeus.training.evaluation.calibration import fit_temperature
 from linnaeus.training.evaluation.decisions import DecisionRule, Scores, scores_of
+from linnaeus.training.evaluation.held_out_predictions import held_out_predictions
 from linnaeus.training.evaluation.metrics import Evaluation, evaluate_scores, require_accuracy
 from linnaeus.training.heads.head import Fit, Head, with_temperature
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Assessment:
     """The head to publish, what it says of an image by its scores, and how good that is."""
 
     head: Head
@@ -25,12 +26,12 @@ class Verdict:
     rule: DecisionRule
     evaluations: Mapping[str, Evaluation]
     """Of `validation` (by a head that was never fitted on it) and of `test`."""
-    judged: pa.Table
-    """What it says of every validation and test picture, schema `records.JUDGED`."""
+    held_out_predictions: pa.Table
+    """What it says of every validation and test picture, schema `records.HELD_OUT_PREDICTIONS`."""
 
 
-def judge(fit: Fit, data: LabelledEmbeddings, gate: GateConfig) -> Verdict:
-    """Calibrates and sets thresholds on validation images, then judges validation and test ones.
+def assess(fit: Fit, data: LabelledEmbeddings, gate: GateConfig) -> Assessment:
+    """Calibrates and sets thresholds on validation images, then evaluates validation and test ones.
 
     Raises:
         GateFailed: If no confidence reaches the target precision.
@@ -50,8 +51,8 @@ def judge(fit: Fit, data: LabelledEmbeddings, gate: GateConfig) -> Verdict:
         split: evaluate_scores(found, data.examples(split).targets, rule)
         for split, found in scores.items()
     }
-    return Verdict(
-        head, temperature, rule, evaluations, held_out_predictions.judge(data, scores, rule)
+    return Assessment(
+        head, temperature, rule, evaluations, held_out_predictions(data, scores, rule)
     )
 
 
@@ -77,11 +78,11 @@ def fit_thresholds(
     return {"abstain_below": threshold, "target_precision": target_precision}
 
 
-def pass_gate(verdict: Verdict, gate: GateConfig) -> None:
+def pass_gate(assessment: Assessment, gate: GateConfig) -> None:
     """Refuses a model that is not accurate enough.
 
     Raises:
         GateFailed: If it is not; the message says by how much.
     """
     if gate.accuracy_at_least is not None:
-        require_accuracy(verdict.evaluations["test"], gate.accuracy_at_least)
+        require_accuracy(assessment.evaluations["test"], gate.accuracy_at_least)

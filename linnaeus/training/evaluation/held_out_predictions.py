@@ -1,4 +1,4 @@
-"""What a newly trained model says of the pictures that it was not fitted on, picture by picture."""
+"""What a newly trained model predicts of each picture that it was not fitted on."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,27 +8,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from linnaeus.records import JUDGED, UNKNOWN
+from linnaeus.records import HELD_OUT_PREDICTIONS, UNKNOWN
 from linnaeus.training.data.examples import LabelledEmbeddings
 from linnaeus.training.evaluation.decisions import DecisionRule, Scores, Task
 
 MOST_MISTAKES = 1_000
 
 
-def judge(data: LabelledEmbeddings, scores: Mapping[str, Scores], rule: DecisionRule) -> pa.Table:
-    """What is said of each picture, schema `linnaeus.records.JUDGED`.
+def held_out_predictions(
+    data: LabelledEmbeddings, scores: Mapping[str, Scores], rule: DecisionRule
+) -> pa.Table:
+    """What the model predicts of each picture, schema `linnaeus.records.HELD_OUT_PREDICTIONS`.
 
     Args:
-        data: with the splits to be judged.
-        scores: [n, C] of each such split, in the order of its rows: those of the test by the model
+        data: with the splits of `scores`.
+        scores: [n, C] of each split, in the order of its rows: those of the test by the model
             itself, those of validation by a head that was not fitted on it.
         rule: of the model.
     """
     tables = [_of_split(data, name, of_split, rule) for name, of_split in scores.items()]
-    return pa.concat_tables([JUDGED.empty_table(), *tables])
+    return pa.concat_tables([HELD_OUT_PREDICTIONS.empty_table(), *tables])
 
 
-def mistakes(judged: pa.Table, task: Task = "single") -> list[dict[str, Any]]:
+def mistakes(predictions: pa.Table, task: Task = "single") -> list[dict[str, Any]]:
     """Misclassified test pictures, the most confident first, at most 1,000.
 
     single: those whose best label is not the true one, even if the model says `unknown` instead.
@@ -37,7 +39,7 @@ def mistakes(judged: pa.Table, task: Task = "single") -> list[dict[str, Any]]:
     Returns:
         `{uri, true, predicted, score}`; several labels are joined by commas.
     """
-    tested = judged.filter(pc.equal(judged["split"], "test"))
+    tested = predictions.filter(pc.equal(predictions["split"], "test"))
     rows = tested.sort_by([("confidence", "descending"), ("uri", "ascending")]).to_pylist()
     wrong = [row for row in rows if set(_predicted(row, task)) != set(row["truth"])]
     return [
@@ -67,7 +69,9 @@ def _of_split(data: LabelledEmbeddings, name: str, scores: Scores, rule: Decisio
         **vars(said),
         "top_scores": list(said.top_scores),
     }
-    return pa.table([columns[field.name] for field in JUDGED], schema=JUDGED)
+    return pa.table(
+        [columns[field.name] for field in HELD_OUT_PREDICTIONS], schema=HELD_OUT_PREDICTIONS
+    )
 
 
 def _truth(targets: NDArray[Any], rule: DecisionRule) -> list[list[str]]:

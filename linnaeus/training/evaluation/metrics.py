@@ -120,7 +120,7 @@ def evaluate_scores(scores: Scores, targets: NDArray[Any], rule: DecisionRule) -
         ConfigurationError: If there are no images.
     """
     if not len(targets):
-        raise ConfigurationError("there is no image to judge a model by")
+        raise ConfigurationError("there is no image to evaluate a model by")
     if rule.task == "multi":
         return _evaluate_multi(scores, targets.astype(bool), rule)
     return _evaluate_single(scores, targets, rule)

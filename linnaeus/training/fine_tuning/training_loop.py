@@ -1,4 +1,4 @@
-"""The course of a fine-tuning: steps, epochs, the best weights, and going on after a kill.
+"""The training loop of a fine-tuning: steps, epochs, the best weights, and going on after a kill.
 
 The loss of a batch is the mean over its images of weight times cross-entropy, plus penalties. What
 a step reads and drops is decided by the seed and the step's number.
@@ -21,7 +21,7 @@ from linnaeus.training.fine_tuning.devices import Devices
 from linnaeus.training.fine_tuning.images import Streams
 from linnaeus.training.fine_tuning.pixel_stream import Stream
 from linnaeus.training.fine_tuning.tunable import Tunable
-from linnaeus.training.heads.batches import Batches
+from linnaeus.training.heads.batches import BatchOrder
 from linnaeus.training.heads.head import CurvePoint, Head
 from linnaeus.training.heads.learner import cross_entropy, means, right
 from linnaeus.training.heads.schedules import optimizer
@@ -30,7 +30,7 @@ Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
 State = dict[str, NDArray[Any]]
 
 
-class Course:
+class TrainingLoop:
     """A network on its way through the epochs, on one device or on several at once."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Course:
         """In the last epoch, without validation."""
         self._streams, self._seed, self._strategy = streams, seed, devices.strategy
         targets = streams.train.examples.targets[streams.train.rows]
-        self._order = Batches(targets, config.batch_size, "shuffled", seed)
+        self._order = BatchOrder(targets, config.batch_size, "shuffled", seed)
         with devices.scope():
             self._optimizer = optimizer(config, config.epochs * self._order.per_epoch)
             if devices.float16:  # whose small gradients would vanish
@@ -125,13 +125,15 @@ class Course:
     def _variables(self) -> list[Any]:
         return [*self.network.changed, *self._optimizer.variables]
 
-    def _note(self, epoch: int, trained: tuple[float, float], judged: tuple[float, float]) -> None:
-        if not math.isfinite(trained[0] + judged[0]):
+    def _note(
+        self, epoch: int, trained: tuple[float, float], validated: tuple[float, float]
+    ) -> None:
+        if not math.isfinite(trained[0] + validated[0]):
             raise ConfigurationError(
                 f"the loss of the fine-tuning is no number in epoch {epoch}: lower the learning "
                 f"rate, which is {self.config.learning_rate:g}"
             )
-        self.curve.append(CurvePoint(epoch, trained[0], judged[0], trained[1], judged[1]))
+        self.curve.append(CurvePoint(epoch, trained[0], validated[0], trained[1], validated[1]))
         if self.best_epoch == epoch:
             self.best = [variable.numpy() for variable in self.network.changed]
 

@@ -23,7 +23,7 @@ from linnaeus.training.data.examples import LabelledEmbeddings
 from linnaeus.training.fine_tuning.devices import Devices
 from linnaeus.training.fine_tuning.images import Reader, Streams, settings_of
 from linnaeus.training.fine_tuning.monitor import Monitor
-from linnaeus.training.fine_tuning.training_loop import Course
+from linnaeus.training.fine_tuning.training_loop import TrainingLoop
 from linnaeus.training.fine_tuning.tunable import Tunable, new_layers
 from linnaeus.training.heads import linear
 from linnaeus.training.heads.head import CurvePoint, Dense, Head
@@ -80,16 +80,16 @@ def fine_tune(  # noqa: PLR0913 - what all trainers of long runs take
         network = Tunable(trunk, layers, settings.dropout)
     with TemporaryDirectory(prefix="linnaeus-fine-tuning-") as scratch:
         streams = Reader(data, config, devices.count, Path(scratch), progress).streams(trunk)
-        course = Course(network, streams, settings, config.seed, devices)
-        _run(course, checkpoints, Monitor(monitoring, course), progress)
+        loop = TrainingLoop(network, streams, settings, config.seed, devices)
+        _run(loop, checkpoints, Monitor(monitoring, loop), progress)
     # Anew, in float32 and on one device, as every engine is to have it.
     trained = Tunable(base.trainable(extent), layers, settings.dropout)
-    trained.assign(course.best)
+    trained.assign(loop.best)
     with progress.step("Prepare the fine-tuned backbone", None) as step:
         tuned = preparation.publish_tuned(workspace, _without_head(trained, spec, settings))
         step.note(tuned.name)
-    chosen = _chosen(course, spec, settings, _unreadable(data, streams))
-    return Tuned(tuned, trained.head(), tuple(course.curve), chosen)
+    chosen = _chosen(loop, spec, settings, _unreadable(data, streams))
+    return Tuned(tuned, trained.head(), tuple(loop.curve), chosen)
 
 
 def _linear_start(data: LabelledEmbeddings, config: TrainConfig) -> Dense | None:
@@ -102,27 +102,29 @@ def _linear_start(data: LabelledEmbeddings, config: TrainConfig) -> Dense | None
     return layer
 
 
-def _run(course: Course, checkpoints: Checkpoints, monitor: Monitor, progress: Progress) -> None:
+def _run(
+    loop: TrainingLoop, checkpoints: Checkpoints, monitor: Monitor, progress: Progress
+) -> None:
     """Goes through the epochs that are left, keeping a checkpoint after each."""
     kept = checkpoints.load(CHECKPOINT)
     if kept is not None:
-        course.restore(kept)
-    before = len(course.curve)  # of an earlier command, and no measure of this one's pace
-    with progress.step("Fine-tune", course.config.epochs - before, "epochs at most") as step:
-        while not course.finished:
-            for number, scores in course.epoch():
+        loop.restore(kept)
+    before = len(loop.curve)  # of an earlier command, and no measure of this one's pace
+    with progress.step("Fine-tune", loop.config.epochs - before, "epochs at most") as step:
+        while not loop.finished:
+            for number, scores in loop.epoch():
                 monitor.after_step(number, scores)
-            checkpoints.save(CHECKPOINT, course.state())
+            checkpoints.save(CHECKPOINT, loop.state())
             monitor.after_epoch()
-            step.update(len(course.curve) - before)
-        step.note(_note(course))
+            step.update(len(loop.curve) - before)
+        step.note(_note(loop))
 
 
-def _note(course: Course) -> str:
-    best = course.curve[course.best_epoch - 1]
+def _note(loop: TrainingLoop) -> str:
+    best = loop.curve[loop.best_epoch - 1]
     return (
-        f"best of {len(course.curve)} epochs is {best.step}, validation accuracy "
-        f"{best.validation_accuracy:.1%}, {course.images_per_second:,.1f} images/s"
+        f"best of {len(loop.curve)} epochs is {best.step}, validation accuracy "
+        f"{best.validation_accuracy:.1%}, {loop.images_per_second:,.1f} images/s"
     )
 
 
@@ -143,13 +145,13 @@ def _unreadable(data: LabelledEmbeddings, streams: Streams) -> int:
 
 
 def _chosen(
-    course: Course, base: BackboneSpec, settings: FineTuningConfig, unreadable: int
+    loop: TrainingLoop, base: BackboneSpec, settings: FineTuningConfig, unreadable: int
 ) -> dict[str, Any]:
     return {
         "base": base.name,
         "settings": asdict(settings),
-        "epochs": len(course.curve),
-        "best_epoch": course.best_epoch,
-        "images_per_second": round(course.images_per_second, 1),
+        "epochs": len(loop.curve),
+        "best_epoch": loop.best_epoch,
+        "images_per_second": round(loop.images_per_second, 1),
         "unreadable_images": unreadable,
     }

@@ -14,7 +14,7 @@ from linnaeus.training.config import Sampling
 Rows = NDArray[np.int64]
 
 
-class Batches:
+class BatchOrder:
     """The rows of each batch of a training."""
 
     def __init__(

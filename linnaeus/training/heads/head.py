@@ -109,7 +109,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Fit:
-    """What a trainer returns: a head that validation may judge, and how to make the final one."""
+    """What a trainer returns: a head to validate, and how to make the final one."""
 
     kind: str
     """`linear`, `kernel`, `layers` or `fine-tuned`."""

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from linnaeus.training.checkpoints import Checkpoints, NoCheckpoints
 from linnaeus.training.config import LayersConfig
 from linnaeus.training.data.examples import LabelledEmbeddings
-from linnaeus.training.heads.batches import Batches
+from linnaeus.training.heads.batches import BatchOrder
 from linnaeus.training.heads.head import Fit
 from linnaeus.training.heads.learner import Learner, Totals, build, means
-from linnaeus.training.heads.standardised_batches import Lesson
+from linnaeus.training.heads.standardised_batches import TrainingBatches
 from linnaeus.training.monitoring import Monitoring
 from linnaeus.training.summaries import Summaries
 
@@ -65,13 +65,13 @@ def fit_many(  # noqa: PLR0913, PLR0917 - what all trainers of long runs take
     Raises:
         ConfigurationError: If a head's loss became infinite, or a checkpoint is damaged.
     """
-    lesson = Lesson.of(data)
+    batches = TrainingBatches.of(data)
     monitorings = [_of_head(i, len(configs), monitoring) for i in range(len(configs))]
     fits: dict[int, Fit] = {}
     done = 0
     for members in group_by_batches(configs):
-        group = Group(lesson, [configs[i] for i in members], seed, checkpoints)
-        monitors = [Monitor(monitorings[i], lesson, group.step) for i in members]
+        group = Group(batches, [configs[i] for i in members], seed, checkpoints)
+        monitors = [Monitor(monitorings[i], batches, group.step) for i in members]
         for more in group.train(monitors):
             report(done + more)
         done += group.done
@@ -98,16 +98,20 @@ class Group:
     """Heads that learn side by side from the same batches."""
 
     def __init__(
-        self, lesson: Lesson, configs: Sequence[LayersConfig], seed: int, checkpoints: Checkpoints
+        self,
+        batches: TrainingBatches,
+        configs: Sequence[LayersConfig],
+        seed: int,
+        checkpoints: Checkpoints,
     ) -> None:
         """Goes on from the checkpoint, where there is one."""
         first = configs[0]
         self.step = 0
-        self._lesson = lesson
+        self._batches = batches
         self._counts_steps = first.steps
-        self._batches = Batches(lesson.train.targets, first.batch_size, first.sampling, seed)
+        self._order = BatchOrder(batches.train.targets, first.batch_size, first.sampling, seed)
         self._heads = [self._learner(config, seed) for config in configs]
-        settings = json.dumps([lesson.digest(), seed, [asdict(config) for config in configs]])
+        settings = json.dumps([batches.digest(), seed, [asdict(config) for config in configs]])
         self._checkpoint = f"layers-{sha256(settings.encode()).hexdigest()[:16]}"
         self._checkpoints = checkpoints
         self._save_at = time.monotonic() + SAVE_SEC
@@ -122,7 +126,7 @@ class Group:
         """Trains until every head has finished; gives what is done after each validation."""
         active = self._active()
         while active:
-            batch = self._lesson.batch(self._batches.rows(self.step))
+            batch = self._batches.batch(self._order.rows(self.step))
             self.step += 1
             for i in active:
                 totals = self._heads[i].learn(*batch)
@@ -136,36 +140,36 @@ class Group:
 
     def fits(self) -> list[Fit]:
         """The trained heads."""
-        return [head.fit(self._lesson.scale) for head in self._heads]
+        return [head.fit(self._batches.scale) for head in self._heads]
 
     def _learner(self, config: LayersConfig, seed: int) -> Learner:
-        lesson = self._lesson
-        network = build(lesson.train.embeddings.shape[1], lesson.classes, config, seed)
-        steps = config.steps or config.epochs * self._batches.per_epoch
-        return Learner(network, config, lesson.task, steps)
+        batches = self._batches
+        network = build(batches.train.embeddings.shape[1], batches.classes, config, seed)
+        steps = config.steps or config.epochs * self._order.per_epoch
+        return Learner(network, config, batches.task, steps)
 
     def _active(self) -> list[int]:
         return [i for i, head in enumerate(self._heads) if not head.finished(self.step)]
 
     def _validate(self, active: list[int], monitors: Sequence["Monitor"]) -> bool:
         """Ends an epoch, or what is one to a head that counts steps; tells TensorBoard, too."""
-        stretch = monitors[0].every_steps if self._counts_steps else self._batches.per_epoch
+        stretch = monitors[0].every_steps if self._counts_steps else self._order.per_epoch
         ended = self.step % stretch == 0 or self.step == self._counts_steps
         if not (ended or monitors[0].watches(self.step)):
             return False
         position = self.step if self._counts_steps else self.step // stretch
-        for i, totals in zip(active, self._judge(active), strict=True):
+        for i, totals in zip(active, self._evaluate(active), strict=True):
             monitors[i].after_validation(self.step, self._heads[i], totals)
             if ended:
                 self._heads[i].note(position, totals)
                 monitors[i].after_note(self._heads[i])
         return ended
 
-    def _judge(self, active: list[int]) -> NDArray[np.float64]:
+    def _evaluate(self, active: list[int]) -> NDArray[np.float64]:
         """Each head's totals of the validation images, [heads, 3]."""
         totals = np.zeros((len(active), 3))
-        for block in self._lesson.validation_blocks():
-            totals += [self._heads[i].judge(*block).numpy() for i in active]
+        for block in self._batches.validation_blocks():
+            totals += [self._heads[i].evaluate(*block).numpy() for i in active]
         return totals
 
     def _save(self) -> None:
@@ -190,14 +194,14 @@ class Group:
 class Monitor:
     """Whom the training of one head tells how it goes."""
 
-    def __init__(self, monitoring: Monitoring, lesson: Lesson, step: int) -> None:
+    def __init__(self, monitoring: Monitoring, batches: TrainingBatches, step: int) -> None:
         """`step`: where the training goes on."""
         self.every_steps = monitoring.every_steps
         self._on_step, self._on_point = monitoring.on_step, monitoring.on_point
-        self._lesson = lesson
+        self._batches = batches
         folder = monitoring.summaries_dir
-        self._train = folder and Summaries(f"{folder}/train", lesson.task, step)
-        self._validation = folder and Summaries(f"{folder}/validation", lesson.task, step)
+        self._train = folder and Summaries(f"{folder}/train", batches.task, step)
+        self._validation = folder and Summaries(f"{folder}/validation", batches.task, step)
 
     def watches(self, step: int) -> bool:
         """Whether TensorBoard is to know how validation is after this step."""
@@ -208,12 +212,12 @@ class Monitor:
         if self._train:
             self._train.write(step, means(totals.numpy()), head.head(), inputs.numpy())
         if self._on_step:
-            self._on_step(step, lambda: head.head(self._lesson.scale))
+            self._on_step(step, lambda: head.head(self._batches.scale))
 
     def after_validation(self, step: int, head: Learner, totals: Totals) -> None:
         """Told whenever the head was validated."""
         if self._validation:
-            sample = self._lesson.validation_sample
+            sample = self._batches.validation_sample
             self._validation.write(step, means(totals), head.head(), sample)
 
     def after_note(self, head: Learner) -> None:

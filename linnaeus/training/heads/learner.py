@@ -39,15 +39,15 @@ class Learner:
         self._kept: list[NDArray[Any]] = []
         batch = _batch_signature(network.input_shape[1], network.output_shape[1], task)
         self._learn = tf.function(self._learn_step, input_signature=batch)
-        self._judge = tf.function(self._judge_step, input_signature=batch)
+        self._evaluate = tf.function(self._evaluate_step, input_signature=batch)
 
     def learn(self, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """Takes one step on standardised rows [n, D]; returns the totals of that batch."""
         return self._learn(inputs, targets, weights)
 
-    def judge(self, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    def evaluate(self, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """The totals of other images, without dropout."""
-        return self._judge(inputs, targets, weights)
+        return self._evaluate(inputs, targets, weights)
 
     def note(self, position: int, validation: Totals) -> None:
         """Ends a stretch of learning with how it did; keeps the weights where they are the best."""
@@ -139,7 +139,9 @@ class Learner:
         self._seen.assign_add(totals)
         return totals
 
-    def _judge_step(self, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    def _evaluate_step(
+        self, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
+    ) -> tf.Tensor:
         return self._totals(targets, self._network(inputs, training=False), weights)
 
     def _totals(self, targets: tf.Tensor, logits: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

@@ -23,7 +23,7 @@ from linnaeus.training.config import LinearConfig
 from linnaeus.training.data.examples import Examples, LabelledEmbeddings
 from linnaeus.training.heads.conditioning import Conditioning, Curvature, Parameters, Unconditioned
 from linnaeus.training.heads.head import CurvePoint, Dense, Fit, Head, Standardisation, read_blocks
-from linnaeus.training.heads.loss import Loss, Score, judge, loss_and_residual
+from linnaeus.training.heads.loss import Loss, Score, evaluate, loss_and_residual
 
 PATH_TOLERANCE = 1e-4
 """Relative decrease of the loss at which L-BFGS stops while strengths are compared."""
@@ -211,8 +211,8 @@ def _candidate(
     if arrays is not None:
         return Candidate.from_arrays(l2, arrays)
     found = minimum(objective, l2, start, PATH_TOLERANCE)
-    judged = judge(objective.head(found.parameters), validation)
-    candidate = Candidate(l2, found.parameters, found.train, judged)
+    score = evaluate(objective.head(found.parameters), validation)
+    candidate = Candidate(l2, found.parameters, found.train, score)
     plan.checkpoints.save(name, candidate.to_arrays())
     return candidate
 

@@ -47,7 +47,7 @@ class Score:
         return cls(total.loss / weight / labels, total.right / len(examples))
 
 
-def judge(head: Head, examples: Examples) -> Score:
+def evaluate(head: Head, examples: Examples) -> Score:
     """How a head does on examples, which may be larger than memory."""
     total = Loss(0.0, 0)
     for rows, block in read_blocks(examples.embeddings):

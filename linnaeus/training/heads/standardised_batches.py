@@ -19,7 +19,7 @@ Batch = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingBatches:
     """The images that heads learn from, and those that validate them."""
 
     train: Examples
@@ -29,7 +29,7 @@ class Lesson:
     task: Task
 
     @classmethod
-    def of(cls, data: LabelledEmbeddings) -> "Lesson":
+    def of(cls, data: LabelledEmbeddings) -> "TrainingBatches":
         """Standardises by the training images, and makes their weights 1 in the mean."""
         train = data.examples("train")
         scale = Standardisation.of(train.embeddings, train.weights)

@@ -29,7 +29,7 @@ from linnaeus.training.data.refusals import refuse_not_finite
 from linnaeus.training.evaluation.calibration import fit_temperature
 from linnaeus.training.heads import kernel, linear
 from linnaeus.training.heads.head import Fit, Head, Vector, with_temperature
-from linnaeus.training.heads.loss import each_loss, judge
+from linnaeus.training.heads.loss import each_loss, evaluate
 from linnaeus.training.heads.weighting import weighed
 from linnaeus.training.monitoring import Monitoring
 
@@ -98,10 +98,10 @@ def run(
         # A strength takes many times as long as an epoch, and many epochs are passed over: how
         # long the first rounds took says nothing of the others.
         fits = list(trial.fits(groups, lambda done: step.update(done, figures=Figures())))
-        judged = [trial.judged(fit, seconds) for fit, seconds in fits]
+        evaluated = [trial.evaluated(fit, seconds) for fit, seconds in fits]
         weights = trial.data.examples("validation").weights
-        best = simplest([losses for _, losses in judged], weights)
-        tried = tuple(one for one, _ in judged)
+        best = simplest([losses for _, losses in evaluated], weights)
+        tried = tuple(one for one, _ in evaluated)
         step.note(_note(tried, best))
     return Sweep(fits[best][0], tried)
 
@@ -229,11 +229,11 @@ class Trial:
             report(earlier)
             yield from ((fit, seconds) for fit in fits)
 
-    def judged(self, fit: Fit, seconds: float) -> tuple[Tried, Losses]:
+    def evaluated(self, fit: Fit, seconds: float) -> tuple[Tried, Losses]:
         """What is said of a fitted candidate, and its loss on each validation image, [n]."""
         settings = {n: v for n, v in fit.chosen.items() if n != "validation_log_loss"}
         examples, head = self.data.examples("validation"), self._calibrated(fit)
-        score = judge(head, examples)
+        score = evaluate(head, examples)
         tried = Tried(fit.kind, settings, score.log_loss, score.accuracy, seconds)
         return tried, each_loss(head, examples)
 

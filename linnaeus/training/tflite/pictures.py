@@ -47,7 +47,7 @@ def read(
         ConfigurationError: If no labelled and embedded image is there for one of them, none can
             be read, or one has a label that the model does not know.
     """
-    used = dataset.usable(dataset.judge(workspace, manifest, model.fingerprint))
+    used = dataset.usable(dataset.image_fates(workspace, manifest, model.fingerprint))
     selected_labels(used, model.labels)  # refuses others
     known, unknown = _split(workspace, manifest, model, used)
     return (

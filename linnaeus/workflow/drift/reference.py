@@ -90,5 +90,5 @@ def _training_images(workspace: Folder, model: Model) -> pa.Table:
             "train it anew to measure drift"
         )
     manifest = manifests.describe(workspace, model.data["manifest_id"])
-    used = dataset.usable(dataset.judge(workspace, manifest, model.fingerprint))
+    used = dataset.usable(dataset.image_fates(workspace, manifest, model.fingerprint))
     return used.filter(pc.equal(splits_now(workspace, used, model), "train"))

@@ -21,9 +21,9 @@ def evaluate(context: Context) -> Outcome:
     if key is None:
         return skipped("no new model", current_version=version)
     candidate = candidates.at(context.workspace, key)
-    judged = candidate.model.run_id
-    if current and current.run_id == judged:
-        return skipped(f"{current.name}:{version} is published already", judged=judged)
+    trained = candidate.model.run_id
+    if current and current.run_id == trained:
+        return skipped(f"{current.name}:{version} is published already", training_run=trained)
     gates = context.workflow.gates
     facts = _facts(context, candidate, current)
     _refuse_inaccurate(gates, facts)
@@ -34,7 +34,7 @@ def evaluate(context: Context) -> Outcome:
 
 def _facts(context: Context, candidate: Candidate, current: Model | None) -> dict[str, Any]:
     facts: dict[str, Any] = {
-        "judged": candidate.model.run_id,
+        "training_run": candidate.model.run_id,
         "accuracy": candidate.model.metrics["test"]["accuracy"],
         "current_version": current.version if current else None,
         "current_accuracy": None,

@@ -20,7 +20,7 @@ def publish(context: Context) -> Outcome:
     if key is None:
         return _nothing(context, current)
     candidate = candidates.at(context.workspace, key)
-    if context.facts("evaluate").get("judged") != candidate.model.run_id:
+    if context.facts("evaluate").get("training_run") != candidate.model.run_id:
         raise ConfigurationError(
             "the candidate was trained after the last one was evaluated: run --only evaluate first"
         )

@@ -16,7 +16,14 @@ from linnaeus import layout, manifests, models
 from linnaeus.labels.churn import Churn
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model, ModelBackbone
-from linnaeus.records import CHANGES, EMBEDDINGS, FAILURES, JUDGED, PREDICTIONS, Counts
+from linnaeus.records import (
+    CHANGES,
+    EMBEDDINGS,
+    FAILURES,
+    HELD_OUT_PREDICTIONS,
+    PREDICTIONS,
+    Counts,
+)
 from linnaeus.runs import RunEnding
 from linnaeus.storage import Folder
 from linnaeus.tables import Part, Table
@@ -50,7 +57,7 @@ class Pictures:
         return DecisionRule(tuple(self.labels), self.task, self.thresholds)
 
     def said(self) -> pa.Table:
-        """Everything of `JUDGED` that the scores say."""
+        """Everything of `HELD_OUT_PREDICTIONS` that the scores say."""
         decided = self.rule.decide(self.scores)
         return pa.table(
             {
@@ -83,8 +90,8 @@ def write_training(workspace: Folder, pictures: Pictures, **facts: Any) -> Model
     judged = judged.append_column("split", pa.array(splits, pa.string()))
     judged = judged.append_column("truth", pa.array(pictures.truths, pa.list_(pa.string())))
     sink = io.BytesIO()
-    pq.write_table(judged.select(JUDGED.names).cast(JUDGED), sink)
-    workspace.write(layout.judged(TRAINING_RUN), sink.getvalue())
+    pq.write_table(judged.select(HELD_OUT_PREDICTIONS.names).cast(HELD_OUT_PREDICTIONS), sink)
+    workspace.write(layout.held_out_predictions(TRAINING_RUN), sink.getvalue())
     model = replace(_model(pictures, splits), **facts)
     workspace.write(f"{model.prefix}/{models.DESCRIPTION}", model.to_json().encode())
     ending = RunEnding(

@@ -154,7 +154,7 @@ def test_folders_that_are_named_like_labels_are_no_labels(
     elsewhere = [uri.replace("/things/", "/labelled/") for uri in things.uris]
     write_training(workspace, dataclasses.replace(things, uris=elsewhere))
     if not recorded:
-        workspace.delete(layout.judged(TRAINING_RUN))
+        workspace.delete(layout.held_out_predictions(TRAINING_RUN))
     root = str(tmp_path / "things")
     write_scoring(workspace, things, manifests.freeze(workspace, root), [])
     with judgements.of_scoring(workspace, find(workspace, SCORING_RUN)) as judged:

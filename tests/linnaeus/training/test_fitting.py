@@ -1,4 +1,4 @@
-"""What is learned from and what is judged when the backbone itself is trained on."""
+"""What is learned from and what is evaluated when the backbone itself is trained on."""
 
 from dataclasses import replace
 from pathlib import Path

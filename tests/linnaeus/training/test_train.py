@@ -85,16 +85,16 @@ def test_a_trained_model_is_tested_on_held_out_images(model: Model) -> None:
 def test_all_labels_that_were_not_tested_are_told() -> None:
     from linnaeus.training.train import _tell
 
-    def judged(**support: int) -> Any:
+    def evaluation(**support: int) -> Any:
         classes = [SimpleNamespace(label=label, support=count) for label, count in support.items()]
         return SimpleNamespace(classes=classes, abstention=None)
 
     many = {f"l{number:02d}": 0 for number in range(30)}
-    evaluations = {"test": judged(bird=0, cat=3, owl=0), "validation": judged(**many)}
+    evaluations = {"test": evaluation(bird=0, cat=3, owl=0), "validation": evaluation(**many)}
     told: list[str] = []
     step: Any = SimpleNamespace(note=told.append)
-    verdict: Any = SimpleNamespace(evaluations=evaluations)
-    _tell(step, verdict, {"near_duplicates": {"found": 0}})
+    assessment: Any = SimpleNamespace(evaluations=evaluations)
+    _tell(step, assessment, {"near_duplicates": {"found": 0}})
     first, _, second = told[0].partition("; ")
     assert first == "no test image has 'bird', 'owl'"
     assert second.startswith("no validation image has 'l00', 'l01', ")
@@ -237,10 +237,10 @@ def test_a_model_below_its_gate_leaves_nothing_and_the_next_one_is_recorded_whol
     model = train(workspace, guesses, "gated", config)
     assert model.version == 1
     assert list(workspace.list("training")) == []
-    with workspace.open(layout.judged(model.run_id)) as file:
-        judged = pq.read_table(file)
+    with workspace.open(layout.held_out_predictions(model.run_id)) as file:
+        predictions = pq.read_table(file)
     images = model.data["images"]
-    assert len(judged) == images["validation"] + images["test"]
+    assert len(predictions) == images["validation"] + images["test"]
     summary = json.loads(workspace.read(layout.summary(model.run_id)))
     assert (summary["model"], summary["model_version"]) == ("gated", 1)
     assert summary["test"]["accuracy"] == model.metrics["test"]["accuracy"] < 1

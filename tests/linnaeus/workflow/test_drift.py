@@ -121,7 +121,7 @@ def test_the_reference_is_of_the_training_split_and_made_once(scored, monkeypatc
 def training_images(workspace, model):
     """Contents of the model's training split, by the trainer's own way."""
     manifest = manifests.describe(workspace, model.data["manifest_id"])
-    used = dataset.usable(dataset.judge(workspace, manifest, SPEC.fingerprint))
+    used = dataset.usable(dataset.image_fates(workspace, manifest, SPEC.fingerprint))
     split = SplitConfig(**model.hyperparameters["split"])
     used = used.append_column("given", dataset.assign(workspace, used, split, SPEC.fingerprint))
     found = query("SELECT sha256 FROM used WHERE given = 'train'", {"used": used})

@@ -34,8 +34,8 @@ def test_a_candidate_is_not_published_before_it_is_evaluated(candidate):
     assert candidate.versions == [1]
     candidate.workflow_run("next", "evaluate", gates={"skew": False})
     context = context_of(candidate)
-    judged = context.run.step("evaluate")
-    other = replace(judged, facts={**judged.facts, "judged": "another"})
+    evaluated = context.run.step("evaluate")
+    other = replace(evaluated, facts={**evaluated.facts, "training_run": "another"})
     context.run.after(other).save(candidate.workspace)
     run = candidate.workflow_run("next", "publish")
     assert "--only evaluate first" in run.trouble.line

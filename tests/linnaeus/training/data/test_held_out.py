@@ -9,7 +9,7 @@ import pytest
 from linnaeus import layout
 from linnaeus.manifests import Manifest
 from linnaeus.models import Model
-from linnaeus.records import JUDGED
+from linnaeus.records import HELD_OUT_PREDICTIONS
 from linnaeus.storage import Folder
 from linnaeus.training.config import SplitConfig
 from linnaeus.training.data import dataset
@@ -40,21 +40,21 @@ def workspace(tmp_path: Path) -> Folder:
 def trained(workspace: Folder, manifest: Manifest, run_id: str = RUN) -> LabelledEmbeddings:
     """What a training has of these images, whose test split it records."""
     data = dataset.load(workspace, manifest, BACKBONE, Selection(SplitConfig(**SPLIT)))
-    rows = {name: [None] * len(data.rows) for name in JUDGED.names}
+    rows = {name: [None] * len(data.rows) for name in HELD_OUT_PREDICTIONS.names}
     rows["sha256"] = data.digests.to_pylist()
     rows["split"] = [
         name for name, rows in data.slices.items() for _ in range(rows.start, rows.stop)
     ]
-    judged = pa.table(rows, schema=JUDGED)
-    file = Path(workspace.uri_of(layout.judged(run_id)))
+    predictions = pa.table(rows, schema=HELD_OUT_PREDICTIONS)
+    file = Path(workspace.uri_of(layout.held_out_predictions(run_id)))
     file.parent.mkdir(parents=True)
-    pq.write_table(judged.filter(pc.not_equal(judged["split"], "train")), file)
+    pq.write_table(predictions.filter(pc.not_equal(predictions["split"], "train")), file)
     return data
 
 
 def judged_of(workspace: Folder, manifest: Manifest, of: Manifest, run_id: str = RUN) -> set[str]:
     """URIs on which a model that was trained on `of` is tested."""
-    used = dataset.usable(dataset.judge(workspace, manifest, BACKBONE.fingerprint))
+    used = dataset.usable(dataset.image_fates(workspace, manifest, BACKBONE.fingerprint))
     return set(used.filter(held_out(workspace, used, model_of(of, run_id)))["uri"].to_pylist())
 
 
@@ -117,7 +117,7 @@ def test_images_of_its_training_are_known_wherever_they_lie(
     shutil.copytree(bucket, copies)
     new = str(put(copies / "a", 100))
     used = dataset.usable(
-        dataset.judge(workspace, embedded(workspace, copies), BACKBONE.fingerprint)
+        dataset.image_fates(workspace, embedded(workspace, copies), BACKBONE.fingerprint)
     )
     unseen = used.filter(pc.invert(seen(workspace, used, model_of(before))))["uri"].to_pylist()
     tested = {uri.replace(str(bucket), str(copies)) for uri in of_split(data, "test")}

@@ -2,10 +2,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from linnaeus.records import JUDGED
+from linnaeus.records import HELD_OUT_PREDICTIONS
 from linnaeus.training.data.examples import Examples, LabelledEmbeddings
 from linnaeus.training.evaluation.decisions import DecisionRule
-from linnaeus.training.evaluation.held_out_predictions import judge, mistakes
+from linnaeus.training.evaluation.held_out_predictions import held_out_predictions, mistakes
 
 LABELS = ("a", "b", "größe")
 SLICES = {"train": slice(0, 2), "validation": slice(2, 4), "test": slice(4, 8)}
@@ -33,8 +33,8 @@ def test_every_held_out_picture_is_listed_with_what_is_said_of_it() -> None:
     validation = array([[0.1, 0.2, 0.7], [0.4, 0.35, 0.25]])
     test = array([[0.1, 0.8, 0.1]] * 4)
     rule = DecisionRule(LABELS, thresholds={"abstain_below": 0.5})
-    table = judge(data, {"validation": validation, "test": test}, rule)
-    assert table.schema == JUDGED
+    table = held_out_predictions(data, {"validation": validation, "test": test}, rule)
+    assert table.schema == HELD_OUT_PREDICTIONS
     assert table["uri"].to_pylist() == [f"/{number}.jpg" for number in range(2, 8)]
     assert table["split"].to_pylist() == ["validation"] * 2 + ["test"] * 4
     assert table["truth"].to_pylist() == [["größe"], ["a"], ["b"], ["größe"], ["a"], ["b"]]
@@ -57,7 +57,7 @@ def test_mistakes_are_of_the_test_alone_and_the_most_confident_comes_first() -> 
     validation = array([[0.9, 0.05, 0.05]] * 2)
     test = array([[0.6, 0.3, 0.1], [0.1, 0.1, 0.8], [0.35, 0.4, 0.25], [0.7, 0.2, 0.1]])
     rule = DecisionRule(LABELS, thresholds={"abstain_below": 0.5})
-    found = mistakes(judge(data, {"validation": validation, "test": test}, rule))
+    found = mistakes(held_out_predictions(data, {"validation": validation, "test": test}, rule))
     assert found == [
         {"uri": "/7.jpg", "true": "b", "predicted": "a", "score": pytest.approx(0.7)},
         {"uri": "/4.jpg", "true": "b", "predicted": "a", "score": pytest.approx(0.6)},
@@ -68,14 +68,14 @@ def test_mistakes_are_of_the_test_alone_and_the_most_confident_comes_first() -> 
 def test_a_right_label_is_no_mistake_though_the_model_abstains() -> None:
     data = data_of(np.array([0, 1, 2, 0, 1, 1, 1, 1]))
     rule = DecisionRule(LABELS, thresholds={"abstain_below": 0.99})
-    assert mistakes(judge(data, {"test": array([[0.1, 0.8, 0.1]] * 4)}, rule)) == []
+    assert mistakes(held_out_predictions(data, {"test": array([[0.1, 0.8, 0.1]] * 4)}, rule)) == []
 
 
 def test_of_several_labels_any_that_is_missing_or_too_many_is_a_mistake() -> None:
     targets = np.zeros((8, 3), np.uint8)
     targets[4:] = [[1, 1, 0], [1, 1, 0], [0, 0, 0], [0, 0, 1]]
     scores = array([[0.9, 0.7, 0], [0.9, 0, 0], [0, 0, 0], [0.4, 0.3, 0.2]])
-    table = judge(data_of(targets), {"test": scores}, DecisionRule(LABELS, "multi"))
+    table = held_out_predictions(data_of(targets), {"test": scores}, DecisionRule(LABELS, "multi"))
     assert table["truth"].to_pylist() == [["a", "b"], ["a", "b"], [], ["größe"]]
     assert [(one["uri"], one["true"], one["predicted"]) for one in mistakes(table, "multi")] == [
         ("/5.jpg", "a, b", "a"),
@@ -88,4 +88,6 @@ def test_at_most_a_thousand_mistakes_are_listed() -> None:
     data = data_of(np.ones(images, np.int64))
     data = LabelledEmbeddings(**{**vars(data), "slices": {"test": slice(0, images)}})
     scores = np.tile(array([[0.8, 0.1, 0.1]]), (images, 1))
-    assert len(mistakes(judge(data, {"test": scores}, DecisionRule(LABELS)))) == 1_000
+    assert (
+        len(mistakes(held_out_predictions(data, {"test": scores}, DecisionRule(LABELS)))) == 1_000
+    )

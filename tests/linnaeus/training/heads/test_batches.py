@@ -3,12 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linnaeus.training.heads.batches import Batches, draw_balanced
+from linnaeus.training.heads.batches import BatchOrder, draw_balanced
 
 
 @given(images=st.integers(1, 60), batch_size=st.integers(1, 70), seed=st.integers(0, 5))
 def test_every_image_comes_once_an_epoch(images: int, batch_size: int, seed: int) -> None:
-    batches = Batches(np.zeros(images, np.int64), batch_size, "shuffled", seed)
+    batches = BatchOrder(np.zeros(images, np.int64), batch_size, "shuffled", seed)
     for epoch in range(2):
         steps = range(epoch * batches.per_epoch, (epoch + 1) * batches.per_epoch)
         rows = [batches.rows(step) for step in steps]
@@ -19,17 +19,17 @@ def test_every_image_comes_once_an_epoch(images: int, batch_size: int, seed: int
 @pytest.mark.parametrize("sampling", ["shuffled", "balanced"])
 def test_a_batch_depends_on_seed_and_step_only(sampling: str) -> None:
     targets = np.arange(100) % 3
-    in_order = Batches(targets, 8, sampling, 1)
+    in_order = BatchOrder(targets, 8, sampling, 1)
     expected = [in_order.rows(step) for step in range(40)]
     for step in (30, 3, 15):
-        assert np.array_equal(Batches(targets, 8, sampling, 1).rows(step), expected[step])
-        assert not np.array_equal(Batches(targets, 8, sampling, 2).rows(step), expected[step])
+        assert np.array_equal(BatchOrder(targets, 8, sampling, 1).rows(step), expected[step])
+        assert not np.array_equal(BatchOrder(targets, 8, sampling, 2).rows(step), expected[step])
     assert not np.array_equal(expected[0], expected[in_order.per_epoch])
 
 
 def test_balanced_batches_are_full_and_have_every_label_equally_often() -> None:
     targets = np.repeat([0, 1, 3], [900, 90, 10])
-    batches = Batches(targets, 64, "balanced", 0)
+    batches = BatchOrder(targets, 64, "balanced", 0)
     rows = np.concatenate([batches.rows(step) for step in range(4 * batches.per_epoch)])
     assert batches.per_epoch == 16
     assert len(rows) == 4 * 16 * 64

@@ -11,7 +11,7 @@ from linnaeus.training.heads.head import RadialBasis, Standardisation
 from linnaeus.training.heads.kernel import Features, choose_centres, fit
 from linnaeus.training.heads.linear import fit as fit_linear
 from linnaeus.training.heads.linear import minimise
-from linnaeus.training.heads.loss import judge
+from linnaeus.training.heads.loss import evaluate
 from tests.linnaeus.training.heads.rows import Evaluations, rings
 
 CONFIG = KernelConfig(centres=60, gamma=(0.5, 2.0), l2=(1.0, 0.1, 0.01))
@@ -26,10 +26,10 @@ def features(data: LabelledEmbeddings, centres: int, gamma: float) -> Features:
 def test_it_learns_what_no_linear_head_can() -> None:
     data = rings()
     test = data.examples("test")
-    assert judge(fit_linear(data, LinearConfig()).finish(), test).accuracy < 0.7
+    assert evaluate(fit_linear(data, LinearConfig()).finish(), test).accuracy < 0.7
     found = fit(data, CONFIG, seed=0)
-    assert judge(found.finish(), test).accuracy > 0.98
-    assert judge(found.validated, test).accuracy > 0.98
+    assert evaluate(found.finish(), test).accuracy > 0.98
+    assert evaluate(found.validated, test).accuracy > 0.98
     assert isinstance(found.validated.layers[0], RadialBasis)
 
 

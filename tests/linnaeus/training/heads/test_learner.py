@@ -123,9 +123,9 @@ def test_batches_of_all_sizes_share_one_trace() -> None:
     for size in (5, 3, 1):
         batch = np.ones((size, 4), np.float32), np.zeros(size, np.int64), np.ones(size, np.float32)
         learner.learn(*batch)
-        learner.judge(*batch)
+        learner.evaluate(*batch)
     assert learner._learn.experimental_get_tracing_count() == 1
-    assert learner._judge.experimental_get_tracing_count() == 1
+    assert learner._evaluate.experimental_get_tracing_count() == 1
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])

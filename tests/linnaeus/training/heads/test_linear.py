@@ -18,7 +18,7 @@ from linnaeus.training.heads.linear import (
     minimise,
     minimum,
 )
-from linnaeus.training.heads.loss import judge
+from linnaeus.training.heads.loss import evaluate
 from tests.linnaeus.training.heads.rows import Evaluations, examples, labelled, of_several_labels
 
 
@@ -168,7 +168,9 @@ def test_the_curve_tells_of_every_strength_how_it_did_on_both_splits() -> None:
     data = labelled(examples(images=300), 100, 100, 100)
     found = fit(data, LinearConfig(l2=(0.1,)))
     (point,) = found.curve
-    train, validation = (judge(found.validated, data.examples(n)) for n in ("train", "validation"))
+    train, validation = (
+        evaluate(found.validated, data.examples(n)) for n in ("train", "validation")
+    )
     assert point.train_loss == pytest.approx(train.log_loss, rel=1e-5)
     assert point.train_accuracy == train.accuracy
     assert (point.validation_loss, point.validation_accuracy) == (

@@ -6,7 +6,7 @@ from scipy.special import expit, softmax
 
 from linnaeus.training.data.examples import Examples
 from linnaeus.training.heads.head import Dense, Head
-from linnaeus.training.heads.loss import Score, each_loss, judge, loss_and_residual
+from linnaeus.training.heads.loss import Score, each_loss, evaluate, loss_and_residual
 
 IDENTITY = Head((Dense(np.eye(4, dtype=np.float32), np.zeros(4, np.float32)),))
 
@@ -49,7 +49,7 @@ def test_a_score_is_a_weighted_mean_over_images_and_labels() -> None:
     truth = np.zeros((3, 4), np.uint8)
     truth[0] = 1
     weights = np.array([0.5, 1, 0.5], np.float32)
-    assert judge(IDENTITY, Examples(certain, truth, weights)) == Score(10.0, 2 / 3)
+    assert evaluate(IDENTITY, Examples(certain, truth, weights)) == Score(10.0, 2 / 3)
 
 
 @settings(deadline=None)
@@ -63,4 +63,4 @@ def test_the_losses_of_each_image_have_the_mean_of_the_score(seed: int, task: st
     head = Head((Dense(kernel.astype(np.float32), bias.astype(np.float32)),))
     each = each_loss(head, examples)
     mean = np.average(each, weights=examples.weights)
-    assert np.isclose(mean, judge(head, examples).log_loss, rtol=1e-4)
+    assert np.isclose(mean, evaluate(head, examples).log_loss, rtol=1e-4)

@@ -10,7 +10,7 @@ from linnaeus.errors import ConfigurationError
 from linnaeus.progress.steps import PlainProgress
 from linnaeus.training.config import KernelConfig, LayersConfig, LinearConfig, TrainConfig
 from linnaeus.training.heads.linear import fit as fit_linear
-from linnaeus.training.heads.loss import judge
+from linnaeus.training.heads.loss import evaluate
 from linnaeus.training.heads.sweep import (
     IMAGES_A_HEAD,
     MANY_IMAGES,
@@ -136,7 +136,7 @@ def test_the_best_kind_wins_and_all_are_told_of() -> None:
     losses = [tried.validation_log_loss for tried in found.tried]
     assert found.best.kind != "linear"
     assert losses[0] > 2 * min(losses)
-    assert judge(found.best.finish(), data.examples("test")).accuracy > 0.95
+    assert evaluate(found.best.finish(), data.examples("test")).accuracy > 0.95
     json.dumps([asdict(tried) for tried in found.tried])
 
 
