@@ -184,6 +184,22 @@ def test_no_test_imports_a_framework_before_it_runs():
     assert set(modules).isdisjoint({*HEAVY, "moto", "selenium", "sklearn"} - {"grpc"})
 
 
+@pytest.mark.slow
+def test_no_face_imports_a_framework(project: dict[str, Any]):
+    [rooms] = [
+        one["rooms"] for one in project["tool"]["importlinter"]["contracts"] if "rooms" in one
+    ]
+    code = (
+        "import importlib, json, sys\n"
+        "for room in sys.argv[1:]: importlib.import_module(room)\n"
+        "print(json.dumps(list(sys.modules)))"
+    )
+    pipelines = tuple(room for room in rooms if room.startswith("beam_pipelines"))
+    light = set(rooms).difference({"serving.client"}, pipelines)  # whose users ask a server
+    answer = subprocess.run([sys.executable, "-c", code, *light], check=True, capture_output=True)
+    assert set(json.loads(answer.stdout)).isdisjoint(HEAVY)
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_tests_mirror_the_packages(package: str):
     modules = {path.relative_to(ROOT / package) for path in (ROOT / package).rglob("*.py")}

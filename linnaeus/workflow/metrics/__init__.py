@@ -1,6 +1,6 @@
 """Where a run's numbers go: a Prometheus textfile, a Pushgateway, an OpenTelemetry collector.
 
-None of them can fail a workflow run.
+None of them can fail a workflow run. May import `workflow.file` and `workflow.summary`.
 """
 
 from urllib.parse import urlsplit

@@ -1,6 +1,6 @@
 """Who is told how a workflow run ended: a webhook, an SNS topic.
 
-None of them can fail a workflow run.
+None of them can fail a workflow run. May import `workflow.file` and `workflow.summary`.
 """
 
 from linnaeus.workflow.file.config import Notifications

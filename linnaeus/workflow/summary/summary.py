@@ -13,8 +13,7 @@ from linnaeus import layout, models
 from linnaeus.documents import Document
 from linnaeus.progress import count_text
 from linnaeus.storage import Folder
-from linnaeus.workflow.drift import measuring
-from linnaeus.workflow.drift.measuring import Drift
+from linnaeus.workflow.drift import Drift, of_scoring_run
 from linnaeus.workflow.file.config import Workflow
 from linnaeus.workflow.forecast.cost import Cost, cost_of, used_by
 from linnaeus.workflow.summary.new_failures import FailureGroup, new_failures
@@ -152,7 +151,7 @@ def summarise(workspace: Folder, workflow: Workflow, run: WorkflowRun) -> Summar
         counts=counts,
         bytes_read=_sum(run, "bytes_read"),
         churn=churn,
-        drift=measuring.of_scoring_run(workspace, model.name, model.after, score.get("run_id")),
+        drift=of_scoring_run(workspace, model.name, model.after, score.get("run_id")),
         new_failures=_or_else((), lambda: new_failures(workspace, _runs(run))),
         cost=cost_of(prices, used_by(run)) if prices.named else None,
         model=model,

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from linnaeus.progress import bytes_text, count_text, duration_text
-from linnaeus.workflow.drift.measures import EmbeddingDrift, LabelDrift
-from linnaeus.workflow.drift.measuring import Drift
+from linnaeus.workflow.drift import Drift, EmbeddingDrift, LabelDrift
 from linnaeus.workflow.forecast.cost import money_text
 
 if TYPE_CHECKING:
