@@ -13,6 +13,7 @@ from beam_pipelines import preflight
 from beam_pipelines.preflight import Submission
 from beam_pipelines.runners import OnBeam, launcher_leaves, program
 from linnaeus import manifests, preparation
+from linnaeus.choices import DEFAULT_BACKBONE
 from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import RunSummary, retry, run_job, submit_job
 from linnaeus.manifests import Manifest, sampler
@@ -29,7 +30,7 @@ class EmbedRequest:
     """What to embed, with which backbone, by which engine."""
 
     images: str
-    backbone: str = "efficientnet-lite0"
+    backbone: str = DEFAULT_BACKBONE
     precision: str = "float32"
     engine: str = "auto"
     beam_options: Sequence[str] = ()

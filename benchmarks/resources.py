@@ -11,8 +11,9 @@ from dataclasses import replace
 from benchmarks import stored
 from benchmarks.measuring import Measure, Readings, peak_megabytes
 from benchmarks.setting import BACKBONE, Setting, fresh_workspace
+from linnaeus.choices import HeadKind
 from linnaeus.progress import SILENT, Step
-from linnaeus.training.config import HeadKind, TrainConfig
+from linnaeus.training.config import TrainConfig
 from linnaeus.workspace import Workspace
 
 

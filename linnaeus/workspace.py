@@ -11,6 +11,7 @@ import pyarrow as pa
 from linnaeus import maintenance, manifests, models, preparation, runs
 from linnaeus.arguments import Location, Locations, Words, checked
 from linnaeus.backbones import BackboneSpec
+from linnaeus.choices import DEFAULT_BACKBONE
 from linnaeus.errors import ConfigurationError
 from linnaeus.jobs import (
     FrozenRun,
@@ -58,8 +59,6 @@ __all__ = [
     "Vacuum",
     "Workspace",
 ]
-
-DEFAULT_BACKBONE = "efficientnet-lite0"
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from linnaeus import layout
+from linnaeus.choices import DEFAULT_BACKBONE
 from linnaeus.cli.options import (
-    DEFAULT_BACKBONE,
     Backbone,
     BeamOptions,
     Changes,

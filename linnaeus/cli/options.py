@@ -1,15 +1,13 @@
 """Arguments and options that several commands have."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from linnaeus import choices
+from linnaeus.choices import Precision
 from linnaeus.errors import ConfigurationError
-
-DEFAULT_BACKBONE = "efficientnet-lite0"
-
-Precision = Literal["float32", "bfloat16", "int8"]
 
 _IMAGES_HELP = (
     "Folder or prefix (a label is the folder's name), or a CSV, JSONL or Parquet file with the "
@@ -66,11 +64,9 @@ Server = Annotated[
 Output = Annotated[
     str | None, typer.Option(metavar="URI", help="Write the labels as plain files, too.")
 ]
-OutputFormat = Annotated[
-    Literal["parquet", "jsonl", "csv"], typer.Option("--format", help="Of the plain files.")
-]
+OutputFormat = Annotated[choices.LabelFormat, typer.Option("--format", help="Of the plain files.")]
 Payload = Annotated[
-    Literal["embedding", "image", "pixels"],
+    choices.Payload,
     typer.Option(help="What is sent to the server; only embeddings are kept and reused."),
 ]
 SkewGate = Annotated[

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from linnaeus.augmentation_settings import Augmentation
+from linnaeus.choices import DEFAULT_BACKBONE, HeadKind
 from linnaeus.cli.options import (
-    DEFAULT_BACKBONE,
     Backbone,
     Images,
     Model,
@@ -23,7 +23,6 @@ from linnaeus.progress import settings_text
 from linnaeus.training.config import (
     FineTuningConfig,
     GateConfig,
-    HeadKind,
     KernelConfig,
     LayersConfig,
     LinearConfig,

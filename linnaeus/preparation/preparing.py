@@ -13,11 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from ulid import ULID
 
+from linnaeus import choices
 from linnaeus.backbones import (
     FINGERPRINT_DIGITS,
     TENSORFLOW,
@@ -39,7 +41,7 @@ from linnaeus.storage import Folder
 
 ENGINES = ("openvino", "litert", TENSORFLOW)
 
-PRECISIONS = ("float32", "bfloat16", "int8")
+PRECISIONS: tuple[str, ...] = get_args(choices.Precision)
 
 Sample = Callable[[int, int], NDArray[np.uint8]]
 """Some of the user's pictures, `[N, height, width, 3]`, by the height and width in pixels."""

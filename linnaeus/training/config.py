@@ -9,14 +9,13 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, get_args, get_type_hints
 
 from linnaeus.augmentation_settings import Augmentation, setting
+from linnaeus.choices import DEFAULT_BACKBONE, Balance, HeadKind
 from linnaeus.errors import ConfigurationError
 
-HeadKind = Literal["auto", "linear", "kernel", "layers"]
 Optimizer = Literal["sgd", "adam", "adamw", "rmsprop"]
 Activation = Literal["relu", "gelu", "swish", "tanh", "sigmoid"]
 Decay = Literal["none", "cosine", "exponential"]
 Sampling = Literal["shuffled", "balanced"]
-Balance = Literal["none", "balanced"]
 STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
 
 
@@ -157,7 +156,7 @@ class GateConfig:
 class TrainConfig:
     """Everything that decides what `train` makes of a manifest."""
 
-    backbone: str = "efficientnet-lite0"
+    backbone: str = DEFAULT_BACKBONE
     precision: str = "float32"
     head: HeadKind = setting(
         "auto",

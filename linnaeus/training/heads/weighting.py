@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from linnaeus.choices import Balance
 from linnaeus.errors import ConfigurationError
-from linnaeus.training.config import Balance
 from linnaeus.training.data.examples import Examples, LabelledEmbeddings
 from linnaeus.training.heads.head import Vector
 

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from linnaeus.choices import DEFAULT_BACKBONE, Balance, HeadKind, LabelFormat, Payload, Precision
 from linnaeus.storage import normalise, outer_of
 from linnaeus.workflow.file.setting_types import (
     Address,
@@ -74,9 +75,9 @@ class Backbone(Section):
     """The network that turns pixels into embeddings."""
 
     name: BackboneName = Field(
-        "efficientnet-lite0", description="Its name, as `linnaeus embed --backbone` takes it."
+        DEFAULT_BACKBONE, description="Its name, as `linnaeus embed --backbone` takes it."
     )
-    precision: Literal["float32", "bfloat16", "int8"] = Field(
+    precision: Precision = Field(
         "float32",
         description="Arithmetic that it is computed in; another one gives other embeddings.",
     )
@@ -86,7 +87,7 @@ class Model(Section):
     """The model that is trained, published and asked for labels."""
 
     name: Name = Field("labels", description="Its name in the workspace and on the server.")
-    head: Literal["auto", "linear", "kernel", "layers"] = Field(
+    head: HeadKind = Field(
         "auto", description="Kind of head; auto keeps the best of several on validation images."
     )
     sweep: bool = Field(False, description="Whether dozens of heads are tried, not few.")
@@ -95,7 +96,7 @@ class Model(Section):
         description="How many of the backbone's last layers are trained, too; wants a GPU.",
         examples=[2],
     )
-    class_weights: Literal["none", "balanced"] = Field(
+    class_weights: Balance = Field(
         "none", description="With balanced, rare labels weigh as much as frequent ones."
     )
     seed: Seed = Field(0, description="Seed of every random choice.")
@@ -164,9 +165,7 @@ class Serving(Section):
         "embedded server is started.",
         examples=["models.internal:8500"],
     )
-    payload: Literal["embedding", "pixels", "image"] = Field(
-        "embedding", description="What is sent to it."
-    )
+    payload: Payload = Field("embedding", description="What is sent to it.")
     wait_minutes: Minutes = Field(
         15, description="How long a server may take to load a new version."
     )
@@ -180,7 +179,7 @@ class Output(Section):
         description="Folder or prefix for them; none are written by default.",
         examples=["s3://bucket/labels"],
     )
-    format: Literal["parquet", "jsonl", "csv"] = Field("parquet", description="Their format.")
+    format: LabelFormat = Field("parquet", description="Their format.")
 
 
 class Schedule(Section):
