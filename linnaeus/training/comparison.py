@@ -75,5 +75,5 @@ def _said_by(workspace: Folder, model: Model, digests: list[str]) -> list[set[st
     return [{rule.labels[label]} for label in scores.argmax(axis=1)]
 
 
-def _accuracy(said: list[set[str]], truth: list[set[str]]) -> float:
-    return sum(one == other for one, other in zip(said, truth, strict=True)) / len(truth)
+def _accuracy(predicted: list[set[str]], truth: list[set[str]]) -> float:
+    return sum(one == other for one, other in zip(predicted, truth, strict=True)) / len(truth)

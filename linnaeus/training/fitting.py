@@ -69,8 +69,8 @@ def _on_embeddings(training: Training, spec: BackboneSpec) -> Learned:
     data = _load(training, spec)
     checkpoints = _checkpoints(training, spec, data)
     varied = _varied(training, spec, data)
-    found = sweep.run(varied, training.config, checkpoints, training.monitoring, training.progress)
-    return Learned(spec, data, found.best, tuple(map(asdict, found.tried)), checkpoints)
+    result = sweep.run(varied, training.config, checkpoints, training.monitoring, training.progress)
+    return Learned(spec, data, result.best, tuple(map(asdict, result.tried)), checkpoints)
 
 
 def _fine_tuned(training: Training, base: BackboneSpec) -> Learned:

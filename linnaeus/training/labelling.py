@@ -41,11 +41,11 @@ class Labeller:
         described = load_model(self._workspace, model)
         read = {photo: _read(photo, described) for photo in photos}
         pixels = {photo: one for photo, one in read.items() if not isinstance(one, str)}
-        found: dict[str, PhotoLabels] = {}
+        labelled: dict[str, PhotoLabels] = {}
         if pixels:
             with self._lock:
-                found = self._load(described).label(pixels)
-        return [found.get(photo) or PhotoLabels(photo, [], str(read[photo])) for photo in photos]
+                labelled = self._load(described).label(pixels)
+        return [labelled.get(photo) or PhotoLabels(photo, [], str(read[photo])) for photo in photos]
 
     def _load(self, model: Model) -> "_LoadedModel":
         """Loading takes seconds. Another training of the same name and number is another model."""
@@ -86,12 +86,12 @@ class _LoadedModel:
     def label(self, pixels: dict[str, Pixels]) -> dict[str, PhotoLabels]:
         """What the model says of each picture by name, embedded as a worker embeds it."""
         embeddings = np.concatenate([self._engine.embed(one[None]) for one in pixels.values()])
-        said = DecisionRule.of(self.model).decide(self._published.scores(embeddings))
+        decisions = DecisionRule.of(self.model).decide(self._published.scores(embeddings))
         best = [
             list(zip(labels, scores, strict=True))
-            for labels, scores in zip(said.top_labels, said.top_scores.tolist(), strict=True)
+            for labels, scores in zip(decisions.top_labels, decisions.top_scores.tolist(), strict=True)
         ]
         return {
-            photo: PhotoLabels(photo, best[i], None, said.label[i], said.labels[i])
+            photo: PhotoLabels(photo, best[i], None, decisions.label[i], decisions.labels[i])
             for i, photo in enumerate(pixels)
         }

@@ -158,9 +158,9 @@ def trained(
         model = train(workspace, manifest, MODEL, config, log.progress, monitoring=monitoring)
     except GateFailed as error:
         raise GateFailed(f"ACCURACY FAILED: {error}") from error
-    wanted, found = config.gate.accuracy_at_least, model.metrics["test"]["accuracy"]
+    wanted, reached = config.gate.accuracy_at_least, model.metrics["test"]["accuracy"]
     if wanted is not None:
-        print(f"ACCURACY PASSED: found {found:f}, expected at least {wanted:f}")
+        print(f"ACCURACY PASSED: found {reached:f}, expected at least {wanted:f}")
     return model
 
 

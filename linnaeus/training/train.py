@@ -49,7 +49,7 @@ def train(  # noqa: PLR0913, PLR0917 - where, of what, which, how, and two who a
 
     Raises:
         ConfigurationError: If the images, their labels or their embeddings do not suffice.
-        GateFailed: If the model does not reach what was asked for; nothing is published then.
+        GateFailed: If the model does not pass the gate; nothing is published then.
         StorageError: If the workspace cannot be read or written.
     """
     models.check_name(model)
@@ -100,7 +100,7 @@ def _described(
         backbone=ModelBackbone.of(learned.spec),
         task=learned.data.task,
         hyperparameters={**asdict(config), "chosen": chosen},
-        metrics={name: found.to_dict() for name, found in assessment.evaluations.items()},
+        metrics={name: one.to_dict() for name, one in assessment.evaluations.items()},
         thresholds=assessment.rule.thresholds,
         run_id=str(ULID()),
         tried=learned.tried,
@@ -137,9 +137,9 @@ def _tell(step: Step, assessment: Assessment, facts: dict[str, Any]) -> None:
             f"'unknown' below {abstention.threshold:.3f}: {abstention.unknown:,} test images; "
             f"{abstention.precision:.1%} of the others are right"
         )
-    if found := facts["near_duplicates"]["found"]:
+    if pairs := facts["near_duplicates"]["found"]:
         told.append(
-            f"{found:,} held-out images nearly equal one of another split "
+            f"{pairs:,} held-out images nearly equal one of another split "
             "(--near-duplicates together keeps them in one)"
         )
     if told:

@@ -15,7 +15,7 @@ from linnaeus.training.evaluation.assessment import Assessment
 
 
 def record(workspace: Folder, model: Model, assessment: Assessment) -> None:
-    """Writes what the model said of each held-out picture, and last the summary.
+    """Writes what the model predicts of each held-out picture, and last the summary.
 
     Raises:
         StorageError: If the workspace cannot be written.

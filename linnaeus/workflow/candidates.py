@@ -101,19 +101,19 @@ def _keep_run(workspace: Folder, candidate: Candidate, published: Model) -> None
 def of_version(workspace: Folder, name: str, version: int) -> Candidate | None:
     """The candidate that became a version, if it is still kept."""
     published = models.load_model(workspace, f"{name}:{version}")
-    found = (one for _, one in listed(workspace, name))
-    return next((one for one in found if one.model.run_id == published.run_id), None)
+    listed_candidates = (one for _, one in listed(workspace, name))
+    return next((one for one in listed_candidates if one.model.run_id == published.run_id), None)
 
 
 def note_churn(workspace: Folder, candidate: Candidate, counts: Mapping[str, Any]) -> None:
-    """Keep what a candidate would change, so that it need not be found out in every run."""
+    """Keep what a candidate would change, so that it need not be measured in every run."""
     if counts.get("compared"):
         share = counts["changed"] / counts["compared"]
         workspace.write(f"{candidate.key}/{_CHURN}", _KnownChurn(share).to_json().encode())
 
 
 def known_churn(candidate: Candidate) -> float | None:
-    """The share of labels that a candidate would change, where an earlier run found it out."""
+    """The share of labels that a candidate would change, where an earlier run measured it."""
     known = _KnownChurn.read_if_sound(candidate.home, _CHURN)
     return known.churn if known else None
 

@@ -58,19 +58,19 @@ def freeze(workflow: Workflow, request: FreezeRequest, progress: Progress = SILE
         context = engine.open_workflow_run(workspace, workflow, request.id, progress)
         before = _STEPS_BEFORE[request.job]
         engine.refuse_after_trouble(context.run, before or ("score",))
-        found: list[Slices] = []
+        frozen: list[Slices] = []
 
         def work(of: Context) -> Outcome:
-            found.append(_frozen(of, request))
-            return Outcome(f"frozen as {found[0].plan}")
+            frozen.append(_frozen(of, request))
+            return Outcome(f"frozen as {frozen[0].plan}")
 
         engine.do(context, before)
         if not engine.trouble(context.run, before):
             engine.do_instead(context, request.job, work)
-        if not found:
+        if not frozen:
             wrong = engine.trouble(context.run)
             raise LinnaeusError(f"{wrong.name}: {wrong.line}" if wrong else "nothing was frozen")
-        return found[0]
+        return frozen[0]
 
 
 def _frozen(context: Context, request: FreezeRequest) -> Slices:

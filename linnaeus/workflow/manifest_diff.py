@@ -53,8 +53,8 @@ def of_labels(workspace: Folder, earlier: Manifest, later: Manifest) -> Differen
 def labelled(workspace: Folder, manifest: Manifest) -> int:
     """How many images of a list have labels."""
     with manifests.local_file(workspace, manifest.id) as listed:
-        found = query(f"SELECT count(*) AS n FROM listed {_LABELLED}", {"listed": listed})
-    return int(found["n"][0].as_py())
+        counts = query(f"SELECT count(*) AS n FROM listed {_LABELLED}", {"listed": listed})
+    return int(counts["n"][0].as_py())
 
 
 def images_text(count: int) -> str:
@@ -69,5 +69,5 @@ def _count(workspace: Folder, earlier: Manifest, later: Manifest, sql: str) -> D
         manifests.local_file(workspace, earlier.id) as before,
         manifests.local_file(workspace, later.id) as now,
     ):
-        found = query(sql, {"earlier": before, "later": now})
-    return Differences(*(int(column[0].as_py()) for column in found.columns))
+        counts = query(sql, {"earlier": before, "later": now})
+    return Differences(*(int(column[0].as_py()) for column in counts.columns))

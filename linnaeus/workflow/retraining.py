@@ -59,10 +59,10 @@ def decide(
         return Decision(False, f"{named} stays: no image of {labelled.source} has a label")
     if not same_settings(current, config_of(workflow)):
         return Decision(True, f"{named} was trained with other settings")
-    found = _differences(workspace, current, labelled)
-    changed = found.all if found else labelled.objects
+    differences = _differences(workspace, current, labelled)
+    changed = differences.all if differences else labelled.objects
     if changed >= rule.changed_at_least:
-        what = str(found) if found else "they are others"
+        what = str(differences) if differences else "they are others"
         return Decision(True, f"labelled images since {named} was trained: {what}", changed)
     if rule.after_days is not None and _age(current) > timedelta(days=rule.after_days):
         return Decision(True, f"{named} is older than {rule.after_days:g} days", changed)
@@ -71,10 +71,10 @@ def decide(
 
 def same_settings(model: Model, config: TrainConfig) -> bool:
     """Whether a model was trained as it would be now; settings that it does not know are passed."""
-    asked: dict[str, Any] = documents.json_values(asdict(config))
+    wanted: dict[str, Any] = documents.json_values(asdict(config))
     was: dict[str, Any] = documents.json_values(dict(model.hyperparameters))
-    shared = (asked.keys() & was.keys()).difference(_NOT_COMPARED)
-    return all(asked[name] == was[name] for name in shared)
+    shared = (wanted.keys() & was.keys()).difference(_NOT_COMPARED)
+    return all(wanted[name] == was[name] for name in shared)
 
 
 def _differences(workspace: Folder, current: Model, labelled: Manifest) -> Differences | None:

@@ -46,10 +46,10 @@ def addresses(server: str) -> Sequence[str]:
     if server.startswith(SECURE) or not port.isdigit():
         return [server]
     try:
-        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
     except OSError:  # the name may come with the first server
         return [server]
-    families = {address[0] for *_, address in found}
+    families = {address[0] for *_, address in addresses}
     return sorted(f"[{one}]:{port}" if ":" in str(one) else f"{one}:{port}" for one in families)
 
 

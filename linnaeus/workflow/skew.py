@@ -59,5 +59,5 @@ class _Graph:
     ) -> dict[str, NDArray[Any]]:
         """Some outputs of one call, by name."""
         rows = values if isinstance(values[0], bytes) else np.stack(values)
-        found = self._graph.call(signature, **{INPUTS[signature]: rows})
-        return {name: found[name] for name in outputs}
+        results = self._graph.call(signature, **{INPUTS[signature]: rows})
+        return {name: results[name] for name in outputs}

@@ -24,7 +24,7 @@ from linnaeus.training.data.truth import is_multi, positions, presence, selected
 # Equal content is used once. Where one copy is marked for the test, that one is, so that nothing
 # that is trained on is tested.
 _FATES = """
-WITH said AS (
+WITH labelled AS (
     SELECT * EXCLUDE labels, CASE WHEN label IS NULL THEN labels ELSE [label] END AS truth
     FROM known
 )
@@ -38,7 +38,7 @@ SELECT *, CASE
         PARTITION BY sha256, truth ORDER BY split IS DISTINCT FROM 'test', uri) > 1
         THEN 'duplicate'
     ELSE 'used' END AS fate
-FROM said ORDER BY uri
+FROM labelled ORDER BY uri
 """
 
 

@@ -51,8 +51,8 @@ def is_multi(used: pa.Table) -> bool:
 
 def positions(truth: pa.ChunkedArray, labels: tuple[str, ...]) -> NDArray[np.int64]:
     """Where each row's only label is among `labels`, [n]."""
-    found = pc.index_in(flat(truth)[0], pa.array(labels, pa.string()))
-    ids: NDArray[np.int64] = found.to_numpy(zero_copy_only=False).astype(np.int64)
+    indices = pc.index_in(flat(truth)[0], pa.array(labels, pa.string()))
+    ids: NDArray[np.int64] = indices.to_numpy(zero_copy_only=False).astype(np.int64)
     return ids
 
 

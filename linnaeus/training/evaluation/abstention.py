@@ -1,4 +1,4 @@
-"""From which score on a label is said: thresholds fitted on validation images.
+"""From which score on a label is given: thresholds fitted on validation images.
 
 Scores are compared as float32, as the exported model does. A threshold lies midway to the next
 lower score, so that rounding elsewhere changes no decision.
@@ -31,21 +31,21 @@ def fit_threshold(
         confidences: best scores of the validation images, [n].
         right: whether the best label is the true one, [n].
         weights: of the images, at least 0, [n].
-        target_precision: the (weighted) share of labels to be right, among those said.
+        target_precision: the (weighted) share of labels to be right, among those given.
 
     Raises:
         GateFailed: If no threshold reaches that: the model would say `unknown` for everything.
     """
     candidates = _Candidates(confidences, right, weights)
-    found = candidates.lowest_reaching(target_precision)
-    if found is None:
+    threshold = candidates.lowest_reaching(target_precision)
+    if threshold is None:
         best = candidates.precision.max(initial=0.0)
         raise GateFailed(
             f"no confidence gives the precision of {target_precision:g} asked for on the "
             f"{len(confidences)} validation images, the best is {best:.3f}: ask for less, or add "
             "validation images; nothing was published"
         )
-    return found
+    return threshold
 
 
 def fit_label_thresholds(
@@ -54,7 +54,7 @@ def fit_label_thresholds(
     weights: NDArray[np.floating],
     target_precision: float | None = None,
 ) -> NDArray[np.float64]:
-    """Thresholds [C] from which on each label is said, chosen on validation images.
+    """Thresholds [C] from which on each label is given, chosen on validation images.
 
     By default that of the best F1; of a label that none of the images has, 0.5. With a target
     precision the lowest that reaches it; `NEVER` for a label that does not reach it.
@@ -64,7 +64,7 @@ def fit_label_thresholds(
         targets: 1 where a label is true, [n, C].
         weights: of the images, at least 0, [n].
         target_precision: the (weighted) share of images for which a label is right, among those
-            for which it is said.
+            for which it is given.
     """
     columns = (_Candidates(s, t, weights) for s, t in zip(scores.T, targets.T, strict=True))
     if target_precision is None:
@@ -99,12 +99,12 @@ class _Candidates:
         order = np.argsort(-scores.astype(np.float32), kind="stable")
         ordered = scores[order].astype(np.float32)
         ends = last_of_equals(ordered)
-        said = weights[order].astype(np.float64)
-        self._hits = np.cumsum(said * true[order].astype(bool))[ends]
-        self._said = np.cumsum(said)[ends]
+        given = weights[order].astype(np.float64)
+        self._hits = np.cumsum(given * true[order].astype(bool))[ends]
+        self._given = np.cumsum(given)[ends]
         self._all_true = self._hits[-1] if len(ends) else 0.0
         self.thresholds = _midway(ordered[ends])
-        self.precision = self._hits / np.maximum(self._said, np.finfo(np.float64).tiny)
+        self.precision = self._hits / np.maximum(self._given, np.finfo(np.float64).tiny)
 
     def lowest_reaching(self, precision: float) -> float | None:
         reached = np.flatnonzero(self.precision >= precision)
@@ -114,7 +114,7 @@ class _Candidates:
         """The highest of the thresholds whose F1 is best."""
         if not self._all_true:
             return DEFAULT_THRESHOLD
-        f1 = 2 * self._hits / (self._said + self._all_true)
+        f1 = 2 * self._hits / (self._given + self._all_true)
         return float(self.thresholds[f1.argmax()])
 
 

@@ -19,7 +19,7 @@ from linnaeus.training.heads.head import Fit, Head, with_temperature
 
 @dataclass(frozen=True)
 class Assessment:
-    """The head to publish, what it says of an image by its scores, and how good that is."""
+    """The head to publish, what it predicts of an image by its scores, and how good that is."""
 
     head: Head
     temperature: float
@@ -27,7 +27,7 @@ class Assessment:
     evaluations: Mapping[str, Evaluation]
     """Of `validation` (by a head that was never fitted on it) and of `test`."""
     held_out_predictions: pa.Table
-    """What it says of every validation and test picture, schema `records.HELD_OUT_PREDICTIONS`."""
+    """Of every validation and test picture, schema `records.HELD_OUT_PREDICTIONS`."""
 
 
 def assess(fit: Fit, data: LabelledEmbeddings, gate: GateConfig) -> Assessment:
@@ -48,8 +48,8 @@ def assess(fit: Fit, data: LabelledEmbeddings, gate: GateConfig) -> Assessment:
     thresholds = fit_thresholds(scores["validation"], data, validation, gate.target_precision)
     rule = DecisionRule(data.labels, data.task, thresholds)
     evaluations = {
-        split: evaluate_scores(found, data.examples(split).targets, rule)
-        for split, found in scores.items()
+        split: evaluate_scores(of_split, data.examples(split).targets, rule)
+        for split, of_split in scores.items()
     }
     return Assessment(
         head, temperature, rule, evaluations, held_out_predictions(data, scores, rule)
@@ -65,10 +65,10 @@ def fit_thresholds(
     """The thresholds of a `DecisionRule`, from validation scores [n, C]."""
     if data.task == "multi":
         abstention.refuse_unknown(data.labels)
-        found = abstention.fit_label_thresholds(
+        thresholds = abstention.fit_label_thresholds(
             scores, validation.targets, validation.weights, target_precision
         )
-        return dict(zip(data.labels, found.tolist(), strict=True))
+        return dict(zip(data.labels, thresholds.tolist(), strict=True))
     if target_precision is None:
         return {}
     abstention.refuse_unknown(data.labels)

@@ -41,8 +41,8 @@ def fit_temperature(
         return loss_of(logits / math.exp(log_temperature), targets, weights)
 
     bounds = (math.log(LOWEST), math.log(HIGHEST))
-    found = minimize_scalar(loss, bounds=bounds, method="bounded")
-    return math.exp(found.x) if found.fun < loss(0.0) else 1.0
+    result = minimize_scalar(loss, bounds=bounds, method="bounded")
+    return math.exp(result.x) if result.fun < loss(0.0) else 1.0
 
 
 def _loss(logits: NDArray[np.floating], label_ids: NDArray[Any], weights: Vector) -> float:

@@ -61,8 +61,8 @@ class DecisionRule:
     @property
     def label_thresholds(self) -> NDArray[np.float32]:
         """The threshold of each label of a `multi` model, [C]."""
-        found = [self.thresholds.get(label, DEFAULT_THRESHOLD) for label in self.labels]
-        return np.array(found, np.float32)
+        thresholds = [self.thresholds.get(label, DEFAULT_THRESHOLD) for label in self.labels]
+        return np.array(thresholds, np.float32)
 
     def chosen(self, scores: Scores) -> NDArray[np.bool_]:
         """Which labels each image has, [n, C], by scores [n, C]."""
@@ -75,17 +75,17 @@ class DecisionRule:
         return sure
 
     def decide(self, scores: Scores) -> Decisions:
-        """What is said of images with scores [n, C]."""
+        """What is decided of images with scores [n, C]."""
         scores, chosen = scores.astype(np.float32), self.chosen(scores)
         names: NDArray[Any] = np.array(self.labels, object)
         # Scores are at least 0, so the chosen labels come first.
         order = best_first(np.where(chosen, scores, -1))
         labels = [names[row[:n]].tolist() for row, n in zip(order, chosen.sum(axis=1), strict=True)]
         top = best_first(scores)[:, :TOP_K]
-        said = np.where(chosen.any(axis=1), order[:, 0], top[:, 0])
+        answer = np.where(chosen.any(axis=1), order[:, 0], top[:, 0])
         return Decisions(
             label=[some[0] if some else UNKNOWN for some in labels],
-            confidence=np.take_along_axis(scores, said[:, None], axis=1)[:, 0],
+            confidence=np.take_along_axis(scores, answer[:, None], axis=1)[:, 0],
             labels=labels,
             top_labels=names[top].tolist(),
             top_scores=np.take_along_axis(scores, top, axis=1),

@@ -34,7 +34,7 @@ def mistakes(predictions: pa.Table, task: Task = "single") -> list[dict[str, Any
     """Misclassified test pictures, the most confident first, at most 1,000.
 
     single: those whose best label is not the true one, even if the model says `unknown` instead.
-    multi: those of which not exactly the true labels are said.
+    multi: those of which not exactly the true labels are predicted.
 
     Returns:
         `{uri, true, predicted, score}`; several labels are joined by commas.
@@ -60,14 +60,14 @@ def _predicted(row: dict[str, Any], task: Task) -> list[str]:
 
 def _of_split(data: LabelledEmbeddings, name: str, scores: Scores, rule: DecisionRule) -> pa.Table:
     rows = data.slices[name]
-    said = rule.decide(scores)
+    decisions = rule.decide(scores)
     columns = {
         "uri": data.uris[rows],
         "sha256": data.digests[rows],
         "split": [name] * len(scores),
         "truth": _truth(data.rows.targets[rows], rule),
-        **vars(said),
-        "top_scores": list(said.top_scores),
+        **vars(decisions),
+        "top_scores": list(decisions.top_scores),
     }
     return pa.table(
         [columns[field.name] for field in HELD_OUT_PREDICTIONS], schema=HELD_OUT_PREDICTIONS

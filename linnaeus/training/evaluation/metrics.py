@@ -213,12 +213,12 @@ def _micro(true: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> Averages:
 
 
 def _abstention(scores: Scores, right: NDArray[np.bool_], rule: DecisionRule) -> Abstention:
-    said = rule.chosen(scores).any(axis=1)
+    answered = rule.chosen(scores).any(axis=1)
     return Abstention(
         threshold=rule.abstain_below,
-        unknown=int((~said).sum()),
-        coverage=float(said.mean()),
-        precision=float(right[said].mean()) if said.any() else 0.0,
+        unknown=int((~answered).sum()),
+        coverage=float(answered.mean()),
+        precision=float(right[answered].mean()) if answered.any() else 0.0,
     )
 
 

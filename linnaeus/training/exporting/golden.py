@@ -36,14 +36,14 @@ def write(
         (folder / name).write_bytes(data)
     embeddings = embed(list(pictures.values()), engine, backbone)
     scores = scores_of(head.logits(embeddings), rule.task)
-    said = rule.decide(scores)
+    decisions = rule.decide(scores)
     rounding = tolerance.rounding(head, embeddings)
     sensitivity = tolerance.sensitivity(head, embeddings, rule.task)
     expected = [
         GoldenRecord(
             file=name,
-            label=said.label[i],
-            labels=said.labels[i],
+            label=decisions.label[i],
+            labels=decisions.labels[i],
             scores=_digits(scores[i]),
             rounding=float(rounding[i]),
             sensitivity=_digits(sensitivity[i]),

@@ -105,9 +105,9 @@ class Reader:
 
 
 def settings_of(config: TrainConfig) -> FineTuningConfig:
-    """How to fine-tune; raises ConfigurationError where nothing is said of it."""
+    """How to fine-tune; raises ConfigurationError where that is not configured."""
     if config.fine_tuning is None:
-        raise ConfigurationError("nothing is said of how to fine-tune: give fine_tuning settings")
+        raise ConfigurationError("fine-tuning is not configured: give fine_tuning settings")
     return config.fine_tuning
 
 
@@ -129,5 +129,5 @@ def _is_small(trunk: Trainable, *pictures: Pictures) -> bool:
     """Whether there are frozen layers whose values can be kept."""
     if trunk.frozen_shape is None:
         return False
-    images = sum(len(found.pixels) for found in pictures)
+    images = sum(len(picture.pixels) for picture in pictures)
     return 4 * images * prod(trunk.frozen_shape) <= COMPUTED_BYTES

@@ -43,7 +43,7 @@ class Tuned:
     curve: tuple[CurvePoint, ...]
     """A point an epoch; the weights are those of the lowest validation loss."""
     chosen: Mapping[str, Any]
-    """What describes it, and what the training found out by itself."""
+    """What describes it, and what the training chose by itself."""
 
 
 def fine_tune(  # noqa: PLR0913 - what all trainers of long runs take

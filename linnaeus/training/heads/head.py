@@ -118,7 +118,7 @@ class Fit:
     finish: Callable[[], Head]
     """Makes the head to publish, which may have been fitted on validation images, too."""
     chosen: Mapping[str, Any]
-    """What describes this head among others, and what the trainer found out by itself."""
+    """What describes this head among others, and what the trainer chose by itself."""
     curve: tuple[CurvePoint, ...] = ()
 
 

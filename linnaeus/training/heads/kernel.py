@@ -122,8 +122,8 @@ def fit(
     def finish() -> Head:
         everything = best.features.objective(data.examples("train", "validation"), len(data.labels))
         start = best.best
-        found = minimise(everything, start.l2, start.parameters, FINAL_TOLERANCE)
-        return best.features.head(everything, found)
+        parameters = minimise(everything, start.l2, start.parameters, FINAL_TOLERANCE)
+        return best.features.head(everything, parameters)
 
     return Fit(
         "kernel",

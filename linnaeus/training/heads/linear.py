@@ -210,9 +210,9 @@ def _candidate(
     arrays = plan.checkpoints.load(name)
     if arrays is not None:
         return Candidate.from_arrays(l2, arrays)
-    found = minimum(objective, l2, start, PATH_TOLERANCE)
-    score = evaluate(objective.head(found.parameters), validation)
-    candidate = Candidate(l2, found.parameters, found.train, score)
+    lowest = minimum(objective, l2, start, PATH_TOLERANCE)
+    score = evaluate(objective.head(lowest.parameters), validation)
+    candidate = Candidate(l2, lowest.parameters, lowest.train, score)
     plan.checkpoints.save(name, candidate.to_arrays())
     return candidate
 
@@ -252,12 +252,12 @@ def minimum(objective: Objective, l2: float, start: Parameters, tolerance: float
         seen[flat.tobytes()] = score
         return value, conditioning.gradient(gradient).ravel()
 
-    found = minimize(
+    result = minimize(
         value_and_gradient,
         conditioning.variables(start).ravel(),
         jac=True,
         method="L-BFGS-B",
         options={"ftol": tolerance, "gtol": GRADIENT_TOLERANCE, "maxiter": MAX_ITERATIONS},
     )
-    parameters = conditioning.parameters(found.x.reshape(objective.shape))
-    return Minimum(parameters, seen[found.x.tobytes()])
+    parameters = conditioning.parameters(result.x.reshape(objective.shape))
+    return Minimum(parameters, seen[result.x.tobytes()])

@@ -165,11 +165,11 @@ def _many(config: TrainConfig) -> list[Candidate]:
     return [*kernels, *layers]
 
 
-def adapted(found: Sequence[Candidate], images: int) -> list[Candidate]:
+def adapted(candidates: Sequence[Candidate], images: int) -> list[Candidate]:
     """The candidates with shorter trainings where there are many images; one alone stays."""
-    if len(found) == 1 or images < MANY_IMAGES:
-        return list(found)
-    return [shortened(one, images) if isinstance(one, LayersConfig) else one for one in found]
+    if len(candidates) == 1 or images < MANY_IMAGES:
+        return list(candidates)
+    return [shortened(one, images) if isinstance(one, LayersConfig) else one for one in candidates]
 
 
 def shortened(config: LayersConfig, images: int) -> LayersConfig:
@@ -185,10 +185,10 @@ def shortened(config: LayersConfig, images: int) -> LayersConfig:
     )
 
 
-def side_by_side(found: Sequence[Candidate]) -> list[Group]:
+def side_by_side(candidates: Sequence[Candidate]) -> list[Group]:
     """Heads of layers together, since they share their batches; all others alone."""
-    layers = [one for one in found if isinstance(one, LayersConfig)]
-    alone: list[Group] = [[one] for one in found if not isinstance(one, LayersConfig)]
+    layers = [one for one in candidates if isinstance(one, LayersConfig)]
+    alone: list[Group] = [[one] for one in candidates if not isinstance(one, LayersConfig)]
     return [*alone, layers] if layers else alone
 
 
@@ -230,7 +230,7 @@ class Trial:
             yield from ((fit, seconds) for fit in fits)
 
     def evaluated(self, fit: Fit, seconds: float) -> tuple[Tried, Losses]:
-        """What is said of a fitted candidate, and its loss on each validation image, [n]."""
+        """What is reported of a fitted candidate, and its loss on each validation image, [n]."""
         settings = {n: v for n, v in fit.chosen.items() if n != "validation_log_loss"}
         examples, head = self.data.examples("validation"), self._calibrated(fit)
         score = evaluate(head, examples)
@@ -267,8 +267,8 @@ def _sortable(loss: float) -> float:
 
 
 def _note(tried: Sequence[Tried], best: int) -> str:
-    found = tried[best]
+    winner = tried[best]
     of = f"best of {len(tried)} heads: " if len(tried) > 1 else ""
-    given = {name: value for name, value in found.settings.items() if value != ()}
-    said = settings_text(dict(list(given.items())[:3]))
-    return f"{of}{found.kind} ({said}), {found.validation_accuracy:.1%} right on validation"
+    given = {name: value for name, value in winner.settings.items() if value != ()}
+    settings = settings_text(dict(list(given.items())[:3]))
+    return f"{of}{winner.kind} ({settings}), {winner.validation_accuracy:.1%} right on validation"

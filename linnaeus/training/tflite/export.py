@@ -103,8 +103,8 @@ def export_tflite(
         calibration, test = tflite_pictures.read(workspace, manifest, model)
     with opened(workspace, model) as published:
         with progress.step("Test the SavedModel", None):
-            said = published.scores(test.pixels, PIXELS, PICTURES_AT_ONCE)
-            right = accuracy(said, test, model)
+            test_scores = published.scores(test.pixels, PIXELS, PICTURES_AT_ONCE)
+            right = accuracy(test_scores, test, model)
         bench = _Bench(model, _source(published, model), calibration.pixels, test, right)
         files = tuple(_file(bench, kind, output, progress) for kind in export.kinds)
         made = _summary(bench, files)
@@ -120,17 +120,17 @@ def scores(file: bytes, pixels: Pixels) -> Scores:
     return np.concatenate([run(pixels=one[np.newaxis])[SCORES] for one in pixels])
 
 
-def accuracy(found: Scores, pictures: LabelledPictures, model: Model) -> float:
+def accuracy(scores: Scores, pictures: LabelledPictures, model: Model) -> float:
     """The share of pictures whose best label is theirs; with several, whose labels are all right.
 
     Args:
-        found: `[n, C]`, in the order of the model's labels.
+        scores: `[n, C]`, in the order of the model's labels.
         pictures: n of them.
         model: its task, and for several labels a picture its thresholds.
     """
     if model.task == "multi":
-        return float((DecisionRule.of(model).chosen(found) == pictures.truth).all(axis=1).mean())
-    best = found.argmax(axis=1)
+        return float((DecisionRule.of(model).chosen(scores) == pictures.truth).all(axis=1).mean())
+    best = scores.argmax(axis=1)
     return float(pictures.truth[np.arange(len(best)), best].mean())
 
 

@@ -21,10 +21,10 @@ from linnaeus.workflow.drift.sampled_moments import stored_moments
 
 _LABELS = """
 SELECT label, count(*) FROM (
-    SELECT unnest(labels) AS label FROM said
+    SELECT unnest(labels) AS label FROM predicted
 ) GROUP BY label ORDER BY label
 """
-_UNKNOWN = "SELECT count(*) FILTER (WHERE len(labels) = 0), count(*) FROM said"
+_UNKNOWN = "SELECT count(*) FILTER (WHERE len(labels) = 0), count(*) FROM predicted"
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def of_scoring_run(workspace: Folder, model: str, version: int | None, run_id: s
 
 def _measured(workspace: Folder, name: str, run_id: str) -> Drift:
     model = models.load_model(workspace, name)
-    said = _said(workspace, model.name, run_id)
-    if not said.labelled:
+    counts = _label_counts(workspace, model.name, run_id)
+    if not counts.labelled:
         return Drift(name, why_not="nothing was labelled")
     reference = reference_of(workspace, model)
     contents = _predictions(workspace, model.name, run_id, "sha256")
@@ -72,26 +72,26 @@ def _measured(workspace: Folder, name: str, run_id: str) -> Drift:
     return Drift(
         name,
         embedding_drift(scored, reference.moments),
-        label_drift(said.labels, reference.labels),
-        said.unknown / said.labelled,
+        label_drift(counts.labels, reference.labels),
+        counts.unknown / counts.labelled,
     )
 
 
 @dataclass(frozen=True)
-class _Said:
-    """What a run said: how often each label, and of how many images."""
+class _LabelCounts:
+    """How often a run gave each label, and of how many images."""
 
     labels: dict[str, int]
     unknown: int
     labelled: int
 
 
-def _said(workspace: Folder, model: str, run_id: str) -> _Said:
-    with database({"said": _predictions(workspace, model, run_id, "labels")}) as connection:
+def _label_counts(workspace: Folder, model: str, run_id: str) -> _LabelCounts:
+    with database({"predicted": _predictions(workspace, model, run_id, "labels")}) as connection:
         labels = dict(connection.execute(_LABELS).fetchall())
         [(unknown, labelled)] = connection.execute(_UNKNOWN).fetchall()
     labels.pop(UNKNOWN, None)
-    return _Said(labels, unknown, labelled)
+    return _LabelCounts(labels, unknown, labelled)
 
 
 def _predictions(workspace: Folder, model: str, run_id: str, column: str) -> pa.RecordBatchReader:

@@ -52,7 +52,7 @@ def reference_key(model: Model) -> str:
 
 
 def reference_of(workspace: Folder, model: Model) -> Reference:
-    """What the version was trained on, as it is kept or, the first time, as it is found.
+    """What the version was trained on, as it is kept or, the first time, as it is measured.
 
     Raises:
         ConfigurationError: its images are not known in this workspace.

@@ -29,14 +29,14 @@ _BLOCK_ROWS = STORED_SHARD_OBJECTS
 _SEED = "drift"
 _STACKED = 1_024
 
-_FOUND = """
-CREATE TEMP TABLE found AS
+_LOCATED = """
+CREATE TEMP TABLE located AS
 SELECT sha256, min(part << 32 | "row") AS place
 FROM stored SEMI JOIN wanted USING (sha256) GROUP BY sha256
 """
-_BLOCKS = f"SELECT place // {_BLOCK_ROWS} AS block, count(*) FROM found GROUP BY block"
+_BLOCKS = f"SELECT place // {_BLOCK_ROWS} AS block, count(*) FROM located GROUP BY block"
 _ROWS = f"""
-SELECT sha256, place FROM found WHERE place // {_BLOCK_ROWS} IN (SELECT unnest($blocks::BIGINT[]))
+SELECT sha256, place FROM located WHERE place // {_BLOCK_ROWS} IN (SELECT unnest($blocks::BIGINT[]))
 """
 
 
@@ -63,7 +63,7 @@ def sampled_places(
 ) -> Places:
     """Where the vectors of contents lie, each once: of all of them, or of a sample."""
     with database({"wanted": contents, "stored": table.places()}) as connection:
-        connection.execute(_FOUND)
+        connection.execute(_LOCATED)
         counts = dict(connection.execute(_BLOCKS).fetchall())
         most = _shares(counts, table.parts, size)
         return _picked(connection, most, table.parts)

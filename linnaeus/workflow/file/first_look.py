@@ -94,8 +94,8 @@ def _bucket(source: str) -> Look:
     for page, whole in islice(_first_pages(Bucket(source)), PAGES if in_order else 1):
         entries |= {entry.key: entry for entry in page}
         complete = complete and whole
-    found = _seen(source, list(entries.values()), complete=complete)
-    return replace(found, inventory=_newest_inventory(source))
+    look = _seen(source, list(entries.values()), complete=complete)
+    return replace(look, inventory=_newest_inventory(source))
 
 
 def _first_pages(bucket: Bucket) -> Iterator[tuple[list[Entry], bool]]:
@@ -142,8 +142,8 @@ def _newest_inventory(source: str) -> str | None:
         return None
     root = Folder(f"s3://{bucket}")
     try:
-        found = (_inventory_below(root, top) for top in (*_INVENTORY_FOLDERS, bucket))
-        return next(filter(None, found), None)
+        inventories = (_inventory_below(root, top) for top in (*_INVENTORY_FOLDERS, bucket))
+        return next(filter(None, inventories), None)
     except StorageError:  # the images' own prefix may be all that one may list
         return None
 

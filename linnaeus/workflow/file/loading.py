@@ -112,10 +112,10 @@ def _document(name: str, text: str) -> Document:
     return Document(content, lines_of(text))
 
 
-def _no_toml(name: str, text: str, said: str) -> ConfigurationError:
-    position = _POSITION.search(said)
+def _no_toml(name: str, text: str, reason: str) -> ConfigurationError:
+    position = _POSITION.search(reason)
     line = int(position[1]) if position else text.rstrip().count("\n") + 1
-    what = _END.sub("", _POSITION.sub("", said))
+    what = _END.sub("", _POSITION.sub("", reason))
     if what.startswith(("Cannot ", "Duplicate ")):
         return _twice(name, text, line)
     remedy = next((text for begin, text in _REMEDIES.items() if what.startswith(begin)), _OURS)
@@ -129,8 +129,8 @@ def _twice(name: str, text: str, line: int) -> ConfigurationError:
         for path, here in places("\n".join(text.split("\n")[:line])):
             if path in first:
                 what = ".".join(map(str, path))
-                said = f"{what} stands in line {first[path]} already: keep one of them"
-                return _at(name, here, said)
+                reason = f"{what} stands in line {first[path]} already: keep one of them"
+                return _at(name, here, reason)
             first[path] = here
     return _at(name, line, "set before, in another way of writing it: keep one of them")
 

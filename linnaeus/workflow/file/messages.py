@@ -71,13 +71,13 @@ def _has(value: Any, key: str | int) -> bool:
 
 def mistakes_in(document: Document, error: ValidationError | None) -> list[Mistake]:
     """Secrets, and what the validation found, the first line first; one for each place."""
-    found: dict[Path, str] = {}
-    for path, said in secrets.found_in(document.content):
-        found[path] = f"{_dotted(path)} {said}"
+    mistakes: dict[Path, str] = {}
+    for path, reason in secrets.secrets_in(document.content):
+        mistakes[path] = f"{_dotted(path)} {reason}"
     for one in error.errors() if error else ():
-        path, said = _of(document, one)
-        found.setdefault(path, said)
-    return sorted(Mistake(document.line_of(path), said) for path, said in found.items())
+        path, message = _of(document, one)
+        mistakes.setdefault(path, message)
+    return sorted(Mistake(document.line_of(path), message) for path, message in mistakes.items())
 
 
 def _of(document: Document, error: ErrorDetails) -> tuple[Path, str]:
@@ -156,11 +156,11 @@ def _wrong_value(path: Path, value: Any) -> str:
         str(path[1] if len(path) > 1 else path[0])
     )
     assert setting is not None
-    said = f"{_dotted(path)} = {_shown(value)}"
+    setting_text = f"{_dotted(path)} = {_shown(value)}"
     near = _nearest(value, setting.words) if isinstance(value, str) else None
     if near:
-        return f'{said}: did you mean "{near}"? It takes {setting.takes}'
-    return f"{said}: it takes {setting.takes}{_hint(setting, value)}"
+        return f'{setting_text}: did you mean "{near}"? It takes {setting.takes}'
+    return f"{setting_text}: it takes {setting.takes}{_hint(setting, value)}"
 
 
 def _hint(setting: Setting, value: Any) -> str:

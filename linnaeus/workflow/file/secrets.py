@@ -46,11 +46,11 @@ _MIXTURE = {"[a-z]": range(8, 41), "[A-Z]": range(10, 41), "[0-9]": range(1, 41)
 _NAMES = re.compile(r"(?i)password|passwd|secret|token|credential|access_?key|api_?key")
 
 
-def found_in(document: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+def secrets_in(document: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     """Where values look like secrets, and what to say of each."""
     for path, text in _texts((), document):
-        if said := _said_of(text):
-            yield path, said
+        if reason := _reason_of(text):
+            yield path, reason
 
 
 def is_secret_name(key: str) -> bool:
@@ -69,7 +69,7 @@ def _texts(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
             yield from _texts((*path, number), inner)
 
 
-def _said_of(text: str) -> str | None:
+def _reason_of(text: str) -> str | None:
     for pattern, what, remedy in _PATTERNS:
         if pattern.search(text):
             return f"looks like {what}: {remedy or _WEBHOOK_REMEDY}"

@@ -1,4 +1,4 @@
-"""Kinds of values that settings have, each with its own check; what is wrong is said in words.
+"""Types of settings, each with its own check; what is wrong is told in a sentence.
 
 A check never repeats the value in its message: it may be a secret.
 """
@@ -59,12 +59,12 @@ def _from_file(value: str, info: ValidationInfo) -> str:
 
 
 def _local_file(value: str, info: ValidationInfo) -> str:
-    found = _location(value, info)
-    if "://" in found:
+    path = _location(value, info)
+    if "://" in path:
         raise ValueError("name a file of the machine, by an absolute path")
-    if not found.endswith(".prom"):
+    if not path.endswith(".prom"):
         raise ValueError("the collector reads files that end in .prom only: name one")
-    return normalise(found)
+    return normalise(path)
 
 
 def _backbone(value: str, info: ValidationInfo) -> str:

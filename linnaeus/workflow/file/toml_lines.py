@@ -134,11 +134,11 @@ class _Scanner:
         return False
 
     def _skip(self, pattern: re.Pattern[str]) -> str:
-        found = pattern.match(self._text, self._at)
-        if found is None:
+        match = pattern.match(self._text, self._at)
+        if match is None:
             return ""
-        self._at = found.end()
-        return found.group()
+        self._at = match.end()
+        return match.group()
 
 
 def _unquoted(key: str) -> str:

@@ -57,14 +57,14 @@ def _fact(step: Step | None, name: str) -> float | None:
     """A count that a step left; none of what was skipped is 0."""
     if step is None:
         return None
-    found: float | None = step.facts.get(name, 0 if step.status == "skipped" else None)
-    return found
+    fact: float | None = step.facts.get(name, 0 if step.status == "skipped" else None)
+    return fact
 
 
 def _total(run: WorkflowRun, name: str) -> float | None:
     known = [_fact(run.step(step), name) for step in READING]
-    found = [one for one in known if one is not None]
-    return sum(found) if found else None
+    totals = [one for one in known if one is not None]
+    return sum(totals) if totals else None
 
 
 def table_text(rows: Sequence[Row]) -> str:

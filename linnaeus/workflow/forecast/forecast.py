@@ -64,7 +64,7 @@ class Forecast:
     to_score: int
     """All images but known failures, if a new model takes the old one's place."""
     seconds: Mapping[str, float]
-    """By step; of steps that are not known nothing is said."""
+    """By step; steps that are not known are left out."""
     unknown: tuple[str, ...]
     """Steps that would be done, and of which no run says how long they take."""
     runs: int
@@ -91,7 +91,7 @@ def forecast(
 
     Args:
         workspace: where the workflow keeps everything.
-        workflow: what is asked for.
+        workflow: the file.
         decision: whether a model is to be trained. None: only if there is no model.
         lists: if they are frozen already.
         progress: where the steps of finding it out are shown.
@@ -158,7 +158,7 @@ class _Scoring:
 
 @dataclass(frozen=True)
 class _Work:
-    """All that is to do, and the seconds that were measured while that was found out."""
+    """All that is to do, and the seconds that measuring it took."""
 
     planned: _Planned
     scoring: _Scoring
@@ -188,15 +188,15 @@ def _backbone(
     workspace: Folder, workflow: Workflow, manifest: Manifest, progress: Progress
 ) -> Iterator[tuple[Folder, BackboneSpec]]:
     """The backbone and where its files are: a passing folder, if the workspace has it not yet."""
-    asked = workflow.backbone
-    if found := preparation.find(workspace, asked.name, asked.precision):
-        yield workspace, found
+    backbone = workflow.backbone
+    if spec := preparation.find(workspace, backbone.name, backbone.precision):
+        yield workspace, spec
         return
     with TemporaryDirectory(prefix="linnaeus-forecast-") as name:
         home = Folder(name)
         with progress.step("Prepare backbone", None):
             sample = sampler(workspace, manifest)
-            spec = preparation.prepare(home, asked.name, asked.precision, sample)
+            spec = preparation.prepare(home, backbone.name, backbone.precision, sample)
         yield home, spec
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def text(forecast: Forecast) -> str:
     """A line for each thing that the run would do, and for its time and cost."""
     width = max(len(name) for name, _ in _lines(forecast))
-    return "\n".join(f"{name:<{width}}  {said}" for name, said in _lines(forecast))
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in _lines(forecast))
 
 
 def _lines(forecast: Forecast) -> Iterator[tuple[str, str]]:
@@ -46,8 +46,8 @@ def _embed_text(forecast: Forecast) -> str:
 
 def _time_text(forecast: Forecast) -> str:
     steps = ", ".join(f"{name} {duration_text(took)}" for name, took in forecast.seconds.items())
-    said = f"{duration_text(sum(forecast.seconds.values()))} ({steps})"
+    value = f"{duration_text(sum(forecast.seconds.values()))} ({steps})"
     runs = count_text(forecast.runs, "runs")
     how = f"as in {runs} before" if forecast.runs else "measured on this machine"
     unknown = f"; not known yet: {', '.join(forecast.unknown)}" if forecast.unknown else ""
-    return f"{said}, {how}{unknown}"
+    return f"{value}, {how}{unknown}"

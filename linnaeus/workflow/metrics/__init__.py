@@ -46,7 +46,7 @@ def _send(collector: str, summary: Summary) -> str:
 
 def _line(name: str, address: str, send: Send, summary: Summary) -> str:
     """What became of it: senders say nothing, or why the numbers were not taken. Of an error that
-    nobody foresaw the kind is said, as its text has the address.
+    nobody foresaw the type is named, as its text has the address.
     """
     try:
         reason = sent(send, address, summary)

@@ -41,8 +41,8 @@ class Measurement:
 
 def measurements(summary: Summary) -> list[Measurement]:
     """All numbers of a workflow run; what was not measured is left out."""
-    found = [*_of_time(summary), *_of_images(summary), *_of_model(summary), *_of_drift(summary)]
-    return [one for one in found if one.values]
+    measured = [*_of_time(summary), *_of_images(summary), *_of_model(summary), *_of_drift(summary)]
+    return [one for one in measured if one.values]
 
 
 def _of_time(summary: Summary) -> Iterator[Measurement]:

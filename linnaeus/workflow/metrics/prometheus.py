@@ -18,13 +18,13 @@ TIMEOUT_SECONDS = 10.0
 
 def registry(summary: Summary) -> CollectorRegistry:
     """The numbers as gauges, each with the label `workflow`."""
-    found = CollectorRegistry(auto_describe=False)
+    gauges = CollectorRegistry(auto_describe=False)
     for one in measurements(summary):
         names = ["workflow", *one.labels("")]
-        gauge = Gauge(one.prometheus_name, one.help, names, registry=found)
+        gauge = Gauge(one.prometheus_name, one.help, names, registry=gauges)
         for value, number in one.values.items():
             gauge.labels(workflow=summary.workflow, **one.labels(value)).set(number)
-    return found
+    return gauges
 
 
 def write_textfile(path: str, summary: Summary) -> str:

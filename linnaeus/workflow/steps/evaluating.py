@@ -44,10 +44,13 @@ def _facts(context: Context, candidate: Candidate, current: Model | None) -> dic
         from linnaeus.training.comparison import compare
 
         with context.progress.step("Compare with the current model", None):
-            found = compare(context.workspace, candidate.home, candidate.model, current)
-        if found:
-            facts["accuracy_beside"], facts["current_accuracy"] = found.accuracy, found.before
-            facts["compared_images"] = found.images
+            comparison = compare(context.workspace, candidate.home, candidate.model, current)
+        if comparison:
+            facts["accuracy_beside"], facts["current_accuracy"] = (
+                comparison.accuracy,
+                comparison.before,
+            )
+            facts["compared_images"] = comparison.images
     return facts
 
 
@@ -75,7 +78,7 @@ def _refuse_loss(gates: Gates, facts: dict[str, Any]) -> None:
 
 
 def _refuse_known_churn(gates: Gates, candidate: Candidate, facts: dict[str, Any]) -> None:
-    """What labels it would change was found out when it was refused for that."""
+    """How many labels it would change was measured when it was refused for that."""
     share = candidates.known_churn(candidate)
     if share is not None and gates.churn_at_most is not None and share > gates.churn_at_most:
         raise Refused(

@@ -63,5 +63,5 @@ def _line(listed: Manifest, differences: Differences | None) -> str:
 def listed_bytes(workspace: Folder, listed: Manifest) -> int:
     """Of all objects of a list."""
     with manifests.local_file(workspace, listed.id) as file:
-        found = query("SELECT coalesce(sum(size), 0) AS bytes FROM listed", {"listed": file})
-    return int(found["bytes"][0].as_py())
+        total = query("SELECT coalesce(sum(size), 0) AS bytes FROM listed", {"listed": file})
+    return int(total["bytes"][0].as_py())

@@ -60,10 +60,10 @@ def refuse_leaving(options: Sequence[str]) -> None:
 
 def prepare(context: Context) -> BackboneSpec:
     """The backbone, made ready in the workspace where it is not yet."""
-    asked = context.workflow.backbone
+    backbone = context.workflow.backbone
     with context.progress.step("Prepare backbone", None):
         sample = sampler(context.workspace, context.manifest)
-        return preparation.prepare(context.workspace, asked.name, asked.precision, sample)
+        return preparation.prepare(context.workspace, backbone.name, backbone.precision, sample)
 
 
 def expect(

@@ -44,10 +44,10 @@ def new_failures(workspace: Folder, run_ids: Sequence[str]) -> tuple[FailureGrou
         _ROWS.names, pc.is_in(pc.field("run_id"), pa.array(run_ids, pa.string()))
     )
     pending = [run for run in run_ids if workspace.head(layout.summary(run)) is None]
-    found = query(_GROUPED, {"committed": committed, "pending": _uncommitted(workspace, pending)})
+    grouped = query(_GROUPED, {"committed": committed, "pending": _uncommitted(workspace, pending)})
     return tuple(
         FailureGroup(group["code"], group["images"], tuple(group["examples"]))
-        for group in found.to_pylist()
+        for group in grouped.to_pylist()
     )
 
 

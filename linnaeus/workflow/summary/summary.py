@@ -1,4 +1,4 @@
-"""How a workflow run ended, in figures: what is kept, exported as metrics and told to people.
+"""How a workflow run ended, in figures: kept, exported as metrics and sent to people.
 
 The schema of the JSON is docs/how-to/workflow-run-summary.schema.json.
 """
@@ -128,9 +128,9 @@ def summary_key(workflow: str, workflow_run: str, kind: Literal["json", "txt", "
 
 
 def summarise(workspace: Folder, workflow: Workflow, run: WorkflowRun) -> Summary:
-    """Sum a workflow run up from its record and what its runs left in the workspace.
+    """Sum a workflow run up from its record and what its jobs left in the workspace.
 
-    What cannot be found out is left out, even where the workspace is gone: that is when people want
+    What cannot be read is left out, even where the workspace is gone: that is when people want
     to be told.
     """
     status, reason = _ending(run)
@@ -164,7 +164,7 @@ def summarise(workspace: Folder, workflow: Workflow, run: WorkflowRun) -> Summar
 
 
 def _or_else(unknown: Found, look: Callable[[], Found]) -> Found:
-    """What is found in the workspace, if it can be read; broken files silence no notification."""
+    """What the workspace has, if it can be read; broken files silence no notification."""
     try:
         return look()
     except Exception:
@@ -281,8 +281,8 @@ def _last_success(workspace: Folder, run: WorkflowRun) -> str | None:
 
 
 def _runs(run: WorkflowRun) -> list[str]:
-    found = (run.facts(name).get("run_id") for name in ("embed", "score"))
-    return [run_id for run_id in found if run_id]
+    run_ids = (run.facts(name).get("run_id") for name in ("embed", "score"))
+    return [run_id for run_id in run_ids if run_id]
 
 
 def _sum(run: WorkflowRun, fact: str) -> int:
