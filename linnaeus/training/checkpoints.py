@@ -68,7 +68,7 @@ class StoredCheckpoints:
         except Exception as e:  # zipfile, numpy and zlib each raise their own
             raise ConfigurationError(
                 f"the checkpoint {self._workspace.uri_of(key)} is damaged: delete the folder "
-                f"{self._workspace.uri_of(self.prefix)} to begin this training anew"
+                f"{self._workspace.uri_of(self.prefix)} to start this training again"
             ) from e
 
     def save(self, name: str, arrays: Arrays) -> None:

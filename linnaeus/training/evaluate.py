@@ -44,7 +44,7 @@ def evaluate(
     fates = dataset.image_fates(workspace, manifest, described.fingerprint)
     used = dataset.usable(fates)
     if not len(used):
-        raise _nothing_to_judge(workspace, manifest, described)
+        raise _nothing_to_evaluate(workspace, manifest, described)
     _refuse_unfit_labels(used, described)
     left_out = dataset.left_out(fates)
     split, unseen = _unseen(workspace, used, manifest, described)
@@ -109,7 +109,7 @@ def _refuse_unfit_labels(used: pa.Table, model: Model) -> None:
             if label not in model.labels:
                 raise ConfigurationError(
                     f"{uri} has the label {label!r}, which {named} does not know "
-                    f"({', '.join(model.labels)}): train it anew or evaluate without that label"
+                    f"({', '.join(model.labels)}): train it again or evaluate without that label"
                 )
         if model.task == "single" and len(truth) != 1:
             raise ConfigurationError(
@@ -118,7 +118,7 @@ def _refuse_unfit_labels(used: pa.Table, model: Model) -> None:
             )
 
 
-def _nothing_to_judge(
+def _nothing_to_evaluate(
     workspace: Folder, manifest: Manifest, model: Model
 ) -> ConfigurationError | FingerprintMismatch:
     """Tells images that nobody embedded from those that another backbone did."""

@@ -30,7 +30,7 @@ from linnaeus.training.monitoring import Monitoring
 
 @dataclass(frozen=True)
 class Training:
-    """What one training has at hand."""
+    """What one training works with."""
 
     workspace: Folder
     manifest: Manifest
@@ -97,7 +97,7 @@ def _fine_tuned(training: Training, base: BackboneSpec) -> Learned:
 
 
 def _prepare(training: Training, name: str) -> BackboneSpec:
-    """A backbone in the precision that is asked for; fine-tuning starts from float32."""
+    """A backbone in the requested precision; fine-tuning starts from float32."""
     config = training.config
     exact = config.fine_tuning is not None and name == config.backbone
     with training.progress.step("Prepare backbone", None):

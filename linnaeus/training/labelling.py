@@ -89,7 +89,9 @@ class _LoadedModel:
         decisions = DecisionRule.of(self.model).decide(self._published.scores(embeddings))
         best = [
             list(zip(labels, scores, strict=True))
-            for labels, scores in zip(decisions.top_labels, decisions.top_scores.tolist(), strict=True)
+            for labels, scores in zip(
+                decisions.top_labels, decisions.top_scores.tolist(), strict=True
+            )
         ]
         return {
             photo: PhotoLabels(photo, best[i], None, decisions.label[i], decisions.labels[i])

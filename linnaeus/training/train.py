@@ -45,7 +45,7 @@ def train(  # noqa: PLR0913, PLR0917 - where, of what, which, how, and two who a
     """Fits a head, tests it on the held-out split and publishes the model's next version.
 
     A training that was interrupted goes on from its last checkpoint. The model is published in
-    `home`, where that is not the workspace itself: nobody looks there before it is promoted.
+    `home`, where that is not the workspace itself: nothing reads it there before it is promoted.
 
     Raises:
         ConfigurationError: If the images, their labels or their embeddings do not suffice.
@@ -58,7 +58,7 @@ def train(  # noqa: PLR0913, PLR0917 - where, of what, which, how, and two who a
         with progress.step("Test", None) as step:
             assessment = assess(learned.fit, learned.data, config.gate)
             facts = _facts(workspace, manifest, learned)
-            _tell(step, assessment, facts)
+            _note(step, assessment, facts)
     if monitoring.summaries_dir:
         training_run.summarise(assessment, monitoring.summaries_dir)
     pass_gate(assessment, config.gate)
@@ -125,22 +125,22 @@ def _facts(workspace: Folder, manifest: Manifest, learned: Learned) -> dict[str,
     }
 
 
-def _tell(step: Step, assessment: Assessment, facts: dict[str, Any]) -> None:
+def _note(step: Step, assessment: Assessment, facts: dict[str, Any]) -> None:
     """One line of what a person should know of the test before believing it."""
-    told = [
+    notes = [
         f"no {split} image has {names_text(missing)}"
         for split, evaluation in assessment.evaluations.items()
         if (missing := unrepresented(evaluation))
     ]
     if abstention := assessment.evaluations["test"].abstention:
-        told.append(
+        notes.append(
             f"'unknown' below {abstention.threshold:.3f}: {abstention.unknown:,} test images; "
             f"{abstention.precision:.1%} of the others are right"
         )
     if pairs := facts["near_duplicates"]["found"]:
-        told.append(
+        notes.append(
             f"{pairs:,} held-out images nearly equal one of another split "
             "(--near-duplicates together keeps them in one)"
         )
-    if told:
-        step.note("; ".join(told))
+    if notes:
+        step.note("; ".join(notes))

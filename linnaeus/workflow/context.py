@@ -1,4 +1,4 @@
-"""What every step of a workflow run has at hand, and what it gives back."""
+"""What every step of a workflow run works with, and what it returns."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class Context:
     run: WorkflowRun
     progress: Progress
     unexpected: Callable[[Exception], None] = lambda _: None
-    """Is shown what no step foresaw, beside the line that the record has."""
+    """Called with each error that no step expected; the record has one line of it."""
 
     def facts(self, step: StepName) -> Mapping[str, Any]:
         """What the record says of a step that was done, here or by an earlier command.
@@ -68,7 +68,7 @@ Work = Callable[[Context], Outcome]
 
 
 def skipped(line: str, **facts: Any) -> Outcome:
-    """Nothing was to do."""
+    """There was nothing to do."""
     return Outcome(line, facts, "skipped")
 
 

@@ -1,6 +1,6 @@
 """Runs a workflow: step after step, each recorded, up to the first that fails or is refused.
 
-Nothing of a workflow run is lost: embeddings, runs and candidates are found again by the next one.
+Nothing that a run made is lost: the next one goes on with its embeddings, runs and candidates.
 """
 
 import time
@@ -50,9 +50,9 @@ class WorkflowRunRequest:
     id: str
     only: Sequence[StepName] = STEPS
     lock_expiry: timedelta = LOCK_EXPIRY
-    """Another run that has not renewed its lock for so long is taken for dead."""
+    """Another run that has not renewed its lock for this long counts as dead."""
     unexpected: Callable[[Exception], None] = lambda _: None
-    """Is shown what no step foresaw, beside the line that the record has."""
+    """Called with each error that no step expected; the record has one line of it."""
 
 
 def new_id() -> str:
@@ -139,7 +139,7 @@ def do(context: Context, only: Sequence[StepName]) -> None:
 
 
 def do_instead(context: Context, name: StepName, work: Work) -> None:
-    """Do something towards a step, of which the record tells only where it goes wrong."""
+    """Do something towards a step; it is recorded only if it goes wrong."""
     step = _attempt(context, name, work)
     if step.status in ("failed", "refused"):
         _record(context, step)
@@ -150,7 +150,7 @@ def _without(run: WorkflowRun, name: StepName) -> WorkflowRun:
 
 
 def _do(context: Context, name: StepName, work: Work, earlier: Step | None) -> None:
-    """Do a step and record it; one that was done before and needs nothing now stays as it was."""
+    """Do a step and record it; one done before that has nothing to do now stays as it was."""
     step = _attempt(context, name, work)
     _record(context, earlier if earlier and step.status == "skipped" else step)
 

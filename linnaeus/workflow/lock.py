@@ -13,7 +13,7 @@ from linnaeus.storage import Folder, Lease, LeaseLost, leases
 from linnaeus.workflow.file.config import Schedule
 
 LOCK_EXPIRY = timedelta(minutes=2)
-"""Whoever has not renewed the lock for so long has lost it."""
+"""A holder that has not renewed the lock for this long has lost it."""
 _RENEWALS = 6
 """Within that time."""
 POLL_SECONDS = 5.0

@@ -29,7 +29,7 @@ class Decision:
 
 
 def config_of(workflow: Workflow) -> TrainConfig:
-    """The training that a workflow asks for."""
+    """The training that a workflow configures."""
     layers = workflow.model.fine_tune_layers
     tuning = FineTuningConfig(layers=None if layers == "all" else layers) if layers else None
     return TrainConfig(

@@ -41,7 +41,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class WorkflowRun(Document, remedy="delete it, and the run begins anew", indent=1):
+class WorkflowRun(Document, remedy="delete it, and the run starts again", indent=1):
     """One execution of a workflow; immutable, `after` gives the next state."""
 
     workflow: str

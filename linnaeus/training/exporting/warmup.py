@@ -19,7 +19,7 @@ def write(
 ) -> None:
     """Writes two records a signature: one for all its outputs, one for those that scoring asks.
 
-    TensorFlow optimises the graph anew for each set of outputs, so the first request for a set
+    TensorFlow optimises the graph again for each set of outputs, so the first request for a set
     takes seconds.
 
     Args:

@@ -117,7 +117,7 @@ class TrainingLoop:
         except (KeyError, ValueError) as error:
             raise ConfigurationError(
                 "the checkpoint of this fine-tuning is of another network: delete the workspace's "
-                "training folder to begin anew"
+                "training folder to start again"
             ) from error
         self.curve = [CurvePoint(int(step), *map(float, rest)) for step, *rest in state["curve"]]
 

@@ -82,7 +82,7 @@ def fine_tune(  # noqa: PLR0913 - what all trainers of long runs take
         streams = Reader(data, config, devices.count, Path(scratch), progress).streams(trunk)
         loop = TrainingLoop(network, streams, settings, config.seed, devices)
         _run(loop, checkpoints, Monitor(monitoring, loop), progress)
-    # Anew, in float32 and on one device, as every engine is to have it.
+    # Again, in float32 and on one device, as every engine is to have it.
     trained = Tunable(base.trainable(extent), layers, settings.dropout)
     trained.assign(loop.best)
     with progress.step("Prepare the fine-tuned backbone", None) as step:

@@ -87,7 +87,7 @@ def _training_images(workspace: Folder, model: Model) -> pa.Table:
     if "manifest_id" not in model.data:
         raise ConfigurationError(
             f"{model.name}:{model.version} does not say which images it was trained on: "
-            "train it anew to measure drift"
+            "train it again to measure drift"
         )
     manifest = manifests.describe(workspace, model.data["manifest_id"])
     used = dataset.usable(dataset.image_fates(workspace, manifest, model.fingerprint))

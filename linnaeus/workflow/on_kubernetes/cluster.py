@@ -118,7 +118,7 @@ class Cluster:
         return self._ask(f"jobs/{name}", lambda: self.client.get(kind, name))
 
     def start(self, request: JobRequest) -> str:
-        """Make a Job, or join the one of that name: a launcher may have been started anew.
+        """Make a Job, or join the one of that name: a launcher may have been restarted.
 
         Returns:
             Its name.

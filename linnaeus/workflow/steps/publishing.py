@@ -24,17 +24,17 @@ def publish(context: Context) -> Outcome:
         raise ConfigurationError(
             "the candidate was trained after the last one was evaluated: run --only evaluate first"
         )
-    told = []
+    notes = []
     if context.workflow.gates.skew:
-        told.append(_compared(context, candidate))
+        notes.append(_compared(context, candidate))
     published = candidates.promote(context.workspace, candidate)
     if context.workflow.serving.server:
-        told.append(_wait(context, published))
+        notes.append(_wait(context, published))
     earlier = models.versions(context.workspace, published.name)
     replaced = max((one for one in earlier if one < published.version), default=None)
     facts = {"model": published.name, "version": published.version, "replaced": replaced}
     was = f" in place of version {replaced}" if replaced else ""
-    return Outcome("; ".join([f"{published.name}:{published.version}{was}", *told]), facts)
+    return Outcome("; ".join([f"{published.name}:{published.version}{was}", *notes]), facts)
 
 
 def _nothing(context: Context, current: Model | None) -> Outcome:

@@ -20,9 +20,6 @@ from linnaeus.workflow.summary.new_failures import FailureGroup, new_failures
 from linnaeus.workflow.workflow_run import STEPS, WorkflowRun, now_text
 
 _KEPT = re.compile(r"[^.].*\.summary\.json")
-
-"""Of the JSON; fields may be added within one."""
-
 Found = TypeVar("Found")
 
 Ending = Literal["done", "failed", "refused"]
@@ -46,7 +43,7 @@ class ImageCounts:
     embedded: int = 0
     """Their vectors were computed."""
     reused: int = 0
-    """New to the list, but their content was embedded before."""
+    """New to the list; their content was embedded before."""
     labelled: int = 0
     """Labelled in this run."""
     failed: int = 0
@@ -130,8 +127,8 @@ def summary_key(workflow: str, workflow_run: str, kind: Literal["json", "txt", "
 def summarise(workspace: Folder, workflow: Workflow, run: WorkflowRun) -> Summary:
     """Sum a workflow run up from its record and what its jobs left in the workspace.
 
-    What cannot be read is left out, even where the workspace is gone: that is when people want
-    to be told.
+    What cannot be read is left out, even where the workspace is gone: that is when people need
+    the notification.
     """
     status, reason = _ending(run)
     counts, finished_at = _counts(run), run.finished_at or now_text()

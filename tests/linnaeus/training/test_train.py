@@ -83,7 +83,7 @@ def test_a_trained_model_is_tested_on_held_out_images(model: Model) -> None:
 
 
 def test_all_labels_that_were_not_tested_are_told() -> None:
-    from linnaeus.training.train import _tell
+    from linnaeus.training.train import _note
 
     def evaluation(**support: int) -> Any:
         classes = [SimpleNamespace(label=label, support=count) for label, count in support.items()]
@@ -94,7 +94,7 @@ def test_all_labels_that_were_not_tested_are_told() -> None:
     told: list[str] = []
     step: Any = SimpleNamespace(note=told.append)
     assessment: Any = SimpleNamespace(evaluations=evaluations)
-    _tell(step, assessment, {"near_duplicates": {"found": 0}})
+    _note(step, assessment, {"near_duplicates": {"found": 0}})
     first, _, second = told[0].partition("; ")
     assert first == "no test image has 'bird', 'owl'"
     assert second.startswith("no validation image has 'l00', 'l01', ")
