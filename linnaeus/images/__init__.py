@@ -17,7 +17,8 @@ from linnaeus.images.formats import (
     IMAGE_NAME,
     IMAGE_SUFFIXES,
     MAGIC_BYTES,
-    REFUSED_BY_GRAPHS,
+    NOT_EXPORTED,
+    PARTLY_EXPORTED,
     Format,
 )
 from linnaeus.images.isolation import DECODERS
@@ -29,8 +30,9 @@ __all__ = [
     "IMAGE_NAME",
     "IMAGE_SUFFIXES",
     "MAGIC_BYTES",
+    "NOT_EXPORTED",
+    "PARTLY_EXPORTED",
     "PREPROCESSING",
-    "REFUSED_BY_GRAPHS",
     "Format",
     "Limits",
     "Picture",

@@ -76,8 +76,11 @@ IMAGE_SUFFIXES = tuple(suffix for one in FORMATS for suffix in one.suffixes)
 
 IMAGE_NAME = f"(?i)({'|'.join(re.escape(suffix) for suffix in IMAGE_SUFFIXES)})$"
 
-REFUSED_BY_GRAPHS = frozenset(one.name for one in FORMATS if one.but or not one.exported)
-"""Names of the formats of which an exported graph refuses some or all."""
+NOT_EXPORTED = frozenset(one.name for one in FORMATS if not one.exported)
+"""Names of the formats that no exported graph decodes."""
+
+PARTLY_EXPORTED = frozenset(one.name for one in FORMATS if one.exported and one.but)
+"""Names of those of which an exported graph refuses some."""
 
 _MAGIC = [(re.compile(one.magic, re.DOTALL), one) for one in FORMATS]
 

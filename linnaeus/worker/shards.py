@@ -140,8 +140,8 @@ def seen_here(answer: Answer) -> Answer:
         picture = isolation.decode(answer.data, height=32, width=32)
     except ImageError as error:
         return ImageError(str(answer), error.code)
-    unsupported = answer.code is FailureCode.UNSUPPORTED
-    if unsupported and picture.format in images.REFUSED_BY_GRAPHS:
+    said = answer.code is FailureCode.UNSUPPORTED and picture.format in images.PARTLY_EXPORTED
+    if said or picture.format in images.NOT_EXPORTED:
         return ImageError(str(answer), FailureCode.UNSUPPORTED)
     if picture.width * picture.height > images.EXPORTED_PIXELS:
         return ImageError(str(answer), FailureCode.TOO_LARGE)

@@ -58,11 +58,12 @@ def test_what_has_more_pixels_than_an_exported_graph_takes_is_not_sent_again(
     ("data", "said", "code"),
     [
         (pictures.encode(pictures.scene(), "TIFF"), FailureCode.UNSUPPORTED, "UNSUPPORTED"),
-        (pictures.encode(pictures.scene(), "TIFF"), FailureCode.CORRUPT, "SERVER_ERROR"),
+        (pictures.encode(pictures.scene(), "TIFF"), FailureCode.CORRUPT, "UNSUPPORTED"),
         (pictures.few_bits_bmp(), FailureCode.UNSUPPORTED, "UNSUPPORTED"),
+        (pictures.few_bits_bmp(), FailureCode.CORRUPT, "SERVER_ERROR"),
         (pictures.jpeg(), FailureCode.UNSUPPORTED, "SERVER_ERROR"),
     ],
-    ids=["tiff", "tiff as damaged", "bmp of one bit", "jpeg"],
+    ids=["tiff", "tiff as damaged", "bmp of one bit", "bmp as damaged", "jpeg"],
 )
 def test_a_format_that_exported_graphs_refuse_is_not_sent_again(
     data: bytes, said: FailureCode, code: str
