@@ -82,7 +82,7 @@ browser:
 
 # On two cores: tests wait for servers and silent stores a third of their time.
 test: lint browser
-	$(PYTEST) -n 3 -m 'not soak'
+	$(PYTEST) -n 4 -m 'not soak'
 
 soak: install
 	$(PYTEST) -n 2 -m soak

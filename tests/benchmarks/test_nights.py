@@ -6,7 +6,7 @@ from benchmarks import nights, report
 from benchmarks.catalogue import MEASUREMENTS
 from benchmarks.setting import Setting
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 
 @pytest.fixture(autouse=True)

@@ -62,6 +62,7 @@ def labels(workspace: Workspace, images: str) -> list[tuple]:
     return sorted(tuple(row[name] for name in columns) for row in rows if row["source"] == images)
 
 
+@pytest.mark.soak
 def test_scoring_slices_that_die_run_twice_and_end_in_any_order(
     trained, loop, new, server, tmp_path
 ):

@@ -30,7 +30,12 @@ def deadly(tmp_path: Path) -> dict[str, str]:
     [
         pytest.param(killing_decoder.KILLER, (), id="crash, one process"),
         pytest.param(killing_decoder.KILLER, TWO_PROCESSES, id="crash, two processes"),
-        pytest.param(killing_decoder.GLUTTON, TWO_PROCESSES, id="memory, two processes"),
+        pytest.param(
+            killing_decoder.GLUTTON,
+            TWO_PROCESSES,
+            id="memory, two processes",
+            marks=pytest.mark.soak,
+        ),
     ],
 )
 def test_the_deadly_picture_is_crashed_and_the_rest_is_labelled(

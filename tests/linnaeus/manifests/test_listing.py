@@ -260,6 +260,7 @@ def test_folders_linked_to_each_other_are_walked_once_each_by_the_same_way(tmp_p
     assert sorted(entry.key for entry in Folder(f"{tmp_path}/images").list()) == found
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_a_hundred_thousand_local_files_take_seconds(tmp_path: Path):
     for label in range(100):

@@ -271,6 +271,7 @@ def test_the_saved_model_takes_a_float_image_and_gives_a_prediction(retrained: R
     assert serve.structured_outputs["prediction"].shape.as_list() == [None, len(LABELS)]
 
 
+@pytest.mark.soak
 @slow
 def test_the_same_line_again_embeds_nothing_and_refuses_a_filled_export(
     retrained: Retrained,

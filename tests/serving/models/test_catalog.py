@@ -411,6 +411,7 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.soak
 def test_memory_does_not_grow_over_switches(versions: Any, started: Any, publish: Any):
     import tensorflow as tf
 

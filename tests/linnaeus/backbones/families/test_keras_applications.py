@@ -49,6 +49,9 @@ def embed(backbone: Path, pixels: Any) -> Any:
     return loaded.signatures["serving_default"](pixels=tf.constant(pixels))["embedding"].numpy()
 
 
+SOAK = pytest.mark.soak
+
+
 @pytest.fixture
 def pixels() -> Any:
     return np.random.default_rng(1).integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)
@@ -57,7 +60,11 @@ def pixels() -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["mobilenet_v2", "vgg16", pytest.param("mobilenet_v3_small", marks=pytest.mark.soak)],
+    [
+        "mobilenet_v2",
+        pytest.param("vgg16", marks=SOAK),
+        pytest.param("mobilenet_v3_small", marks=SOAK),
+    ],
 )
 def test_an_application_embeds_as_keras_does_on_every_engine(
     name: str, workspace: Folder, tmp_path: Path, pixels: Any

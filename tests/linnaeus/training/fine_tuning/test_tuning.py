@@ -143,6 +143,7 @@ def test_a_tuned_backbone_embeds_a_bucket(lite: Shapes, last_layers: Any):
     assert vectors.shape == (len(lite.files), 12)
 
 
+@pytest.mark.soak
 def test_a_tuned_backbone_comes_in_int8_too(lite: Shapes, last_layers: Any):
     def sample(height: int, width: int) -> Any:
         return tuning.pixels_of(lite.files, last_layers.spec)
@@ -159,6 +160,7 @@ def test_a_tuned_backbone_is_not_tuned_again(lite: Shapes, last_layers: Any):
         tune(again)
 
 
+@pytest.mark.soak
 def test_the_vgg16_tutorials_settings_train_three_convolutions_and_a_dense_layer(tmp_path: Path):
     import keras
 
@@ -419,6 +421,7 @@ np.save(folder / "curve.npy", [[p.train_loss, p.validation_loss] for p in curve]
 """
 
 
+@pytest.mark.soak
 def test_two_devices_learn_what_one_does(tmp_path: Path, small: Shapes):
     # The last batch has uneven parts. What is dropped differs by device, and so does the mean that
     # the module follows, a little; plain gradient steps show a loss that is not shared out.
@@ -433,6 +436,7 @@ def test_two_devices_learn_what_one_does(tmp_path: Path, small: Shapes):
     np.testing.assert_allclose(np.load(tmp_path / "curve.npy"), curve, rtol=2e-2)
 
 
+@pytest.mark.soak
 def test_float16_trains_and_leaves_a_float32_backbone(
     lite: Shapes, last_layers: Any, monkeypatch: pytest.MonkeyPatch
 ):

@@ -56,7 +56,7 @@ def kernel_head(images: int, size: int, centres: int) -> tuple[Head, NDArray[np.
     ("images", "size", "centres"),
     [
         (1_000, 48, 200),
-        pytest.param(10_000, 48, 200, marks=pytest.mark.slow),
+        pytest.param(10_000, 48, 200, marks=pytest.mark.soak),
         pytest.param(100_000, 12, 100, marks=pytest.mark.slow),
     ],
 )
