@@ -8,6 +8,9 @@ from linnaeus.progress.wording import bytes_text, count_text, duration_text, rat
 
 Clock = Callable[[], float]
 
+AT_MOST = " at most"
+"""Ends the unit of a step that may be over before its total is done."""
+
 
 @dataclass(frozen=True)
 class Figures:
@@ -81,9 +84,10 @@ class Meter:
         """What is known besides the count, what matters most first."""
         facts = self._failed()
         if self.rate:
-            facts.append(f"{rate_text(self.rate)} {self.unit}/s")
+            facts.append(f"{rate_text(self.rate)} {self._done_unit}/s")
         if self.seconds_left is not None:
-            facts.append(f"{duration_text(self.seconds_left)} left")
+            bound = self.unit.removeprefix(self._done_unit)
+            facts.append(f"{duration_text(self.seconds_left)} left{bound}")
         if self.figures and self.figures.bytes_read:
             facts.append(f"{bytes_text(self.figures.bytes_read)} read")
         if self.figures and self.figures.cache_hits:
@@ -97,14 +101,18 @@ class Meter:
         took = duration_text(self.elapsed_seconds)
         if not self.done:
             return f"{self.name}: done in {took}"
-        parts = [f"{count_text(self.done, self.unit)} in {took}", *self._failed()]
+        parts = [f"{count_text(self.done, self._done_unit)} in {took}", *self._failed()]
         if self.rate:
-            parts.append(f"{rate_text(self.rate)} {self.unit}/s")
+            parts.append(f"{rate_text(self.rate)} {self._done_unit}/s")
         return f"{self.name}: {', '.join(parts)}"
 
     def stopped(self) -> str:
         """`Embed: stopped after 512 images`."""
-        return f"{self.name}: stopped after {count_text(self.done, self.unit)}"
+        return f"{self.name}: stopped after {count_text(self.done, self._done_unit)}"
+
+    @property
+    def _done_unit(self) -> str:
+        return self.unit.removesuffix(AT_MOST)
 
     def _failed(self) -> list[str]:
         return [f"{self.failed:,} failed"] if self.failed else []

@@ -45,6 +45,15 @@ def test_a_meter_says_count_rate_and_time_left():
     assert meter.finished() == "Embed: 2,624 images in 32 s, 2 failed, 82.0 images/s"
 
 
+def test_a_step_that_may_end_early_says_what_is_left_at_most():
+    clock = Clock()
+    meter = Meter("Fine-tune", 20, "epochs at most", clock)
+    clock.seconds += 8
+    meter.update(done=4)
+    assert meter.underway() == "Fine-tune: 4 of 20 epochs at most, 0.50 epochs/s, 32 s left at most"
+    assert meter.stopped() == "Fine-tune: stopped after 4 epochs"
+
+
 def test_a_meter_without_a_total_promises_no_end():
     clock = Clock()
     meter = Meter("List", None, "objects", clock)
