@@ -88,7 +88,7 @@ soak: install
 	$(PYTEST) -n 2 -m soak
 
 test-fast: install
-	$(PYTEST) -n 2 -m 'not slow and not soak'
+	$(PYTEST) -n 3 -m 'not slow and not soak'
 
 bench: install
 	$(PYTHON) -m benchmarks
